@@ -1,0 +1,75 @@
+import { type Deferred, deferred } from "./abort.ts";
+import { ClosedError, OverloadedError } from "./errors.ts";
+
+export interface BatcherOptions<In, Out> {
+  /** Names the batcher in its errors. */
+  readonly name: string;
+  /** Handles one batch and returns one result (or an Error to throw to that caller alone) per item, in order. */
+  readonly run: (items: readonly In[]) => Promise<readonly (Out | Error)[]>;
+  /** Most items in one batch, at least 1. */
+  readonly batchMaxCount: number;
+  /** Most items waiting; more are refused with OverloadedError. */
+  readonly pendingMaxCount: number;
+}
+
+/**
+ * Group commit: while one batch is under way, new items wait and form the next. No timer, so an idle
+ * batcher adds no latency, and under load the batches grow by themselves.
+ *
+ * Items run in the order of `add`; one batch at a time. When `run` throws, every item of that batch
+ * rejects with that error and the next batch starts.
+ */
+export class Batcher<In, Out> {
+  readonly #options: BatcherOptions<In, Out>;
+  #pending: { item: In; done: Deferred<Out> }[] = [];
+  #active: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(options: BatcherOptions<In, Out>) {
+    this.#options = options;
+  }
+
+  get pendingCount(): number {
+    return this.#pending.length;
+  }
+
+  /**
+   * @throws OverloadedError when `pendingMaxCount` items wait already; retryable, nothing was taken in.
+   * @throws ClosedError after `close`.
+   */
+  add(item: In): Promise<Out> {
+    if (this.#closed) return Promise.reject(new ClosedError(this.#options.name));
+    if (this.#pending.length >= this.#options.pendingMaxCount) {
+      return Promise.reject(new OverloadedError(this.#options.name, this.#options.pendingMaxCount));
+    }
+    const done = deferred<Out>();
+    this.#pending.push({ item, done });
+    this.#active ??= this.#drain();
+    return done.promise;
+  }
+
+  /** Takes no more items and waits until those taken in have been handled. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#active;
+  }
+
+  async #drain(): Promise<void> {
+    // Let the callers of this turn join the first batch.
+    await Promise.resolve();
+    while (this.#pending.length > 0) {
+      const batch = this.#pending.splice(0, this.#options.batchMaxCount);
+      try {
+        const results = await this.#options.run(batch.map(({ item }) => item));
+        batch.forEach(({ done }, index) => {
+          const result = results[index];
+          if (result instanceof Error) done.reject(result);
+          else done.resolve(result as Out);
+        });
+      } catch (error) {
+        for (const { done } of batch) done.reject(error);
+      }
+    }
+    this.#active = undefined;
+  }
+}

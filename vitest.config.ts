@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+// Tests run against the sources of every package, so no build is needed between an edit and a run.
+const conditions = ["holdfast-source", "node", "import", "module", "default"];
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions, externalConditions: ["node", "import", "default"] } },
+  oxc: { target: "node20" },
+  test: {
+    include: ["{packages,apps,examples}/*/{src,test}/**/*.test.{ts,tsx}", "scripts/**/*.test.ts"],
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
+  },
+});
