@@ -1,0 +1,54 @@
+import { HoldfastError, type HoldfastErrorInit } from "@holdfast/kernel";
+
+/** The store could not be asked. Nothing is known about names, holders or tasks: this is never "empty" or "busy". Retryable. */
+export class StoreUnavailableError extends HoldfastError {
+  override readonly name = "StoreUnavailableError";
+  readonly code = "COORDINATION_STORE_UNAVAILABLE";
+
+  constructor(operation: string, init: HoldfastErrorInit = {}) {
+    super(`${operation}: the coordination store did not answer`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, operation },
+    });
+  }
+}
+
+/** The lease ended or was taken over. Do not commit work done under it. Not retryable. */
+export class LeaseLostError extends HoldfastError {
+  override readonly name = "LeaseLostError";
+  readonly code = "COORDINATION_LEASE_LOST";
+
+  constructor(leaseName: string, token: bigint, init: HoldfastErrorInit = {}) {
+    super(`lease ${leaseName} (token ${token}) is lost: it expired or was granted to another`, {
+      ...init,
+      details: { ...init.details, lease: leaseName, token: token.toString() },
+    });
+  }
+}
+
+/** A payload exceeds the store's limit. Nothing was written. Not retryable. */
+export class PayloadTooLargeError extends HoldfastError {
+  override readonly name = "PayloadTooLargeError";
+  readonly code = "COORDINATION_PAYLOAD_TOO_LARGE";
+
+  constructor(what: string, sizeBytes: number, limitBytes: number, init: HoldfastErrorInit = {}) {
+    super(`${what} has ${sizeBytes} bytes; the limit is ${limitBytes}`, {
+      ...init,
+      details: { ...init.details, what, sizeBytes, limitBytes },
+    });
+  }
+}
+
+/** The store holds a schema that this version does not know. Upgrade this program. Not retryable. */
+export class SchemaTooNewError extends HoldfastError {
+  override readonly name = "SchemaTooNewError";
+  readonly code = "COORDINATION_SCHEMA_TOO_NEW";
+
+  constructor(found: number, known: number, init: HoldfastErrorInit = {}) {
+    super(
+      `the store has schema version ${found}, this program knows up to ${known}: use a newer version of Holdfast`,
+      { ...init, details: { ...init.details, found, known } },
+    );
+  }
+}
