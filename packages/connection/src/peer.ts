@@ -1,0 +1,90 @@
+import type { Abortable } from "@holdfast/kernel";
+import type {
+  InputOf,
+  OutputOf,
+  PayloadOf,
+  PushDefinition,
+  RequestDefinition,
+  Scope,
+} from "@holdfast/protocol/contract";
+
+/** What the other side said of itself in the handshake. */
+export interface RemoteIdentity {
+  /** Empty for a client that is not a node. */
+  readonly nodeId: string;
+  readonly role: string;
+  /** `major.minor` of its protocol. */
+  readonly version: string;
+  /** Features that both sides have, sorted. */
+  readonly features: readonly string[];
+  /** What its credential allows here. On the dialling side: what we may do there. */
+  readonly scopes: readonly Scope[];
+  readonly address: string;
+}
+
+export interface RequestOptions extends Abortable {
+  /** Default 10_000. At the limit the call fails with TimeoutError; the answer, when it comes later, is dropped. */
+  readonly timeoutMs?: number;
+}
+
+/** What a handler knows beside the message. */
+export interface RequestContext {
+  readonly peer: Peer;
+  /** Aborts when the connection closes or the asker gives up. */
+  readonly signal: AbortSignal;
+}
+
+export type RequestHandler<D extends RequestDefinition> = (
+  input: import("zod").output<D["input"]>,
+  context: RequestContext,
+) => Promise<import("zod").input<D["output"]>>;
+
+export type PushHandler<D extends PushDefinition> = (payload: PayloadOf<D>, peer: Peer) => void;
+
+/**
+ * The handlers of a node, shared by all its connections. A message is checked against its schema and the
+ * peer's scopes before the handler sees it; an answer is checked too.
+ */
+export interface Handlers {
+  /** @throws InvalidInputError when the name is taken. */
+  onRequest<D extends RequestDefinition>(definition: D, handler: RequestHandler<D>): void;
+  onPush<D extends PushDefinition>(definition: D, handler: PushHandler<D>): void;
+}
+
+/**
+ * One ready connection, the same on both sides: either may ask and push. Requests are multiplexed: many are
+ * in flight at once and answers come in any order.
+ *
+ * Guaranteed: an answer reaches only its asker; every request settles (answer, typed error, timeout, abort or
+ * ConnectionLostError); a message that does not fit its schema is answered with PROTOCOL_INVALID_MESSAGE and
+ * costs nothing else. Not guaranteed: that a request that failed with ConnectionLostError or TimeoutError
+ * was not carried out.
+ */
+export interface Peer {
+  /** Unique in this process. */
+  readonly id: string;
+  readonly remote: RemoteIdentity;
+  readonly isOpen: boolean;
+  /**
+   * @throws RemoteError with the code of the other side's error.
+   * @throws TimeoutError, ConnectionLostError (both retryable when the definition is idempotent), OverloadedError
+   * when more than the allowed number of requests is in flight (default 10_000).
+   */
+  request<D extends RequestDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options?: RequestOptions,
+  ): Promise<OutputOf<D>>;
+  /**
+   * Sends without an answer. False when the connection is closed or its send buffer is over the limit
+   * (default 16 MiB): the push was dropped then.
+   */
+  push<D extends PushDefinition>(definition: D, payload: import("zod").input<D["payload"]>): boolean;
+  /** Bytes waiting to be sent; pushes of bulk should pause above some hundred KiB and go on at `onDrain`. */
+  readonly bufferedBytes: number;
+  onDrain(listener: () => void): () => void;
+  /** Called once when the connection is gone; at once when it is gone already. */
+  onClose(listener: (error: Error | undefined) => void): () => void;
+  /** Lets requests in flight finish (up to 2 s), then closes. Idempotent. */
+  close(): Promise<void>;
+}

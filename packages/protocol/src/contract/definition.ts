@@ -1,0 +1,41 @@
+import type { z } from "zod";
+
+/** What a credential may do. `operate` includes node-to-node traffic. */
+export const SCOPES = ["submit", "read", "cancel", "operate"] as const;
+export type Scope = (typeof SCOPES)[number];
+
+/** How load shedding treats a message: `critical` always passes, `low` is shed first. */
+export type MessagePriority = "critical" | "high" | "normal" | "low";
+
+/** A message that is answered. Names are `<room>.<verb>`, never reused for another meaning. */
+export interface RequestDefinition<In extends z.ZodType = z.ZodType, Out extends z.ZodType = z.ZodType> {
+  readonly kind: "request";
+  readonly name: string;
+  readonly input: In;
+  readonly output: Out;
+  readonly scope: Scope;
+  readonly priority: MessagePriority;
+  /** Whether the request may be repeated after its bytes were sent without an answer. */
+  readonly idempotent: boolean;
+}
+
+/** A message that is not answered. */
+export interface PushDefinition<Payload extends z.ZodType = z.ZodType> {
+  readonly kind: "push";
+  readonly name: string;
+  readonly payload: Payload;
+  readonly scope: Scope;
+  readonly priority: MessagePriority;
+}
+
+export type InputOf<D extends RequestDefinition> = z.input<D["input"]>;
+export type OutputOf<D extends RequestDefinition> = z.output<D["output"]>;
+export type PayloadOf<D extends PushDefinition> = z.output<D["payload"]>;
+
+export const defineRequest = <In extends z.ZodType, Out extends z.ZodType>(
+  definition: Omit<RequestDefinition<In, Out>, "kind">,
+): RequestDefinition<In, Out> => ({ kind: "request", ...definition });
+
+export const definePush = <Payload extends z.ZodType>(
+  definition: Omit<PushDefinition<Payload>, "kind">,
+): PushDefinition<Payload> => ({ kind: "push", ...definition });

@@ -1,0 +1,70 @@
+import { z } from "zod";
+
+// Shapes that several messages share. Numbers beyond 2^53 travel as decimal strings.
+
+export const decimal = z.string().regex(/^\d{1,19}$/, "a decimal number");
+export const position = z.object({ epoch: decimal, offset: decimal });
+export const nodeId = z.string().min(1).max(256);
+/** Empty and very long ids are legal (up to 10,000 characters). */
+export const jobId = z.string().max(10_000);
+export const workflowId = z.string().max(10_000);
+export const datacenterId = z.string().min(1).max(256);
+/** `host:port`, or empty for a node that can only be reached over connections that it opened. */
+export const address = z.string().max(300);
+export const json: z.ZodType<unknown> = z.unknown();
+
+export const wireError = z.object({
+  code: z.string().max(128),
+  message: z.string().max(20_000),
+  retryable: z.boolean(),
+  retryAfterMs: z.number().nonnegative().optional(),
+  details: z.record(z.string(), z.unknown()).optional(),
+});
+
+/** Who leads, where, and under which fence. */
+export const leader = z.object({ nodeId, address, fence: decimal });
+
+export const JOB_STATUSES = [
+  "submitted",
+  "queued",
+  "dispatching",
+  "running",
+  "completing",
+  "cancelling",
+  "completed",
+  "partial",
+  "failed",
+  "cancelled",
+  "timeout",
+] as const;
+export const jobStatus = z.enum(JOB_STATUSES);
+
+export const WORKFLOW_STATUSES = [
+  "pending",
+  "assigned",
+  "running",
+  "completed",
+  "failed",
+  "cancelled",
+] as const;
+export const workflowStatus = z.enum(WORKFLOW_STATUSES);
+
+/** A mergeable histogram (HDR, V2 compressed encoding, base64) and its figures at the moment of encoding. */
+export const histogram = z.object({
+  encoded: z.string().max(1_000_000),
+  count: z.number().nonnegative(),
+  min: z.number(),
+  mean: z.number(),
+  max: z.number(),
+  p50: z.number(),
+  p90: z.number(),
+  p95: z.number(),
+  p99: z.number(),
+  p999: z.number(),
+});
+
+/** What a shard, a workflow or a window measured: sums and mergeable histograms by name. */
+export const measurements = z.object({
+  counters: z.record(z.string(), z.number()),
+  histograms: z.record(z.string(), histogram),
+});
