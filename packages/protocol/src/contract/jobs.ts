@@ -192,6 +192,8 @@ export const workflowCatalogEntry = z.object({
   shards: z.number().int(),
   timeoutMs: z.number(),
   maxAttempts: z.number().int(),
+  /** Names in the registry that must complete first; a submission that lacks them gets them added with the same input. */
+  dependsOn: z.array(z.string()).default([]),
   /** JSON Schema of the input, where the definition can give one. */
   inputSchema: z.unknown().optional(),
 });

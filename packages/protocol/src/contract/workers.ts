@@ -203,6 +203,7 @@ export const validateInput = defineRequest({
     maxAttempts: z.number().int().min(1),
     backoff: z.object({ baseMs: z.number(), factor: z.number(), capMs: z.number() }),
     kind: z.enum(["workflow", "load-test"]),
+    dependsOn: z.array(z.string()),
     known: z.array(z.string()),
   }),
 });

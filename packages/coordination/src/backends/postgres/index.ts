@@ -1,0 +1,1 @@
+export type { SqlClient, SqlExecutor } from "./sql-client.ts";

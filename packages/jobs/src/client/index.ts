@@ -1,0 +1,8 @@
+export type {
+  JobsClient,
+  PingAnswer,
+  SubmitOptions,
+  SubmittedJob,
+  SubmitWorkflow,
+  WatchItem,
+} from "./jobs-client.ts";
