@@ -1,0 +1,13 @@
+export {
+  type CellProgress,
+  emptyProjection,
+  type HistogramSummary,
+  type JobProjection,
+  jobFraction,
+  type LogLine,
+  projectEvent,
+  recentRate,
+  type WindowPoint,
+  type WorkflowProjection,
+  workflowTotals,
+} from "./job-projection.ts";

@@ -1,0 +1,293 @@
+import type {
+  EncodedHistogram,
+  JobEvent,
+  JobResult,
+  JobStatus,
+  Leader,
+  WorkflowStatus,
+} from "@holdfast/protocol/contract";
+
+/** How many windows per workflow and datacenter, and how many log lines, a projection keeps; older ones fall off. */
+export const WINDOWS_KEPT = 600;
+export const LOGS_KEPT = 500;
+
+export type HistogramSummary = Omit<EncodedHistogram, "encoded">;
+
+export interface WindowPoint {
+  readonly windowStart: number;
+  readonly windowMs: number;
+  /** Units of work done per second in this window. */
+  readonly rate: number;
+  readonly errorRate: number;
+  /** By histogram name. */
+  readonly histograms: Readonly<Record<string, HistogramSummary>>;
+}
+
+/** One workflow in one datacenter. */
+export interface CellProgress {
+  readonly status: WorkflowStatus;
+  readonly done: number;
+  readonly total: number;
+  readonly shards: {
+    readonly total: number;
+    readonly completed: number;
+    readonly failed: number;
+    readonly running: number;
+  };
+  readonly workerCount: number;
+  /** Sums of what windows carried. The result has the exact figures. */
+  readonly counters: Readonly<Record<string, number>>;
+  readonly windows: readonly WindowPoint[];
+}
+
+export interface WorkflowProjection {
+  readonly workflowId: string;
+  readonly name: string;
+  readonly status: WorkflowStatus;
+  readonly error: string | undefined;
+  /** By datacenter; the key is "" when the log is that of a single datacenter without a gate. */
+  readonly cells: Readonly<Record<string, CellProgress>>;
+}
+
+export interface LogLine {
+  readonly at: number;
+  readonly datacenter: string;
+  readonly workflowId: string;
+  readonly shard: number;
+  readonly worker: string;
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly message: string;
+}
+
+/** What a reader of a job's log knows after some prefix of it. */
+export interface JobProjection {
+  readonly status: JobStatus;
+  readonly message: string;
+  readonly startedAt: number | undefined;
+  /** Wall clock of the newest event. */
+  readonly lastEventAt: number;
+  readonly gate: Leader | undefined;
+  readonly managers: Readonly<Record<string, Leader>>;
+  readonly takeOverCount: number;
+  readonly retryCount: number;
+  readonly workflows: Readonly<Record<string, WorkflowProjection>>;
+  readonly logs: readonly LogLine[];
+  readonly result: JobResult | undefined;
+}
+
+export const emptyProjection: JobProjection = {
+  status: "submitted",
+  message: "",
+  startedAt: undefined,
+  lastEventAt: 0,
+  gate: undefined,
+  managers: {},
+  takeOverCount: 0,
+  retryCount: 0,
+  workflows: {},
+  logs: [],
+  result: undefined,
+};
+
+const emptyCell: CellProgress = {
+  status: "pending",
+  done: 0,
+  total: 0,
+  shards: { total: 0, completed: 0, failed: 0, running: 0 },
+  workerCount: 0,
+  counters: {},
+  windows: [],
+};
+
+/**
+ * Folds one event into the projection, without changing the old one. Pure, so that a terminal, a browser and
+ * a test show the same thing. Events of types that this version does not know change nothing.
+ */
+export const projectEvent = (before: JobProjection, event: JobEvent): JobProjection => {
+  const next = {
+    ...before,
+    startedAt: before.startedAt ?? event.at,
+    lastEventAt: Math.max(before.lastEventAt, event.at),
+  };
+  const datacenter = event.datacenter ?? "";
+  switch (event.type) {
+    case "job.status":
+      // A datacenter's own status is not the job's: the gate says that itself, without naming a datacenter.
+      if (event.datacenter !== undefined) return next;
+      return {
+        ...next,
+        status: event.status,
+        message: event.error?.message ?? event.message ?? next.message,
+      };
+    case "job.leader": {
+      const takeOverCount = next.takeOverCount + (event.previous === undefined ? 0 : 1);
+      return event.role === "gate"
+        ? { ...next, takeOverCount, gate: event.leader }
+        : { ...next, takeOverCount, managers: { ...next.managers, [datacenter]: event.leader } };
+    }
+    case "workflow.status":
+      return withCell(next, event.workflowId, datacenter, event.name, (cell, workflow) => ({
+        cell: { ...cell, status: event.status, shards: { ...cell.shards, ...event.shards } },
+        workflow: event.error === undefined ? workflow : { ...workflow, error: event.error.message },
+      }));
+    case "shard.retry":
+      return { ...next, retryCount: next.retryCount + 1 };
+    case "window":
+      return withCell(next, event.workflowId, datacenter, undefined, (cell, workflow) => {
+        const seconds = event.windowMs / 1000;
+        const point: WindowPoint = {
+          windowStart: event.windowStart,
+          windowMs: event.windowMs,
+          rate: Math.max(0, event.progress.done - cell.done) / seconds,
+          errorRate: (event.counters["errors"] ?? 0) / seconds,
+          histograms: Object.fromEntries(
+            Object.entries(event.histograms).map(([name, { encoded: _encoded, ...summary }]) => [
+              name,
+              summary,
+            ]),
+          ),
+        };
+        return {
+          workflow,
+          cell: {
+            ...cell,
+            status: cell.status === "pending" || cell.status === "assigned" ? "running" : cell.status,
+            done: event.progress.done,
+            total: event.progress.total,
+            shards: event.shards,
+            workerCount: event.workerCount,
+            counters: addCounters(cell.counters, event.counters),
+            windows: [...cell.windows.slice(-(WINDOWS_KEPT - 1)), point],
+          },
+        };
+      });
+    case "log":
+      return {
+        ...next,
+        logs: [
+          ...next.logs.slice(-(LOGS_KEPT - 1)),
+          {
+            at: event.at,
+            datacenter,
+            workflowId: event.workflowId,
+            shard: event.shard,
+            worker: event.worker,
+            level: event.level,
+            message: event.message,
+          },
+        ],
+      };
+    case "workflow.result": {
+      const { result } = event;
+      return withCell(next, result.workflowId, datacenter, result.name, (cell, workflow) => ({
+        cell: { ...cell, status: result.status, shards: { ...cell.shards, ...result.shards, running: 0 } },
+        workflow: { ...workflow, error: result.error?.message ?? workflow.error },
+      }));
+    }
+    case "job.result":
+      if (event.datacenter !== undefined) return next;
+      return { ...next, status: event.result.status, result: event.result };
+    default:
+      return next;
+  }
+};
+
+/** The sums over datacenters of a workflow. */
+export const workflowTotals = (
+  workflow: WorkflowProjection,
+): {
+  readonly done: number;
+  readonly total: number;
+  readonly rate: number;
+  readonly shards: CellProgress["shards"];
+} => {
+  let done = 0;
+  let total = 0;
+  let rate = 0;
+  const shards = { total: 0, completed: 0, failed: 0, running: 0 };
+  for (const cell of Object.values(workflow.cells)) {
+    done += cell.done;
+    total += cell.total;
+    rate += recentRate(cell);
+    shards.total += cell.shards.total;
+    shards.completed += cell.shards.completed;
+    shards.failed += cell.shards.failed;
+    shards.running += cell.shards.running;
+  }
+  return { done, total, rate, shards };
+};
+
+/** Mean rate over the newest windows (up to two seconds of them), units per second. */
+export const recentRate = (cell: CellProgress): number => {
+  let units = 0;
+  let spanMs = 0;
+  for (let index = cell.windows.length - 1; index >= 0 && spanMs < 2_000; index -= 1) {
+    const point = cell.windows[index] as WindowPoint;
+    units += (point.rate * point.windowMs) / 1000;
+    spanMs += point.windowMs;
+  }
+  return spanMs === 0 ? 0 : (units / spanMs) * 1000;
+};
+
+/** How far the whole job is, 0 to 1, when every started workflow says how much there is; else undefined. */
+export const jobFraction = (projection: JobProjection): number | undefined => {
+  if (projection.result !== undefined) return 1;
+  const workflows = Object.values(projection.workflows);
+  if (workflows.length === 0) return undefined;
+  let sum = 0;
+  for (const workflow of workflows) {
+    if (workflow.status === "completed" || workflow.status === "failed" || workflow.status === "cancelled") {
+      sum += 1;
+      continue;
+    }
+    const { done, total, shards } = workflowTotals(workflow);
+    if (total > 0) sum += Math.min(1, done / total);
+    else if (shards.total > 0) sum += shards.completed / shards.total;
+  }
+  return sum / workflows.length;
+};
+
+const withCell = (
+  projection: JobProjection,
+  workflowId: string,
+  datacenter: string,
+  name: string | undefined,
+  change: (
+    cell: CellProgress,
+    workflow: WorkflowProjection,
+  ) => { cell: CellProgress; workflow: WorkflowProjection },
+): JobProjection => {
+  const workflow: WorkflowProjection = projection.workflows[workflowId] ?? {
+    workflowId,
+    name: name ?? workflowId,
+    status: "pending",
+    error: undefined,
+    cells: {},
+  };
+  const changed = change(workflow.cells[datacenter] ?? emptyCell, workflow);
+  const cells = { ...workflow.cells, [datacenter]: changed.cell };
+  const updated = {
+    ...changed.workflow,
+    name: name ?? workflow.name,
+    cells,
+    status: combinedStatus(Object.values(cells).map((cell) => cell.status)),
+  };
+  return { ...projection, workflows: { ...projection.workflows, [workflowId]: updated } };
+};
+
+/** A workflow over several datacenters: failed if any failed, running while any runs, completed when all are. */
+const combinedStatus = (statuses: readonly WorkflowStatus[]): WorkflowStatus => {
+  for (const status of ["failed", "running", "assigned", "pending", "cancelled"] as const) {
+    if (statuses.includes(status)) return status;
+  }
+  return "completed";
+};
+
+const addCounters = (
+  sums: Readonly<Record<string, number>>,
+  more: Readonly<Record<string, number>>,
+): Record<string, number> => {
+  const result: Record<string, number> = { ...sums };
+  for (const [name, amount] of Object.entries(more)) result[name] = (result[name] ?? 0) + amount;
+  return result;
+};
