@@ -1,0 +1,198 @@
+import type { Compression } from "./compression.ts";
+import { crc32 } from "./crc32.ts";
+import {
+  ChecksumMismatchError,
+  FrameTooLargeError,
+  InvalidFrameError,
+  UnexpectedFrameError,
+  UnknownFrameTypeError,
+} from "./errors.ts";
+
+// One frame, all numbers big-endian:
+//
+//   length u32 | flags u8 | type u8 | sequence u64 | payload | CRC-32 u32
+//
+// `length` counts everything after itself. The checksum covers flags, type, sequence and payload as they
+// travel, so every byte after the length is proven. It proves integrity, not who sent it.
+
+/** The place in this list is the number on the wire: append only. */
+export const FRAME_TYPES = [
+  "hello",
+  "authenticate",
+  "ready",
+  "request",
+  "answer",
+  "failure",
+  "push",
+  "cancel",
+  "ping",
+  "pong",
+  "goodbye",
+] as const;
+export type FrameType = (typeof FRAME_TYPES)[number];
+
+export interface Frame {
+  readonly type: FrameType;
+  /** Unsigned 64 bits. An answer, failure, cancel or pong repeats the number of what it belongs to. */
+  readonly sequence: bigint;
+  readonly payload: Uint8Array;
+}
+
+export interface FrameOptions {
+  /** Largest value of the length field: everything but the four bytes of the length itself. */
+  readonly frameMaxBytes: number;
+  /** What the two sides agreed on, if anything. */
+  readonly compression?: Compression | undefined;
+}
+
+/** 8 MiB: a job of 5 MiB with room for its envelope. */
+export const FRAME_MAX_BYTES = 8 * 1024 * 1024;
+/** Payloads above this (not at it) are compressed where the two sides agreed on a compression. */
+export const COMPRESSION_MIN_BYTES = 1_024;
+
+export const LENGTH_BYTES = 4;
+const HEADER_BYTES = 1 + 1 + 8;
+const CHECKSUM_BYTES = 4;
+const BODY_MIN_BYTES = HEADER_BYTES + CHECKSUM_BYTES;
+/** Every byte of a frame that is not payload. */
+export const FRAME_OVERHEAD_BYTES = LENGTH_BYTES + BODY_MIN_BYTES;
+const FLAG_COMPRESSED = 1;
+/** In front of a compressed payload: its size once inflated. */
+const ORIGINAL_SIZE_BYTES = 4;
+
+const TYPE_NUMBERS = new Map<FrameType, number>(FRAME_TYPES.map((type, index) => [type, index]));
+
+/**
+ * The bytes of a frame, in an array of its own.
+ * @throws FrameTooLargeError when the payload cannot travel under `frameMaxBytes`; nothing is allocated for it.
+ */
+export const encodeFrame = (frame: Frame, options: FrameOptions): Uint8Array => {
+  const payloadMaxBytes = options.frameMaxBytes - BODY_MIN_BYTES;
+  // Measured before compression: the other side refuses an original size above its limit.
+  if (frame.payload.length > payloadMaxBytes) {
+    throw new FrameTooLargeError(frame.payload.length + BODY_MIN_BYTES, options.frameMaxBytes);
+  }
+  const squeezed =
+    options.compression !== undefined && frame.payload.length > COMPRESSION_MIN_BYTES
+      ? options.compression.compress(frame.payload)
+      : undefined;
+  const isCompressed = squeezed !== undefined && squeezed.length + ORIGINAL_SIZE_BYTES < frame.payload.length;
+  const payload = isCompressed ? squeezed : frame.payload;
+  const prefixBytes = isCompressed ? ORIGINAL_SIZE_BYTES : 0;
+  const length = BODY_MIN_BYTES + prefixBytes + payload.length;
+  const bytes = allocate(LENGTH_BYTES + length);
+  writeUint32(bytes, 0, length);
+  bytes[4] = isCompressed ? FLAG_COMPRESSED : 0;
+  bytes[5] = TYPE_NUMBERS.get(frame.type) as number;
+  writeUint64(bytes, 6, frame.sequence);
+  if (isCompressed) writeUint32(bytes, LENGTH_BYTES + HEADER_BYTES, frame.payload.length);
+  bytes.set(payload, LENGTH_BYTES + HEADER_BYTES + prefixBytes);
+  const checksumAt = bytes.length - CHECKSUM_BYTES;
+  writeUint32(bytes, checksumAt, crc32(bytes, LENGTH_BYTES, checksumAt));
+  return bytes;
+};
+
+/**
+ * The frame in `bytes`, which must hold exactly one. A plain payload is a view of `bytes`, not a copy.
+ * @throws InvalidFrameError, FrameTooLargeError, ChecksumMismatchError, UnknownFrameTypeError; after any of
+ * them nothing that follows on the same path can be trusted.
+ */
+export const decodeFrame = (bytes: Uint8Array, options: FrameOptions): Frame => {
+  if (bytes.length < LENGTH_BYTES) throw new InvalidFrameError("is cut short");
+  const length = readFrameLength(bytes, 0, options.frameMaxBytes);
+  if (bytes.length < LENGTH_BYTES + length) throw new InvalidFrameError("is cut short");
+  if (bytes.length > LENGTH_BYTES + length)
+    throw new InvalidFrameError("is followed by bytes that belong to nothing");
+  const checksumAt = bytes.length - CHECKSUM_BYTES;
+  const expected = crc32(bytes, LENGTH_BYTES, checksumAt);
+  const actual = readUint32(bytes, checksumAt);
+  if (expected !== actual) throw new ChecksumMismatchError(expected, actual);
+
+  const flags = bytes[4] as number;
+  if (flags > FLAG_COMPRESSED) throw new InvalidFrameError(`has unknown flags 0x${flags.toString(16)}`);
+  const typeNumber = bytes[5] as number;
+  const type = FRAME_TYPES[typeNumber];
+  if (type === undefined) throw new UnknownFrameTypeError(typeNumber);
+  const sequence = readUint64(bytes, 6);
+  const carried = bytes.subarray(LENGTH_BYTES + HEADER_BYTES, checksumAt);
+  const payload = flags === FLAG_COMPRESSED ? inflate(carried, type, options) : carried;
+  return { type, sequence, payload };
+};
+
+/**
+ * The length field at `at`, checked against both limits before anyone allocates for it.
+ * @throws InvalidFrameError when it is too small to be a frame, FrameTooLargeError when above `frameMaxBytes`.
+ */
+export const readFrameLength = (bytes: Uint8Array, at: number, frameMaxBytes: number): number => {
+  const length = readUint32(bytes, at);
+  if (length > frameMaxBytes) throw new FrameTooLargeError(length, frameMaxBytes);
+  if (length < BODY_MIN_BYTES)
+    throw new InvalidFrameError(`announces ${length} bytes, fewer than a frame has`);
+  return length;
+};
+
+const inflate = (carried: Uint8Array, type: FrameType, options: FrameOptions): Uint8Array => {
+  if (options.compression === undefined) {
+    throw new UnexpectedFrameError(`compressed ${type}`, "on a connection that did not agree on compression");
+  }
+  if (carried.length < ORIGINAL_SIZE_BYTES)
+    throw new InvalidFrameError("is compressed but has no original size");
+  const originalBytes = readUint32(carried, 0);
+  if (originalBytes > options.frameMaxBytes - BODY_MIN_BYTES) {
+    throw new FrameTooLargeError(originalBytes + BODY_MIN_BYTES, options.frameMaxBytes);
+  }
+  let payload: Uint8Array;
+  try {
+    payload = options.compression.decompress(carried.subarray(ORIGINAL_SIZE_BYTES), originalBytes);
+  } catch (error) {
+    throw new InvalidFrameError("has a payload that cannot be inflated", { cause: error });
+  }
+  if (payload.length !== originalBytes) {
+    throw new InvalidFrameError(
+      `inflates to ${payload.length} bytes, not to the ${originalBytes} that it announces`,
+    );
+  }
+  return payload;
+};
+
+/** Node's pooled, unzeroed memory where there is Node: every byte is written before the array is handed out. */
+const allocate: (size: number) => Uint8Array = (() => {
+  const host = (globalThis as { Buffer?: { allocUnsafe(size: number): Uint8Array } }).Buffer;
+  return host === undefined
+    ? (size: number) => new Uint8Array(size)
+    : (size: number) => host.allocUnsafe(size);
+})();
+
+const writeUint32 = (bytes: Uint8Array, at: number, value: number): void => {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
+};
+
+const readUint32 = (bytes: Uint8Array, at: number): number =>
+  (((bytes[at] as number) << 24) |
+    ((bytes[at + 1] as number) << 16) |
+    ((bytes[at + 2] as number) << 8) |
+    (bytes[at + 3] as number)) >>>
+  0;
+
+const writeUint64 = (bytes: Uint8Array, at: number, value: bigint): void => {
+  if (value < 0n || value > 0xffff_ffff_ffff_ffffn)
+    throw new RangeError(`a sequence is 64 bits, got ${value}`);
+  const number = Number(value);
+  // The division is exact below 2^53; above it only the slow way keeps every bit.
+  if (number <= Number.MAX_SAFE_INTEGER) {
+    writeUint32(bytes, at, Math.floor(number / 0x1_0000_0000));
+    writeUint32(bytes, at + 4, number % 0x1_0000_0000);
+  } else {
+    writeUint32(bytes, at, Number(value >> 32n));
+    writeUint32(bytes, at + 4, Number(value & 0xffff_ffffn));
+  }
+};
+
+const readUint64 = (bytes: Uint8Array, at: number): bigint => {
+  const high = readUint32(bytes, at);
+  const low = readUint32(bytes, at + 4);
+  return high === 0 ? BigInt(low) : (BigInt(high) << 32n) | BigInt(low);
+};
