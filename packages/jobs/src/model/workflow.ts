@@ -1,6 +1,6 @@
 import type { Json } from "@holdfast/coordination";
 import type { SqlExecutor } from "@holdfast/coordination/postgres";
-import type { Logger } from "@holdfast/kernel";
+import type { Clock, Logger } from "@holdfast/kernel";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 
 /** What a workflow gets while one attempt of one shard runs. */
@@ -16,8 +16,12 @@ export interface WorkflowContext<Input> {
   /** Starts at 1. */
   readonly attempt: number;
   readonly datacenter: string;
-  /** Virtual users of this shard. */
-  readonly vus: number;
+  /** Virtual users of this shard, its part of the job's; undefined when the job names none. */
+  readonly vus: number | undefined;
+  /** How long the job wants a load test to run, milliseconds; undefined when it does not say. */
+  readonly durationMs: number | undefined;
+  /** The worker's time. Use it for waits and measurements, so that the workflow also runs on a simulated clock. */
+  readonly clock: Clock;
   /**
    * Aborts when the job is cancelled, the attempt times out, or the claim is lost. Stop soon: what you do
    * afterwards is refused wherever the fence is checked, and the thread is ended after a grace of 5 s.

@@ -37,8 +37,8 @@ export const jobSpec = z.object({
   /** Shown in lists. Default: the name of the first workflow. */
   name: z.string().max(512),
   workflows: z.array(workflowSpec).min(1).max(WORKFLOWS_MAX_COUNT),
-  /** Virtual users per datacenter, split over the shards of load-test workflows. */
-  vus: z.number().int().min(1).max(1_000_000).default(1),
+  /** Virtual users per datacenter, split over the shards of load-test workflows. Absent: each load test's own number. */
+  vus: z.number().int().min(1).max(1_000_000).optional(),
   /** From submission to the final result; then the job ends as `timeout`. */
   timeoutMs: z
     .number()

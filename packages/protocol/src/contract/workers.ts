@@ -57,8 +57,8 @@ export const assignment = z.object({
   attempt: z.number().int().min(1),
   maxAttempts: z.number().int().min(1),
   input: json,
-  /** Virtual users for this shard (its part of the job's). */
-  vus: z.number().int().min(0),
+  /** Virtual users for this shard (its part of the job's). Absent when the job names none. */
+  vus: z.number().int().min(0).optional(),
   timeoutMs: z.number().positive(),
   durationMs: z.number().positive().optional(),
   datacenter: datacenterId,
