@@ -1,1 +1,70 @@
-export {};
+export type { Backoff } from "./backoff/backoff.ts";
+export { type DecorrelatedBackoffOptions, decorrelatedBackoff } from "./backoff/decorrelated.ts";
+export { type ExponentialBackoffOptions, exponentialBackoff } from "./backoff/exponential.ts";
+export { type FibonacciBackoffOptions, fibonacciBackoff } from "./backoff/fibonacci.ts";
+export { fixedBackoff, noBackoff } from "./backoff/fixed.ts";
+export type { Jitter } from "./backoff/jitter.ts";
+export { type LinearBackoffOptions, linearBackoff } from "./backoff/linear.ts";
+export { CircuitOpenError, LoadShedError, RateLimitedError } from "./errors.ts";
+export type { Body, CallContext, ExecuteOptions, Policy } from "./execution/policy.ts";
+export {
+  isShed,
+  LoadShedder,
+  type LoadShedderEvents,
+  type LoadShedderOptions,
+  type LoadShedderStats,
+} from "./load-shedding/load-shedder.ts";
+export {
+  type LevelLimits,
+  OverloadDetector,
+  type OverloadDetectorEvents,
+  type OverloadDetectorOptions,
+  type OverloadDetectorStats,
+  type ResourceSample,
+} from "./load-shedding/overload-detector.ts";
+export { type OverloadLevel, type OverloadSource, overloadLevels } from "./load-shedding/overload-level.ts";
+export { type Priority, priorities } from "./load-shedding/priority.ts";
+export {
+  type Admission,
+  ClientRateLimiter,
+  type ClientRateLimiterEvents,
+  type ClientRateLimiterOptions,
+  type ClientRateLimiterStats,
+  type ClientRequest,
+  jobOperationLimits,
+  type WindowLimit,
+} from "./rate-limit/client-rate-limiter.ts";
+export {
+  KeyedRateLimiter,
+  type KeyedRateLimiterEvents,
+  type KeyedRateLimiterOptions,
+  type KeyedRateLimiterStats,
+} from "./rate-limit/keyed-rate-limiter.ts";
+export {
+  type PermitOptions,
+  type PermitSource,
+  RateLimiter,
+  type RateLimiterEvents,
+  type RateLimiterOptions,
+  type RateLimiterStats,
+} from "./rate-limit/rate-limiter.ts";
+export { SlidingWindow } from "./rate-limit/sliding-window.ts";
+export { TokenBucket, type TokenBucketOptions } from "./rate-limit/token-bucket.ts";
+export { isRefusal, isRetryable, type RetryClassifier, retryOn, retryOnCodes } from "./retry/classifier.ts";
+export {
+  type GiveUpReason,
+  Retry,
+  type RetryEvents,
+  type RetryExecuteOptions,
+  type RetryOptions,
+  type RetryStats,
+} from "./retry/retry.ts";
+export {
+  type RetryBudget,
+  type RetryBudgetStats,
+  ShareBudget,
+  type ShareBudgetOptions,
+  TokenBudget,
+  type TokenBudgetOptions,
+} from "./retry/retry-budget.ts";
+export { type RetryPreset, type RetryPresetName, retryPresets } from "./retry/retry-presets.ts";
