@@ -15,7 +15,10 @@ export interface LogEntry {
   readonly appendedAt: number;
 }
 
-/** Where a stream starts and ends now. An unknown stream has epoch of its first life, head 0 and start 0. */
+/**
+ * Where a stream starts and ends now. An unknown stream has epoch 0, head 0 and start 0. A position with
+ * offset 0 lies before the first entry of every life of the stream, so it may be continued from in any epoch.
+ */
 export interface StreamBounds {
   /** Position of the newest entry. */
   readonly head: Position;
@@ -71,6 +74,8 @@ export interface Log<Tx> {
   /**
    * Follows a stream: yields everything after `after`, then what comes, until the signal aborts (then it ends
    * by throwing signal.reason). A `reset` is yielded once and the tail goes on from the oldest entry there is.
+   * Yields nothing for a read that found nothing. When the store fails or closes, it ends by throwing that
+   * error: follow again from the last position.
    * Holds no store connection while idle; wakes by notification and, as a safety net, polls every `pollMs`.
    */
   tail(stream: string, options: ReadOptions & { readonly pollMs?: number }): AsyncIterable<LogTailItem>;

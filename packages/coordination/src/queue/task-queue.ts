@@ -6,6 +6,7 @@ export type TaskPriority = (typeof TASK_PRIORITIES)[number];
 
 export type TaskState = "pending" | "claimed" | "completed" | "dead" | "cancelled";
 
+/** The wait after attempt n: `min(capMs, baseMs * factor^(n-1))`, shortened at random by up to half. */
 export interface Backoff {
   /** Wait before the second attempt, milliseconds. Default 1000. */
   readonly baseMs: number;
@@ -187,6 +188,6 @@ export interface TaskQueue<Tx> {
   deleteGroups(groups: readonly string[], options?: Abortable & { readonly tx?: Tx }): Promise<number>;
   /** Calls back (coalesced) when tasks may have become claimable. A hint: it may come for nothing, and a poll must back it up. */
   onAvailable(listener: () => void): () => void;
-  /** Milliseconds until the next delayed task is due or the next lease lapses; undefined when there is none. */
+  /** Milliseconds until the next pending task is due or the next lease lapses; 0 when one is or has; undefined when there is none. */
   nextDueInMs(options?: Abortable): Promise<number | undefined>;
 }

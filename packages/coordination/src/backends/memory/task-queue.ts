@@ -1,0 +1,381 @@
+import { type Abortable, newId } from "@holdfast/kernel";
+import { checkBatch, checkInteger, checkNumber, checkText, compareByCodePoint } from "../../input-checks.ts";
+import type { Json } from "../../json.ts";
+import { checkLimit, LIST_LIMIT_DEFAULT } from "../../lease/grant-checks.ts";
+import { checkClaim, checkLeaseMs, encodeResult, PURGE_LIMIT_DEFAULT } from "../../queue/queue-checks.ts";
+import {
+  backoffMs,
+  draftFailures,
+  draftTasks,
+  FAILURES_MAX_COUNT,
+  LAPSED_ERROR_TEXT,
+  type TaskDraft,
+} from "../../queue/task-draft.ts";
+import type {
+  ClaimedTask,
+  CompleteOutcome,
+  FailResult,
+  LapsedTask,
+  NewTask,
+  QueueStats,
+  RenewOutcome,
+  TaskFailure,
+  TaskQueue,
+  TaskRecord,
+  TaskRef,
+  TaskState,
+} from "../../queue/task-queue.ts";
+import { queueKey } from "../../wake-ups.ts";
+import type { MemoryParts } from "./parts.ts";
+import { isLive, type StoredFailure, type Task, toRecord } from "./task.ts";
+import { TaskIndex } from "./task-index.ts";
+import type { Change, MemoryTx } from "./transactor.ts";
+
+interface TxOption extends Abortable {
+  readonly tx?: MemoryTx;
+}
+
+export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
+  readonly name: string;
+  readonly #parts: MemoryParts;
+  readonly #payloadMaxBytes: number;
+  readonly #index = new TaskIndex();
+  #lastSeq = 0;
+
+  constructor(name: string, parts: MemoryParts, payloadMaxBytes: number) {
+    this.name = name;
+    this.#parts = parts;
+    this.#payloadMaxBytes = payloadMaxBytes;
+  }
+
+  async enqueue(tasks: readonly NewTask[], options: TxOption = {}): Promise<readonly string[]> {
+    const drafts = draftTasks(tasks, this.#payloadMaxBytes);
+    return this.#run(options, (change, now) => drafts.map((draft) => this.#enqueueOne(draft, now, change)));
+  }
+
+  #enqueueOne(draft: TaskDraft, now: number, change: Change): string {
+    const existing =
+      (draft.id === undefined ? undefined : this.#index.get(draft.id)) ??
+      (draft.dedupeKey === undefined ? undefined : this.#index.liveWithDedupeKey(draft.dedupeKey));
+    if (existing !== undefined) return existing.id;
+    this.#lastSeq += 1;
+    const task: Task = {
+      id: draft.id ?? newId("task", this.#parts.random),
+      seq: this.#lastSeq,
+      type: draft.type,
+      payloadText: draft.payloadText,
+      priorityRank: draft.priorityRank,
+      maxAttempts: draft.maxAttempts,
+      backoff: draft.backoff,
+      group: draft.group,
+      dedupeKey: draft.dedupeKey,
+      enqueuedAt: now,
+      status: {
+        state: "pending",
+        attempt: 0,
+        runAt: now + draft.delayMs,
+        token: 0n,
+        worker: undefined,
+        leaseUntil: 0,
+        resultText: undefined,
+        failures: [],
+        finishedAt: undefined,
+      },
+    };
+    this.#index.add(task, now, change);
+    change.wakeOnCommit(queueKey(this.name));
+    return task.id;
+  }
+
+  async claim(
+    options: TxOption & {
+      readonly worker: string;
+      readonly maxCount: number;
+      readonly leaseMs: number;
+      readonly types?: readonly string[];
+    },
+  ): Promise<readonly ClaimedTask[]> {
+    checkClaim(options);
+    return this.#run(options, (change, now) => {
+      const claimed: ClaimedTask[] = [];
+      let token: bigint | undefined;
+      while (claimed.length < options.maxCount) {
+        const task = this.#index.takeReady(options.types, now);
+        if (task === undefined) break;
+        token ??= this.#parts.tokens.next();
+        const attempt = task.status.attempt + 1;
+        const { worker } = options;
+        this.#index.setStatus(
+          task,
+          { ...task.status, state: "claimed", attempt, token, worker, leaseUntil: now + options.leaseMs },
+          now,
+          change,
+        );
+        claimed.push({
+          id: task.id,
+          type: task.type,
+          payload: JSON.parse(task.payloadText) as Json,
+          group: task.group,
+          token,
+          attempt,
+          maxAttempts: task.maxAttempts,
+          enqueuedAt: task.enqueuedAt,
+        });
+      }
+      return claimed;
+    });
+  }
+
+  async renew(
+    refs: readonly TaskRef[],
+    options: Abortable & { readonly leaseMs: number },
+  ): Promise<readonly RenewOutcome[]> {
+    checkBatch("refs", refs);
+    checkLeaseMs(options.leaseMs);
+    return this.#run({ signal: options.signal }, (change, now) =>
+      refs.map((ref) => {
+        const task = this.#index.get(ref.id);
+        if (task?.status.token !== ref.token) return "lost";
+        if (task.status.state === "cancelled") return "cancelled";
+        if (task.status.state !== "claimed") return "lost";
+        this.#index.setStatus(task, { ...task.status, leaseUntil: now + options.leaseMs }, now, change);
+        return "renewed";
+      }),
+    );
+  }
+
+  async complete(
+    completions: readonly (TaskRef & { readonly result?: Json })[],
+    options: TxOption = {},
+  ): Promise<readonly CompleteOutcome[]> {
+    checkBatch("completions", completions);
+    const results = completions.map(({ result }) => encodeResult(result, this.#payloadMaxBytes));
+    return this.#run(options, (change, now) =>
+      completions.map((ref, index) => {
+        const task = this.#claimedBy(ref);
+        if (task === undefined) return "stale";
+        const resultText = results[index];
+        this.#index.setStatus(
+          task,
+          { ...task.status, state: "completed", resultText, finishedAt: now },
+          now,
+          change,
+        );
+        return "completed";
+      }),
+    );
+  }
+
+  async fail(failures: readonly TaskFailure[], options: TxOption = {}): Promise<readonly FailResult[]> {
+    const drafts = draftFailures(failures);
+    return this.#run(options, (change, now) =>
+      drafts.map((draft): FailResult => {
+        const task = this.#claimedBy(draft);
+        if (task === undefined) return { outcome: "stale", attempt: 0 };
+        const tried = task.status.attempt;
+        const attempt = draft.uncounted ? tried - 1 : tried;
+        if (!draft.retry || attempt >= task.maxAttempts) {
+          this.#bury(task, attempt, draft.errorText, now, change);
+          return { outcome: "dead", attempt };
+        }
+        const delayMs = draft.retryDelayMs ?? backoffMs(task.backoff, tried, this.#parts.random);
+        this.#giveBack(task, attempt, draft.errorText, delayMs, now, change);
+        return { outcome: "retrying", attempt, retryInMs: delayMs };
+      }),
+    );
+  }
+
+  async cancelGroups(groups: readonly string[], options: TxOption = {}): Promise<number> {
+    checkBatch("groups", groups);
+    return this.#run(options, (change, now) => {
+      let count = 0;
+      for (const group of groups) {
+        for (const task of [...this.#index.ofGroup(group)]) {
+          if (!isLive(task.status.state)) continue;
+          this.#index.setStatus(task, { ...task.status, state: "cancelled", finishedAt: now }, now, change);
+          count += 1;
+        }
+      }
+      return count;
+    });
+  }
+
+  async recoverLapsed(options: TxOption & { readonly limit?: number } = {}): Promise<readonly LapsedTask[]> {
+    const limit = checkLimit(options.limit, LIST_LIMIT_DEFAULT);
+    return this.#run(options, (change, now) => {
+      const lapsed: LapsedTask[] = [];
+      while (lapsed.length < limit) {
+        const task = this.#index.takeLapsed(now);
+        if (task === undefined) break;
+        const { id, group } = task;
+        const { attempt, worker = "" } = task.status;
+        if (attempt >= task.maxAttempts) {
+          this.#bury(task, attempt, LAPSED_ERROR_TEXT, now, change);
+          lapsed.push({ id, group, attempt, worker, outcome: "dead" });
+        } else {
+          this.#giveBack(task, attempt, LAPSED_ERROR_TEXT, 0, now, change);
+          lapsed.push({ id, group, attempt, worker, outcome: "retrying" });
+        }
+      }
+      return lapsed;
+    });
+  }
+
+  async list(
+    options: TxOption & {
+      readonly group?: string;
+      readonly states?: readonly TaskState[];
+      readonly afterId?: string;
+      readonly limit?: number;
+    },
+  ): Promise<readonly TaskRecord[]> {
+    const limit = checkLimit(options.limit, LIST_LIMIT_DEFAULT);
+    const { group, states, afterId } = options;
+    return this.#run(options, () => {
+      const tasks = group === undefined ? this.#index.tasks() : this.#index.ofGroup(group);
+      const found: Task[] = [];
+      for (const task of tasks) {
+        if (states !== undefined && !states.includes(task.status.state)) continue;
+        if (afterId !== undefined && compareByCodePoint(task.id, afterId) <= 0) continue;
+        found.push(task);
+      }
+      return found
+        .sort((a, b) => compareByCodePoint(a.id, b.id))
+        .slice(0, limit)
+        .map(toRecord);
+    });
+  }
+
+  async get(id: string, options: Abortable = {}): Promise<TaskRecord | undefined> {
+    checkText("task.id", id, 256);
+    return this.#run({ signal: options.signal }, () => {
+      const task = this.#index.get(id);
+      return task === undefined ? undefined : toRecord(task);
+    });
+  }
+
+  async requeueDead(ids: readonly string[], options: Abortable = {}): Promise<readonly string[]> {
+    checkBatch("ids", ids);
+    return this.#run({ signal: options.signal }, (change, now) =>
+      ids.filter((id) => {
+        const task = this.#index.get(id);
+        if (task?.status.state !== "dead") return false;
+        // A live task took over its dedupe key meanwhile: two live ones must never share it.
+        if (task.dedupeKey !== undefined && this.#index.liveWithDedupeKey(task.dedupeKey)) return false;
+        this.#index.setStatus(
+          task,
+          {
+            ...task.status,
+            state: "pending",
+            attempt: 0,
+            runAt: now,
+            worker: undefined,
+            finishedAt: undefined,
+          },
+          now,
+          change,
+        );
+        change.wakeOnCommit(queueKey(this.name));
+        return true;
+      }),
+    );
+  }
+
+  stats(options: Abortable = {}): Promise<QueueStats> {
+    return this.#run({ signal: options.signal }, (_change, now) => this.#index.stats(now));
+  }
+
+  async purge(
+    options: Abortable & {
+      readonly olderThanMs: number;
+      readonly states?: readonly ("completed" | "cancelled" | "dead")[];
+      readonly limit?: number;
+    },
+  ): Promise<number> {
+    checkNumber("olderThanMs", options.olderThanMs, 0, Number.MAX_SAFE_INTEGER);
+    const limit = options.limit ?? PURGE_LIMIT_DEFAULT;
+    checkInteger("limit", limit, 1, Number.MAX_SAFE_INTEGER);
+    return this.#run({ signal: options.signal }, (change, now) => {
+      let count = 0;
+      for (const state of new Set(options.states ?? (["completed", "cancelled"] as const))) {
+        for (const task of this.#index.finished(state)) {
+          // They lie in the order in which they finished, so the first that is too young ends the search.
+          if (count >= limit || (task.status.finishedAt ?? now) >= now - options.olderThanMs) break;
+          this.#index.delete(task, now, change);
+          count += 1;
+        }
+      }
+      return count;
+    });
+  }
+
+  async deleteGroups(groups: readonly string[], options: TxOption = {}): Promise<number> {
+    checkBatch("groups", groups);
+    return this.#run(options, (change, now) => {
+      let count = 0;
+      for (const group of groups) {
+        for (const task of [...this.#index.ofGroup(group)]) {
+          this.#index.delete(task, now, change);
+          count += 1;
+        }
+      }
+      return count;
+    });
+  }
+
+  onAvailable(listener: () => void): () => void {
+    return this.#parts.wakeUps.subscribe(queueKey(this.name), listener);
+  }
+
+  nextDueInMs(options: Abortable = {}): Promise<number | undefined> {
+    return this.#run({ signal: options.signal }, (_change, now) => {
+      const dueAt = this.#index.nextDueAt(now);
+      return dueAt === undefined ? undefined : Math.max(0, dueAt - now);
+    });
+  }
+
+  #run<T>(
+    options: Abortable & { readonly tx?: MemoryTx | undefined },
+    step: (change: Change, now: number) => T,
+  ): Promise<T> {
+    return this.#parts.transactor.run(options, (change) => step(change, this.#parts.storeClock.now()));
+  }
+
+  #claimedBy(ref: TaskRef): Task | undefined {
+    const task = this.#index.get(ref.id);
+    return task?.status.state === "claimed" && task.status.token === ref.token ? task : undefined;
+  }
+
+  #giveBack(
+    task: Task,
+    attempt: number,
+    errorText: string,
+    delayMs: number,
+    now: number,
+    change: Change,
+  ): void {
+    const failures = appendFailure(task, errorText, now);
+    this.#index.setStatus(
+      task,
+      { ...task.status, state: "pending", attempt, runAt: now + delayMs, worker: undefined, failures },
+      now,
+      change,
+    );
+    change.wakeOnCommit(queueKey(this.name));
+  }
+
+  #bury(task: Task, attempt: number, errorText: string, now: number, change: Change): void {
+    const failures = appendFailure(task, errorText, now);
+    this.#index.setStatus(
+      task,
+      { ...task.status, state: "dead", attempt, failures, finishedAt: now },
+      now,
+      change,
+    );
+  }
+}
+
+const appendFailure = (task: Task, errorText: string, at: number): readonly StoredFailure[] => {
+  const { attempt, worker = "", failures } = task.status;
+  return [...failures.slice(1 - FAILURES_MAX_COUNT), { attempt, at, worker, errorText }];
+};

@@ -1,0 +1,26 @@
+import { checkBatch, checkInteger, checkText, encodeJson } from "../input-checks.ts";
+import type { Json } from "../json.ts";
+import { checkTtl } from "../lease/grant-checks.ts";
+import { WORKER_MAX_LENGTH } from "./task-draft.ts";
+
+export const PURGE_LIMIT_DEFAULT = 10_000;
+
+/** @throws InvalidInputError */
+export const checkClaim = (options: {
+  readonly worker: string;
+  readonly maxCount: number;
+  readonly leaseMs: number;
+  readonly types?: readonly string[];
+}): void => {
+  checkText("claim.worker", options.worker, WORKER_MAX_LENGTH);
+  checkInteger("claim.maxCount", options.maxCount, 1, 10_000);
+  checkLeaseMs(options.leaseMs);
+  if (options.types !== undefined) checkBatch("claim.types", options.types);
+};
+
+/** A claim is a lease, with the same range. */
+export const checkLeaseMs = (leaseMs: number): void => checkTtl("leaseMs", leaseMs);
+
+/** JSON text of a result; undefined stays undefined, which is not the same as null. */
+export const encodeResult = (result: Json | undefined, limitBytes: number): string | undefined =>
+  result === undefined ? undefined : encodeJson("the task's result", result, limitBytes);

@@ -1,0 +1,46 @@
+/** The key under which changes of a stream are announced. */
+export const streamKey = (stream: string): string => `s${stream}`;
+/** The key under which tasks that may be claimable are announced. */
+export const queueKey = (queue: string): string => `q${queue}`;
+
+/** Who wants to hear that something under a key may have changed. A wake-up carries nothing and may come for nothing. */
+export class WakeUps {
+  readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #onListenerError: (error: unknown, key: string) => void;
+
+  constructor(onListenerError: (error: unknown, key: string) => void) {
+    this.#onListenerError = onListenerError;
+  }
+
+  get isEmpty(): boolean {
+    return this.#listeners.size === 0;
+  }
+
+  /** Returns the function that ends the subscription. The same listener may subscribe several times. */
+  subscribe(key: string, listener: () => void): () => void {
+    const own = (): void => listener();
+    const listeners = this.#listeners.get(key) ?? new Set();
+    listeners.add(own);
+    this.#listeners.set(key, listeners);
+    return () => {
+      if (listeners.delete(own) && listeners.size === 0 && this.#listeners.get(key) === listeners) {
+        this.#listeners.delete(key);
+      }
+    };
+  }
+
+  /** A listener that throws is reported and does not keep the others from being woken. */
+  wake(key: string): void {
+    for (const listener of [...(this.#listeners.get(key) ?? [])]) {
+      try {
+        listener();
+      } catch (error) {
+        this.#onListenerError(error, key);
+      }
+    }
+  }
+
+  wakeAll(): void {
+    for (const key of [...this.#listeners.keys()]) this.wake(key);
+  }
+}
