@@ -22,3 +22,12 @@ export {
   type PostgresSettings,
   startPostgres,
 } from "./services/postgres.ts";
+export { type RedisOptions, type RedisServer, type RedisSettings, startRedis } from "./services/redis.ts";
+export { type RedisCluster, type RedisClusterOptions, startRedisCluster } from "./services/redis-cluster.ts";
+export { type RedisReply, redisCommand } from "./services/redis-command.ts";
+export {
+  type RedisSentinelOptions,
+  type RedisSentinels,
+  startRedisSentinel,
+} from "./services/redis-sentinel.ts";
+export type { RunningServer } from "./services/server-process.ts";

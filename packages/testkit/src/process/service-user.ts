@@ -37,3 +37,9 @@ export const serviceUser = (): ServiceUser => {
   known = { name: "root" };
   return known;
 };
+
+/** The service user as options of a process; empty when no change of user is needed. */
+export const userIds = (): { readonly uid?: number; readonly gid?: number } => {
+  const { uid, gid } = serviceUser();
+  return uid === undefined || gid === undefined ? {} : { uid, gid };
+};

@@ -12,8 +12,6 @@ export const SERVICES = [
   "etcd",
   "haproxy",
   "patroni",
-  "pgbackrest",
-  "pgbouncer",
   "chromium",
 ] as const;
 
@@ -61,8 +59,6 @@ const find: { readonly [Name in ServiceName]: () => string | undefined } = {
   etcd: () => program("etcd", "etcd"),
   haproxy: () => program("HAProxy", "haproxy"),
   patroni: () => find.postgres() ?? find.etcd() ?? find.haproxy() ?? program("Patroni", "patroni"),
-  pgbackrest: () => find.postgres() ?? program("pgBackRest", "pgbackrest"),
-  pgbouncer: () => program("PgBouncer", "pgbouncer"),
   chromium: () =>
     program("Chromium", "chromium", "chromium-headless-shell", "chromium-browser", "google-chrome"),
 };

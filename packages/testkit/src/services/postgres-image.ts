@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { newId, systemRandom } from "@holdfast/kernel";
 import { runToEnd } from "../process/managed-process.ts";
-import { serviceUser } from "../process/service-user.ts";
+import { serviceUser, userIds } from "../process/service-user.ts";
 
 const ownerOf = async (path: string): Promise<number | undefined> => {
   try {
@@ -53,8 +53,7 @@ export const postgresImage = async (bin: string): Promise<string> => {
         timeoutMs: 60_000,
         cwd: draft,
         env: { PATH: process.env["PATH"], LC_ALL: "C.UTF-8", TZ: "UTC" },
-        ...(user.uid === undefined ? {} : { uid: user.uid }),
-        ...(user.gid === undefined ? {} : { gid: user.gid }),
+        ...userIds(),
       },
     );
     // Somebody else's directory under our name is not trusted: the draft is used in its place.

@@ -1,15 +1,16 @@
 import { appendFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ProcessFailedError, ServiceUnavailableError } from "../errors.ts";
+import { ServiceUnavailableError } from "../errors.ts";
 import { findPostgresBin } from "../process/find-program.ts";
-import { type ManagedProcess, runToEnd, startProcess } from "../process/managed-process.ts";
+import { runToEnd, startProcess } from "../process/managed-process.ts";
 import { reservePort } from "../process/reserve-port.ts";
 import { building, type ResourceStack } from "../process/resource-stack.ts";
-import { serviceUser } from "../process/service-user.ts";
+import { serviceUser, userIds } from "../process/service-user.ts";
 import { makeTempDirectory } from "../process/temp-directory.ts";
 import { waitUntil } from "../process/wait-until.ts";
 import { findPostgresExtension, requireService } from "./availability.ts";
 import { postgresImage } from "./postgres-image.ts";
+import { type RunningServer, ServerProcess } from "./server-process.ts";
 
 export type PostgresSettings = Readonly<Record<string, string | number | boolean>>;
 
@@ -25,32 +26,18 @@ export interface PostgresOptions {
 }
 
 /** A PostgreSQL server of one's own. Whatever is written to it is gone after dispose. */
-export interface PostgresServer extends AsyncDisposable {
+export interface PostgresServer extends RunningServer {
   /** `postgres://postgres@127.0.0.1:PORT/postgres`, with the password when one was asked for. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
   readonly dataDirectory: string;
-  /** Of the postmaster; a new one after each start. */
-  readonly pid: number;
-  readonly running: boolean;
-  /** The last lines of the server's log. */
-  readonly log: string;
   /** The same address with another database. */
   urlOf(database: string): string;
   /** Creates a database (from a template in some 50 ms) and gives its address. */
   createDatabase(name: string, options?: { readonly template?: string }): Promise<string>;
   /** Runs SQL through psql and gives its unaligned output: for fixtures, not for what is tested. */
   sql(text: string, options?: { readonly database?: string }): Promise<string>;
-  /** Sends a signal to the postmaster (default SIGKILL, a crash) and waits until it has ended. */
-  kill(signal?: "SIGKILL" | "SIGQUIT" | "SIGINT" | "SIGTERM"): Promise<void>;
-  /** Freezes the postmaster: the kernel accepts connections that nobody answers. Open sessions go on. */
-  pause(): void;
-  resume(): void;
-  /** Starts it again after `kill`, on the same port and data. */
-  start(): Promise<void>;
-  /** A fast shutdown, then a start. */
-  restart(): Promise<void>;
   /** A streaming replica of this server, from a base backup, on a port of its own. Caught up when this returns. */
   startReplica(options?: { readonly settings?: PostgresSettings }): Promise<PostgresServer>;
 }
@@ -82,11 +69,6 @@ const configLines = (settings: PostgresSettings): string =>
     .map(([name, value]) => `${name} = ${quote(value)}\n`)
     .join("");
 
-const asServiceUser = (): { uid?: number; gid?: number } => {
-  const { uid, gid } = serviceUser();
-  return uid === undefined || gid === undefined ? {} : { uid, gid };
-};
-
 interface PostgresParts {
   readonly bin: string;
   readonly port: number;
@@ -95,36 +77,37 @@ interface PostgresParts {
   readonly resources: ResourceStack;
 }
 
-class Postgres implements PostgresServer {
+class Postgres extends ServerProcess implements PostgresServer {
   readonly host = "127.0.0.1";
   readonly port: number;
   readonly dataDirectory: string;
   readonly #parts: PostgresParts;
-  #process: ManagedProcess | undefined;
 
   constructor(parts: PostgresParts) {
+    super({
+      name: `postgres on port ${parts.port}`,
+      // The slash lets the watchdog tell this directory from one whose name begins with it.
+      launch: () =>
+        startProcess(join(parts.bin, "postgres"), ["-D", `${parts.dataDirectory}/`], {
+          name: `postgres on port ${parts.port}`,
+          env: { PATH: process.env["PATH"], LC_ALL: "C.UTF-8", TZ: "UTC" },
+          cwd: parts.dataDirectory,
+          // Immediate: the data is thrown away, and shared memory is still given back.
+          stopSignal: "SIGQUIT",
+          ...userIds(),
+        }),
+      ready: (server) => server.waitForLine(READY, { timeoutMs: 20_000 }),
+      orderlySignal: "SIGINT",
+      transient: STILL_IN_USE,
+      resources: parts.resources,
+    });
     this.#parts = parts;
     this.port = parts.port;
     this.dataDirectory = parts.dataDirectory;
-    parts.resources.defer(async () => {
-      await this.#process?.stop();
-    });
   }
 
   get url(): string {
     return this.urlOf("postgres");
-  }
-
-  get pid(): number {
-    return this.#process?.pid ?? 0;
-  }
-
-  get running(): boolean {
-    return this.#process?.running ?? false;
-  }
-
-  get log(): string {
-    return this.#process?.output ?? "";
   }
 
   urlOf(database: string): string {
@@ -157,30 +140,6 @@ class Postgres implements PostgresServer {
     );
   }
 
-  async kill(signal: "SIGKILL" | "SIGQUIT" | "SIGINT" | "SIGTERM" = "SIGKILL"): Promise<void> {
-    await this.#process?.kill(signal);
-  }
-
-  pause(): void {
-    this.#process?.pause();
-  }
-
-  resume(): void {
-    this.#process?.resume();
-  }
-
-  async start(): Promise<void> {
-    await waitUntil(`PostgreSQL on port ${this.port} to start`, () => this.#tryStart(), {
-      timeoutMs: 20_000,
-      intervalMs: 100,
-    });
-  }
-
-  async restart(): Promise<void> {
-    await this.kill("SIGINT");
-    await this.start();
-  }
-
   async startReplica(options: { readonly settings?: PostgresSettings } = {}): Promise<PostgresServer> {
     const { bin, password } = this.#parts;
     return building(async (resources) => {
@@ -198,7 +157,7 @@ class Postgres implements PostgresServer {
           name: "pg_basebackup",
           env: { PATH: process.env["PATH"], PGPASSWORD: password, HOME: directory.path },
           cwd: directory.path,
-          ...asServiceUser(),
+          ...userIds(),
         },
       );
       await appendFile(join(dataDirectory, "postgresql.conf"), configLines({ port, ...options.settings }));
@@ -211,32 +170,6 @@ class Postgres implements PostgresServer {
       });
       return replica;
     });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#parts.resources[Symbol.asyncDispose]();
-  }
-
-  async #tryStart(): Promise<boolean> {
-    if (this.running) return true;
-    const server = await startProcess(join(this.#parts.bin, "postgres"), ["-D", `${this.dataDirectory}/`], {
-      name: `postgres on port ${this.port}`,
-      env: { PATH: process.env["PATH"], LC_ALL: "C.UTF-8", TZ: "UTC" },
-      cwd: this.dataDirectory,
-      // Immediate: the data is thrown away, and shared memory is still given back.
-      stopSignal: "SIGQUIT",
-      ...asServiceUser(),
-    });
-    try {
-      await server.waitForLine(READY, { timeoutMs: 20_000 });
-    } catch (error) {
-      const retry = STILL_IN_USE.test(server.output);
-      await server.stop();
-      if (retry && error instanceof ProcessFailedError) return false;
-      throw error;
-    }
-    this.#process = server;
-    return true;
   }
 }
 
