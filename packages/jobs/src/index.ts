@@ -21,6 +21,7 @@ export {
   type JobTable,
   type JobUpdate,
   type NewJobRow,
+  type PurgedJob,
   TERMINAL_STATUSES,
 } from "./model/job-table.ts";
 export type {

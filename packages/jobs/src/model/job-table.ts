@@ -38,7 +38,13 @@ export interface JobUpdate {
   readonly jobId: string;
   readonly fence: bigint;
   readonly status: JobStatus;
-  readonly state: Json;
+  /** Absent: the stored state stays. For changes that only prove the fence (an event, a finished task). */
+  readonly state?: Json;
+}
+
+export interface PurgedJob {
+  readonly jobId: string;
+  readonly workflowIds: readonly string[];
 }
 
 export type InsertOutcome =
@@ -82,11 +88,14 @@ export interface JobTable<Tx> {
   ): Promise<{ readonly rows: readonly JobRow[]; readonly nextCursor: string | undefined }>;
   /** Counts by status. */
   counts(options?: Abortable): Promise<Readonly<Partial<Record<JobStatus, number>>>>;
-  /** Deletes terminal jobs that ended more than `olderThanMs` ago; returns their ids (their logs and tasks are the caller's to delete). */
+  /**
+   * Deletes up to `limit` terminal jobs that ended more than `olderThanMs` ago, those that ended first before
+   * others, and says which (their logs and tasks are the caller's to delete).
+   */
   purge(
     options: { readonly olderThanMs: number; readonly limit: number },
     tx: Tx,
-  ): Promise<readonly string[]>;
+  ): Promise<readonly PurgedJob[]>;
 }
 
 /** All that a gate or a manager keeps: jobs, and the leases, logs and queues that commit together with them. */
