@@ -3,7 +3,6 @@ import {
   fromWirePosition,
   type Log,
   type LogEntry,
-  type LogRead,
   type Position,
   toWirePosition,
 } from "@holdfast/coordination";
@@ -12,7 +11,6 @@ import {
   followJob,
   type InputOf,
   type JobStatus,
-  type jobEvents,
   type Leader,
   type OutputOf,
   unfollowJob,
@@ -21,7 +19,7 @@ import type { z } from "zod";
 import { jobStream } from "../model/job-stream.ts";
 import { TERMINAL_STATUSES } from "../model/job-table.ts";
 import { FeedSubscription, type FeedTarget } from "./feed-subscription.ts";
-import { JobTail } from "./job-tail.ts";
+import { JobTails } from "./job-tails.ts";
 
 /** What the node knows of a job that somebody wants to follow. */
 export interface FollowedJob {
@@ -68,19 +66,8 @@ export interface EventFeedStats {
 
 /** Most events in one push, as the contract has it. */
 const PUSH_MAX_COUNT = 1_000;
-const TAIL_MAX_BYTES = 256 * 1024;
-/** How often a tail checks that it is fed from the right side. */
+/** How often it is checked that each tail is fed from the right side. */
 const SOURCE_CHECK_MS = 2_000;
-
-interface FollowedTail {
-  readonly jobId: string;
-  readonly tail: JobTail;
-  readonly subscriptions: Set<FeedSubscription>;
-  /** Stops the log tail; undefined while the leader feeds it. */
-  stopLogTail: (() => void) | undefined;
-  /** What is counted in the feed's memory for it. */
-  countedBytes: number;
-}
 
 interface ConnectedPeer {
   readonly peer: Peer;
@@ -100,17 +87,24 @@ interface ConnectedPeer {
 export class EventFeed implements AsyncDisposable {
   readonly #options: EventFeedOptions;
   readonly #tasks: TaskGroup;
-  /** Least recently published first. */
-  readonly #tails = new Map<string, FollowedTail>();
-  readonly #idle = new Set<FollowedTail>();
+  readonly #tails: JobTails;
   readonly #peers = new Map<Peer, ConnectedPeer>();
   readonly #target: FeedTarget;
-  #memoryBytes = 0;
   #pushedEvents = 0;
 
   constructor(options: EventFeedOptions) {
     this.#options = options;
     this.#tasks = new TaskGroup({ logger: options.logger });
+    this.#tails = new JobTails({
+      log: options.log,
+      leads: options.leads,
+      clock: options.clock,
+      logger: options.logger,
+      tasks: this.#tasks,
+      entryMaxCount: options.tailEntryMaxCount ?? 500,
+      memoryMaxBytes: options.memoryMaxBytes ?? 64 * 1024 * 1024,
+      idleMaxCount: options.idleTailMaxCount ?? 2_000,
+    });
     this.#target = {
       log: options.log,
       clock: options.clock,
@@ -129,7 +123,7 @@ export class EventFeed implements AsyncDisposable {
     this.#tasks.spawn("feed-source-check", async (signal) => {
       for (;;) {
         await options.clock.sleep(SOURCE_CHECK_MS, { signal });
-        for (const followed of [...this.#tails.values()]) this.#chooseSource(followed);
+        this.#tails.chooseSources();
       }
     });
   }
@@ -157,19 +151,21 @@ export class EventFeed implements AsyncDisposable {
     const job = await this.#options.lookup(input.jobId, { signal: context.signal });
     const isTerminal = (TERMINAL_STATUSES as readonly JobStatus[]).includes(job.status);
     // The tail starts before the log's end is read: what is committed in between comes through it.
-    const followed = this.#open(input.jobId);
+    let followed = this.#tails.open(input.jobId);
     let head: Position;
     try {
       head =
         job.head ?? (await this.#options.log.bounds(jobStream(input.jobId), { signal: context.signal })).head;
     } catch (error) {
-      this.#closeIfUnused(followed);
+      this.#tails.release(followed);
       throw error;
     }
+    // Memory may have been freed meanwhile, and the tail with it.
+    followed = this.#tails.open(input.jobId);
     if (isTerminal) followed.tail.markEnded(head);
     else followed.tail.advance({ head });
     if (!context.peer.isOpen || this.#tasks.signal.aborted) {
-      this.#closeIfUnused(followed);
+      this.#tails.release(followed);
       return { status: job.status, head: toWirePosition(head), leader: job.leader };
     }
     // Another follow with this id may have run while this one waited.
@@ -182,9 +178,7 @@ export class EventFeed implements AsyncDisposable {
       position: input.after === undefined ? undefined : fromWirePosition(input.after),
     });
     connected.subscriptions.set(input.subscriptionId, subscription);
-    followed.subscriptions.add(subscription);
-    this.#idle.delete(followed);
-    this.#chooseSource(followed);
+    this.#tails.attach(followed, subscription);
     subscription.serve();
     return { status: job.status, head: toWirePosition(head), leader: job.leader };
   }
@@ -200,22 +194,13 @@ export class EventFeed implements AsyncDisposable {
   /** Hands over entries that were just committed for a job led here. Cheap when nobody follows it. */
   publish(jobId: string, entries: readonly LogEntry[]): void {
     if (this.#tasks.signal.aborted) return;
-    let followed = this.#tails.get(jobId);
-    if (followed === undefined) {
-      if (entries.length === 0 || !this.#options.leads(jobId)) return;
-      followed = this.#open(jobId);
-    } else {
-      // To the end of the line of those whose memory is freed first.
-      this.#tails.delete(jobId);
-      this.#tails.set(jobId, followed);
-    }
-    this.#take(followed, entries);
+    this.#tails.publish(jobId, entries);
   }
 
   /** Says that this node began or ceased to lead the job. */
   leadershipChanged(jobId: string): void {
     const followed = this.#tails.get(jobId);
-    if (followed !== undefined) this.#chooseSource(followed);
+    if (followed !== undefined) this.#tails.chooseSource(followed);
   }
 
   /** Drops what is known of a job that was deleted; its watchers are closed without `end`. */
@@ -223,7 +208,7 @@ export class EventFeed implements AsyncDisposable {
     const followed = this.#tails.get(jobId);
     if (followed === undefined) return;
     for (const subscription of [...followed.subscriptions]) subscription.close();
-    this.#closeIfUnused(followed, { evenIfLed: true });
+    this.#tails.release(followed, { evenIfLed: true });
   }
 
   stats(): EventFeedStats {
@@ -234,10 +219,10 @@ export class EventFeed implements AsyncDisposable {
       subscriptions += connected.subscriptions.size;
     }
     return {
-      followedJobs: this.#tails.size - this.#idle.size,
+      followedJobs: this.#tails.followedCount,
       subscriptions,
       pausedSubscriptions: paused,
-      memoryBytes: this.#memoryBytes,
+      memoryBytes: this.#tails.memoryBytes,
       pushedEvents: this.#pushedEvents,
     };
   }
@@ -247,11 +232,9 @@ export class EventFeed implements AsyncDisposable {
     for (const connected of this.#peers.values()) {
       for (const subscription of [...connected.subscriptions.values()]) subscription.close();
     }
+    this.#tails.close();
     await this.#tasks.stop();
-    this.#tails.clear();
-    this.#idle.clear();
     this.#peers.clear();
-    this.#memoryBytes = 0;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -283,137 +266,13 @@ export class EventFeed implements AsyncDisposable {
       : (this.#options.subscriptionMaxCount ?? 1_000);
   }
 
-  #open(jobId: string): FollowedTail {
-    let followed = this.#tails.get(jobId);
-    if (followed === undefined) {
-      followed = {
-        jobId,
-        tail: new JobTail(),
-        subscriptions: new Set(),
-        stopLogTail: undefined,
-        countedBytes: 0,
-      };
-      this.#tails.set(jobId, followed);
-      this.#idle.add(followed);
-    }
-    return followed;
-  }
-
-  #take(followed: FollowedTail, entries: readonly LogEntry[]): void {
-    followed.tail.append(entries);
-    followed.tail.trim({
-      entryMaxCount: this.#options.tailEntryMaxCount ?? 500,
-      sizeMaxBytes: TAIL_MAX_BYTES,
-    });
-    this.#recount(followed);
-    this.#freeMemory();
-    for (const subscription of [...followed.subscriptions]) subscription.serve();
-  }
-
-  #recount(followed: FollowedTail): void {
-    this.#memoryBytes += followed.tail.sizeBytes - followed.countedBytes;
-    followed.countedBytes = followed.tail.sizeBytes;
-  }
-
-  /** Least recently published jobs lose their entries first; jobs that nobody follows lose their tail. */
-  #freeMemory(): void {
-    const idleMax = this.#options.idleTailMaxCount ?? 2_000;
-    for (const followed of this.#idle) {
-      if (this.#idle.size <= idleMax) break;
-      this.#closeIfUnused(followed, { evenIfLed: true });
-    }
-    const memoryMax = this.#options.memoryMaxBytes ?? 64 * 1024 * 1024;
-    if (this.#memoryBytes <= memoryMax) return;
-    for (const followed of [...this.#tails.values()]) {
-      if (this.#memoryBytes <= memoryMax) break;
-      followed.tail.drop();
-      this.#recount(followed);
-      this.#closeIfUnused(followed, { evenIfLed: true });
-    }
-  }
-
-  /** Feeds the tail from the leader's publications or from the log, whichever is right now. */
-  #chooseSource(followed: FollowedTail): void {
-    const isLedHere = this.#options.leads(followed.jobId);
-    if (followed.subscriptions.size === 0) {
-      if (!isLedHere) this.#closeIfUnused(followed);
-      return;
-    }
-    if (isLedHere || followed.tail.isEnded) {
-      followed.stopLogTail?.();
-      followed.stopLogTail = undefined;
-      return;
-    }
-    if (followed.stopLogTail !== undefined) return;
-    const controller = new AbortController();
-    followed.stopLogTail = () => controller.abort(new Error("the tail is not needed any more"));
-    this.#tasks.spawn(`tail ${followed.jobId}`, (signal) =>
-      this.#followLog(followed, AbortSignal.any([signal, controller.signal])),
-    );
-  }
-
-  async #followLog(followed: FollowedTail, signal: AbortSignal): Promise<void> {
-    let delayMs = 100;
-    while (!signal.aborted) {
-      try {
-        const after = followed.tail.head;
-        const stream = this.#options.log.tail(jobStream(followed.jobId), { after, signal });
-        for await (const item of stream) {
-          delayMs = 100;
-          if (signal.aborted) return;
-          this.#onLogItem(followed, item);
-        }
-      } catch (error) {
-        if (signal.aborted) return;
-        this.#options.logger.warn(
-          { err: error, jobId: followed.jobId, retryInMs: delayMs },
-          "the log of a followed job could not be read; trying again",
-        );
-        await this.#options.clock.sleep(delayMs, { signal }).catch(() => undefined);
-        delayMs = Math.min(delayMs * 2, 5_000);
-      }
-    }
-  }
-
-  #onLogItem(followed: FollowedTail, item: LogRead): void {
-    if (item.kind === "entries") {
-      this.#take(followed, item.entries);
-      return;
-    }
-    followed.tail.advance(item.bounds);
-    this.#recount(followed);
-    for (const subscription of [...followed.subscriptions]) subscription.serve();
-  }
-
   #remove(subscription: FeedSubscription): void {
     const connected = this.#peers.get(subscription.peer);
     if (connected?.subscriptions.get(subscription.subscriptionId) === subscription) {
       connected.subscriptions.delete(subscription.subscriptionId);
     }
     connected?.paused.delete(subscription);
-    this.#detach(subscription);
-  }
-
-  #detach(subscription: FeedSubscription): void {
-    const followed = this.#tails.get(subscription.jobId);
-    if (followed === undefined) return;
-    followed.subscriptions.delete(subscription);
-    this.#closeIfUnused(followed);
-  }
-
-  /** A tail of a job led here stays for the next watcher (bounded); any other goes with its last one. */
-  #closeIfUnused(followed: FollowedTail, options: { readonly evenIfLed?: boolean } = {}): void {
-    if (followed.subscriptions.size > 0) return;
-    followed.stopLogTail?.();
-    followed.stopLogTail = undefined;
-    if (!options.evenIfLed && this.#options.leads(followed.jobId)) {
-      this.#idle.add(followed);
-      return;
-    }
-    this.#idle.delete(followed);
-    if (this.#tails.get(followed.jobId) === followed) this.#tails.delete(followed.jobId);
-    this.#memoryBytes -= followed.countedBytes;
-    followed.countedBytes = 0;
+    this.#tails.detach(subscription);
   }
 }
 

@@ -131,7 +131,7 @@ export class FeedSubscription {
           // Unless the log grew meanwhile by something that is in memory no more.
           if (isComplete && (this.#tail.head?.offset === headBefore || !this.#needsStore())) break;
         } catch (error) {
-          if (signal.aborted || this.#target.tasks.signal.aborted) return;
+          if (signal.aborted) return;
           // The store is away: the watcher waits at its position.
           this.#target.logger.warn(
             { err: error, jobId: this.jobId, retryInMs: retryMs },
@@ -144,17 +144,19 @@ export class FeedSubscription {
     } finally {
       this.#isReading = false;
     }
-    if (this.#canSend() && this.#tail.after(this.#position, this.#target.chunk).kind !== "stored")
-      this.serve();
+    if (this.#canSend() && !this.#needsStore()) this.serve();
+  }
+
+  #needsStore(): boolean {
+    return this.#tail.after(this.#position, this.#target.chunk).kind === "stored";
   }
 
   /** True when the store has nothing more, or the tail in memory has what follows. */
   async #replayOnce(): Promise<boolean> {
-    const signal = AbortSignal.any([this.#controller.signal, this.#target.tasks.signal]);
     const read = await this.#target.log.read(jobStream(this.jobId), {
       after: this.#position,
       limit: READ_MAX_COUNT,
-      signal,
+      signal: this.#controller.signal,
     });
     if (this.#isClosed) return true;
     this.#tail.advance(read.bounds);
