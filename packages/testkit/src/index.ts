@@ -16,6 +16,14 @@ export {
   type ServiceName,
   serviceUnavailable,
 } from "./services/availability.ts";
+export { type EtcdCluster, type EtcdMember, startEtcd } from "./services/etcd.ts";
+export { type Haproxy, type HaproxyBackend, startHaproxy } from "./services/haproxy.ts";
+export {
+  type PatroniCluster,
+  type PatroniClusterOptions,
+  startPatroniCluster,
+} from "./services/patroni-cluster.ts";
+export type { PatroniNode, PatroniTimings } from "./services/patroni-node.ts";
 export {
   type PostgresOptions,
   type PostgresServer,

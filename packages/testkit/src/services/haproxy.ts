@@ -1,10 +1,13 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ProcessFailedError } from "../errors.ts";
+import { canConnect } from "../process/can-connect.ts";
 import { findProgram } from "../process/find-program.ts";
 import { startProcess } from "../process/managed-process.ts";
 import { reservePort } from "../process/reserve-port.ts";
 import { building, type ResourceStack } from "../process/resource-stack.ts";
 import { makeTempDirectory } from "../process/temp-directory.ts";
+import { waitUntil } from "../process/wait-until.ts";
 import { requireService } from "./availability.ts";
 import { type RunningServer, ServerProcess } from "./server-process.ts";
 
@@ -21,9 +24,17 @@ export interface Haproxy extends RunningServer {
   readonly writePort: number;
   /** Leads to the replicas in turn. */
   readonly readPort: number;
+  /** How many servers a health check has found fit for a port: 1 and the number of replicas when all is well. */
+  activeCount(port: "write" | "read"): Promise<number>;
 }
 
-const configOf = (ports: { write: number; read: number }, backends: readonly HaproxyBackend[]): string => {
+interface Ports {
+  readonly write: number;
+  readonly read: number;
+  readonly stats: number;
+}
+
+const configOf = (ports: Ports, backends: readonly HaproxyBackend[]): string => {
   const servers = backends
     .map((each) => `  server ${each.name} 127.0.0.1:${each.port} maxconn 100 check port ${each.restPort}`)
     .join("\n");
@@ -54,6 +65,11 @@ backend read
   option httpchk OPTIONS /replica?lag=16MB
   http-check expect status 200
 ${servers}
+listen stats
+  bind 127.0.0.1:${ports.stats}
+  mode http
+  stats enable
+  stats uri /
 `;
 };
 
@@ -62,16 +78,42 @@ class HaproxyProcess extends ServerProcess implements Haproxy {
   readonly writePort: number;
   readonly readPort: number;
 
-  constructor(ports: { write: number; read: number }, config: string, resources: ResourceStack) {
+  readonly #statsPort: number;
+
+  constructor(ports: Ports, config: string, resources: ResourceStack) {
     const name = `haproxy on ports ${ports.write} and ${ports.read}`;
     super({
       name,
       launch: () => startProcess(findProgram("haproxy") ?? "haproxy", ["-db", "-f", config], { name }),
-      ready: (proxy) => proxy.waitForLine(/Loading success|New worker|Proxy write started/),
+      // It prints nothing when all is well, and ends at once when its configuration is wrong.
+      ready: async (proxy) => {
+        const ended = proxy.exited.then(() => false);
+        const listening = waitUntil(`${name} to listen`, () => canConnect(ports.write), { intervalMs: 10 });
+        if (!(await Promise.race([ended, listening])))
+          throw new ProcessFailedError(`${name} ended`, proxy.output);
+      },
       resources,
     });
     this.writePort = ports.write;
     this.readPort = ports.read;
+    this.#statsPort = ports.stats;
+  }
+
+  async activeCount(port: "write" | "read"): Promise<number> {
+    const answer = await fetch(`http://127.0.0.1:${this.#statsPort}/;csv`, {
+      signal: AbortSignal.timeout(2_000),
+    });
+    const [header = "", ...rows] = (await answer.text()).split("\n");
+    const names = header.replace(/^# /, "").split(",");
+    const cells = rows.map((row) => row.split(","));
+    const cell = (row: readonly string[], name: string): string => row[names.indexOf(name)] ?? "";
+    // Until its first check a server counts as up, so the check itself is looked at too.
+    return cells.filter(
+      (row) =>
+        cell(row, "pxname") === port &&
+        cell(row, "status") === "UP" &&
+        cell(row, "check_status").startsWith("L7OK"),
+    ).length;
   }
 }
 
@@ -85,9 +127,11 @@ export const startHaproxy = async (backends: readonly HaproxyBackend[]): Promise
     const directory = resources.use(await makeTempDirectory("holdfast-haproxy-"));
     const write = resources.use(await reservePort()).port;
     const read = resources.use(await reservePort()).port;
+    const stats = resources.use(await reservePort()).port;
+    const ports = { write, read, stats };
     const config = join(directory.path, "haproxy.cfg");
-    await writeFile(config, configOf({ write, read }, backends));
-    const proxy = new HaproxyProcess({ write, read }, config, resources);
+    await writeFile(config, configOf(ports, backends));
+    const proxy = new HaproxyProcess(ports, config, resources);
     await proxy.start();
     return proxy;
   });

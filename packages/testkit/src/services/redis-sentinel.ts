@@ -40,7 +40,8 @@ class Sentinel extends ServerProcess {
     const name = `sentinel on port ${port}`;
     super({
       name,
-      launch: () => startProcess(findProgram("redis-server") ?? "redis-server", [config, "--sentinel"], { name }),
+      launch: () =>
+        startProcess(findProgram("redis-server") ?? "redis-server", [config, "--sentinel"], { name }),
       ready: (sentinel) => sentinel.waitForLine(/\+monitor master/),
       resources,
     });
