@@ -45,7 +45,8 @@ export async function* followLog(
         yield item;
         continue;
       }
-      if (wakeCount !== seen) continue;
+      // Both may have happened while the read was under way.
+      if (wakeCount !== seen || signal?.aborted) continue;
       const woken = deferred<void>();
       const onAbort = (): void => woken.reject(signal?.reason);
       onWake = () => woken.resolve();

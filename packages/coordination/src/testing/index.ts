@@ -1,0 +1,16 @@
+import type { SetUp } from "./harness.ts";
+import { leasesSuite } from "./leases.suite.ts";
+import { logSuite } from "./log.suite.ts";
+import { taskQueueSuite } from "./task-queue.suite.ts";
+import { transactionsSuite } from "./transactions.suite.ts";
+
+export type { CoordinationHarness, SetUp } from "./harness.ts";
+export { leasesSuite, logSuite, taskQueueSuite, transactionsSuite };
+
+/** Every guarantee of a coordination store, as Vitest tests. A backend is one when it passes them all. */
+export const coordinationSuite = <Tx>(setUp: SetUp<Tx>): void => {
+  leasesSuite(setUp);
+  logSuite(setUp);
+  taskQueueSuite(setUp);
+  transactionsSuite(setUp);
+};
