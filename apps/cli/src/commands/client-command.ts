@@ -1,0 +1,39 @@
+import { systemRandom, silentLogger } from "@holdfast/kernel";
+import { createClient, type JobsClient } from "@holdfast/jobs/client";
+import type { Command } from "commander";
+import { DEFAULT_GATE, parseAddresses } from "../addresses.ts";
+import { readTransport } from "../security.ts";
+import type { Session } from "../terminal/session.ts";
+
+export interface ClientFlags {
+  readonly gate?: string;
+  readonly json?: boolean;
+  readonly tlsCa?: string;
+}
+
+/** Flags that every command which talks to a cluster has. */
+export const withClientFlags = (command: Command): Command =>
+  command
+    .option("--gate <host:port,...>", `gates to ask (HOLDFAST_GATE; default ${DEFAULT_GATE})`)
+    .option("--tls-ca <file>", "speak TLS and trust this certificate authority (HOLDFAST_TLS_CA)")
+    .option("--json", "print JSON: one document, or one per line when it streams");
+
+/** Opens a client for one command and closes it afterwards. */
+export const withClient = async <T>(
+  session: Session,
+  flags: ClientFlags,
+  body: (client: JobsClient) => Promise<T>,
+): Promise<T> => {
+  const gates = parseAddresses("--gate", flags.gate ?? session.env.HOLDFAST_GATE ?? DEFAULT_GATE, 7401);
+  const transport = await readTransport({ ca: flags.tlsCa ?? session.env.HOLDFAST_TLS_CA });
+  const token = session.env.HOLDFAST_TOKEN;
+  await using client = createClient({
+    gates,
+    transport,
+    clock: session.clock,
+    random: systemRandom,
+    logger: silentLogger,
+    ...(token === undefined ? {} : { credential: { token } }),
+  });
+  return await body(client);
+};

@@ -1,0 +1,208 @@
+import { availableParallelism } from "node:os";
+import { startConsole } from "@holdfast/console";
+import { openPostgres, type Database } from "@holdfast/data";
+import { createClient } from "@holdfast/jobs/client";
+import { systemRandom } from "@holdfast/kernel";
+import { Command, Option } from "commander";
+import { parseAddresses } from "../addresses.ts";
+import { wholeNumber } from "../flags.ts";
+import { type CellContext, schemaFor, startGate, startManager, startWorker } from "../nodes/cell.ts";
+import { createNodeLogger } from "../nodes/logger.ts";
+import { RunningParts } from "../nodes/running.ts";
+import { findWorkflowModule } from "../nodes/workflow-module.ts";
+import { readNodeSecurity, type SecurityFlags } from "../security.ts";
+import { UsageError } from "../terminal/problem.ts";
+import type { Session } from "../terminal/session.ts";
+
+interface NodeFlags extends SecurityFlags {
+  readonly id?: string;
+  readonly database?: string;
+  readonly json?: boolean;
+}
+
+const withNodeFlags = (command: Command): Command =>
+  command
+    .option("--id <name>", "name of this node, unique in the cluster (default: made at start)")
+    .option("--database <url>", "postgres://user@host:port/name (HOLDFAST_DATABASE)")
+    .option("--tls-cert <file>", "certificate chain to present")
+    .option("--tls-key <file>", "its private key")
+    .option("--tls-ca <file>", "authority to trust when dialling other nodes")
+    .option("--tokens <file>", "tokens that may connect, with their scopes")
+    .option("--insecure", "listen beyond loopback without TLS and tokens")
+    .option("--json", "print JSON lines, the first when ready");
+
+/** Starts the parts, prints `ready`, and runs until stopped; what started before a failure is stopped again. */
+const runNode = async (
+  session: Session,
+  flags: NodeFlags,
+  listens: readonly string[],
+  start: (context: CellContext) => Promise<Readonly<Record<string, unknown>>>,
+): Promise<void> => {
+  const parts = new RunningParts();
+  try {
+    const security = await readNodeSecurity(flags, listens, session.env);
+    const logger = createNodeLogger(session, "info");
+    const ready = await start({ clock: session.clock, logger, security, parts });
+    if (flags.json) session.printJson({ event: "ready", ...ready });
+    else session.print(`${session.style("green", "ready")} ${Object.entries(ready).map(([name, value]) => `${name} ${String(value)}`).join("  ")}`);
+    await parts.untilStopped(session);
+  } catch (error) {
+    await parts.stop().catch(() => undefined);
+    throw error;
+  }
+};
+
+const openDatabase = async (session: Session, context: CellContext, flags: NodeFlags, application: string): Promise<Database> => {
+  const url = flags.database ?? session.env.HOLDFAST_DATABASE;
+  if (url === undefined) throw new UsageError("--database is needed: a PostgreSQL 15 or newer (or set HOLDFAST_DATABASE)");
+  const database = await openPostgres({ url, applicationName: `holdfast ${application}`, clock: context.clock, random: systemRandom, logger: context.logger });
+  context.parts.add({ name: "database", stop: () => database.close() });
+  return database;
+};
+
+const startConsolePart = async (context: CellContext, gateAddress: string, listen: string): Promise<string> => {
+  const client = createClient({
+    gates: [gateAddress],
+    transport: context.security.transport,
+    clock: context.clock,
+    random: systemRandom,
+    logger: context.logger,
+    ...(context.security.credential === undefined ? {} : { credential: context.security.credential }),
+  });
+  context.parts.add({ name: "console's client", stop: () => client.close() });
+  const console = await startConsole({
+    client,
+    listen,
+    clock: context.clock,
+    random: systemRandom,
+    logger: context.logger,
+    ...(context.security.authenticate === undefined ? {} : { authenticate: context.security.authenticate }),
+  });
+  context.parts.add({ name: "console", stop: () => console.close() });
+  return console.url;
+};
+
+/** `east=host:port,host:port`, given once per datacenter. */
+const collectDatacenter = (text: string, before: Record<string, string[]>): Record<string, string[]> => {
+  const match = /^([^=]+)=(.+)$/.exec(text);
+  if (match === null) throw new UsageError(`--datacenter must be NAME=host:port,…, got ${JSON.stringify(text)}`);
+  const [, name = "", addresses = ""] = match;
+  if (name in before) throw new UsageError(`--datacenter names ${name} twice`);
+  return { ...before, [name]: parseAddresses("--datacenter", addresses, 7411) };
+};
+
+const defaultCores = (): number => Math.max(1, availableParallelism());
+
+export const gateCommand = (session: Session): Command =>
+  withNodeFlags(new Command("gate"))
+    .description("run a gate: takes jobs from clients, places them in datacenters, merges their results")
+    .option("--listen <host:port>", "where clients connect", "127.0.0.1:7401")
+    .option("--console <host:port>", "serve the console here")
+    .addOption(
+      new Option("--datacenter <name=host:port,...>", "managers of a datacenter; repeat for each").default({}).argParser(collectDatacenter),
+    )
+    .action((flags: NodeFlags & { listen: string; console?: string; datacenter: Record<string, string[]> }) => {
+      if (Object.keys(flags.datacenter).length === 0) throw new UsageError("a gate needs at least one --datacenter NAME=host:port");
+      const listens = [flags.listen, ...(flags.console === undefined ? [] : [flags.console])];
+      return runNode(session, flags, listens, async (context) => {
+        const database = await openDatabase(session, context, flags, "gate");
+        const gate = await startGate(context, {
+          listen: flags.listen,
+          database,
+          schema: "gate",
+          datacenters: flags.datacenter,
+          exclusive: false,
+          ...(flags.id === undefined ? {} : { nodeId: flags.id }),
+        });
+        const console = flags.console === undefined ? undefined : await startConsolePart(context, gate.address, flags.console);
+        return { role: "gate", node: gate.nodeId, gate: gate.address, ...(console === undefined ? {} : { console }) };
+      });
+    });
+
+export const managerCommand = (session: Session): Command =>
+  withNodeFlags(new Command("manager"))
+    .description("run a manager: schedules the jobs of one datacenter onto its workers")
+    .requiredOption("--datacenter <name>", "the datacenter it belongs to")
+    .option("--listen <host:port>", "where workers, gates and clients connect", "127.0.0.1:7411")
+    .action((flags: NodeFlags & { listen: string; datacenter: string }) =>
+      runNode(session, flags, [flags.listen], async (context) => {
+        const database = await openDatabase(session, context, flags, "manager");
+        const manager = await startManager(context, {
+          datacenter: flags.datacenter,
+          listen: flags.listen,
+          database,
+          schema: schemaFor("dc", flags.datacenter),
+          exclusive: false,
+          ...(flags.id === undefined ? {} : { nodeId: flags.id }),
+        });
+        return { role: "manager", node: manager.nodeId, datacenter: flags.datacenter, manager: manager.address };
+      }),
+    );
+
+export const workerCommand = (session: Session): Command =>
+  withNodeFlags(new Command("worker"))
+    .description("run a worker: executes the workflows of a module; --database is what workflows write to")
+    .requiredOption("--datacenter <name>", "the datacenter it belongs to")
+    .option("--manager <host:port,...>", "managers of that datacenter", "127.0.0.1:7411")
+    .option("--workflows <file>", "module that exports workflows (default: holdfast.workflows.js or .ts here)")
+    .addOption(new Option("--cores <n>", "shards to run at a time (default: all processors)").argParser(wholeNumber("--cores", 1, 4096)))
+    .action((flags: NodeFlags & { datacenter: string; manager: string; workflows?: string; cores?: number }) => {
+      const modulePath = findWorkflowModule(session.cwd, flags.workflows);
+      if (modulePath === undefined) throw new UsageError("a worker needs --workflows FILE: a module that exports workflows");
+      const managers = parseAddresses("--manager", flags.manager, 7411);
+      return runNode(session, flags, [], async (context) => {
+        const hasDatabase = (flags.database ?? session.env.HOLDFAST_DATABASE) !== undefined;
+        const database = hasDatabase ? await openDatabase(session, context, flags, "worker") : undefined;
+        const cores = flags.cores ?? defaultCores();
+        const worker = await startWorker(context, {
+          datacenter: flags.datacenter,
+          managers,
+          cores,
+          modulePath,
+          database,
+          ...(flags.id === undefined ? {} : { nodeId: flags.id }),
+        });
+        return { role: "worker", node: worker.nodeId, datacenter: flags.datacenter, cores };
+      });
+    });
+
+export const nodeCommand = (session: Session): Command =>
+  withNodeFlags(new Command("node"))
+    .description("run gate, manager, worker and console of a single server in one process, on PostgreSQL")
+    .requiredOption("--all", "all roles (the single roles have commands of their own)")
+    .option("--datacenter <name>", "name of the datacenter", "main")
+    .option("--listen <host:port>", "where clients connect; the manager takes the port 10 above", "127.0.0.1:7401")
+    .option("--console <host:port>", "serve the console here", "127.0.0.1:7400")
+    .option("--workflows <file>", "module that exports workflows (default: holdfast.workflows.js or .ts here)")
+    .addOption(new Option("--cores <n>", "shards to run at a time (default: all processors)").argParser(wholeNumber("--cores", 1, 4096)))
+    .action((flags: NodeFlags & { datacenter: string; listen: string; console: string; workflows?: string; cores?: number }) =>
+      runNode(session, flags, [flags.listen, flags.console], async (context) => {
+        const modulePath = findWorkflowModule(session.cwd, flags.workflows);
+        const database = await openDatabase(session, context, flags, "node");
+        const [host = "127.0.0.1", port = "0"] = [flags.listen.slice(0, flags.listen.lastIndexOf(":")), flags.listen.split(":").at(-1)];
+        const managerPort = port === "0" ? 0 : Number(port) + 10;
+        const manager = await startManager(context, {
+          datacenter: flags.datacenter,
+          listen: `${host}:${managerPort}`,
+          database,
+          schema: schemaFor("dc", flags.datacenter),
+          exclusive: false,
+        });
+        const gate = await startGate(context, {
+          listen: flags.listen,
+          database,
+          schema: "gate",
+          datacenters: { [flags.datacenter]: [manager.address] },
+          exclusive: false,
+        });
+        await startWorker(context, {
+          datacenter: flags.datacenter,
+          managers: [manager.address],
+          cores: flags.cores ?? defaultCores(),
+          modulePath,
+          database,
+        });
+        const console = await startConsolePart(context, gate.address, flags.console);
+        return { role: "all", gate: gate.address, manager: manager.address, console };
+      }),
+    );

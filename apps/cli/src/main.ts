@@ -1,0 +1,84 @@
+import { systemClock } from "@holdfast/kernel";
+import { Command, CommanderError } from "commander";
+import { datacentersCommand, leadersCommand, pingCommand, workersCommand } from "./commands/cluster-commands.ts";
+import { devCommand } from "./commands/dev.ts";
+import { doctorCommand } from "./commands/doctor.ts";
+import type { ExitCode } from "./commands/exit-code.ts";
+import { cancelCommand, jobCommand, jobsCommand, resultCommand, watchCommand } from "./commands/job-commands.ts";
+import { gateCommand, managerCommand, nodeCommand, workerCommand } from "./commands/node-commands.ts";
+import { submitCommand } from "./commands/submit.ts";
+import { reportProblem } from "./terminal/problem.ts";
+import { createSession, type Session } from "./terminal/session.ts";
+import { VERSION } from "./version.ts";
+
+/** Runs one command and returns the exit code: 0 success, 1 failed job or refused request, 2 wrong usage. */
+export const main = async (argv: readonly string[]): Promise<number> => {
+  const stop = new AbortController();
+  let interrupts = 0;
+  const onSignal = (): void => {
+    interrupts += 1;
+    // The first asks to finish in order; whoever asks twice wants out now. Nothing accepted is lost either way.
+    if (interrupts > 1) process.exit(130);
+    stop.abort(new Error("interrupted"));
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  const session = createSession({
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    cwd: process.cwd(),
+    clock: systemClock,
+    signal: stop.signal,
+  });
+  try {
+    return await run(session, argv);
+  } finally {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+  }
+};
+
+const run = async (session: Session, argv: readonly string[]): Promise<number> => {
+  const exit: ExitCode = { code: 0 };
+  const json = argv.includes("--json");
+  const program = createProgram(session, exit);
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return exit.code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (session.signal.aborted && error === session.signal.reason) return 130;
+    return reportProblem(session, error, { json });
+  }
+};
+
+const createProgram = (session: Session, exit: ExitCode): Command => {
+  const program = new Command("holdfast")
+    .description("Durable jobs across machines and datacenters, watched live, correct when machines fail.")
+    .version(VERSION)
+    .showHelpAfterError("(holdfast --help lists the commands)")
+    .configureOutput({ writeOut: (text) => session.stdout.write(text), writeErr: (text) => session.stderr.write(text) });
+  const commands = [
+    devCommand(session),
+    submitCommand(session, exit),
+    jobsCommand(session),
+    jobCommand(session),
+    watchCommand(session, exit),
+    cancelCommand(session, exit),
+    resultCommand(session, exit),
+    pingCommand(session, exit),
+    datacentersCommand(session),
+    workersCommand(session),
+    leadersCommand(session),
+    nodeCommand(session),
+    gateCommand(session),
+    managerCommand(session),
+    workerCommand(session),
+    doctorCommand(session, exit),
+  ];
+  for (const command of commands) {
+    program.addCommand(command.exitOverride().configureOutput(program.configureOutput()));
+  }
+  return program.exitOverride();
+};

@@ -1,0 +1,116 @@
+import { systemRandom, newId, type Clock, type Logger } from "@holdfast/kernel";
+import { createGate, type Gate } from "@holdfast/jobs/gate";
+import { createManager, type Manager } from "@holdfast/jobs/manager";
+import { createSqlJobStore } from "@holdfast/jobs";
+import { createWorker, type Worker } from "@holdfast/jobs/worker";
+import type { Database } from "@holdfast/data";
+import type { NodeSecurity } from "../security.ts";
+import type { RunningParts } from "./running.ts";
+
+/** What every role started from the command line shares. */
+export interface CellContext {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly security: NodeSecurity;
+  readonly parts: RunningParts;
+}
+
+/** A schema name for a cell: letters, digits and `_` only, so that it needs no quoting by hand. */
+export const schemaFor = (prefix: string, name: string): string =>
+  `${prefix}_${name.toLowerCase().replaceAll(/[^a-z0-9_]/g, "_")}`.slice(0, 63);
+
+const credentialOf = ({ security }: CellContext) => (security.credential === undefined ? {} : { credential: security.credential });
+const authenticateOf = ({ security }: CellContext) => (security.authenticate === undefined ? {} : { authenticate: security.authenticate });
+
+export const startManager = async (
+  context: CellContext,
+  options: {
+    readonly datacenter: string;
+    readonly listen: string;
+    readonly database: Database;
+    readonly schema: string;
+    readonly nodeId?: string;
+    /** The directory lock of an embedded database proves that nobody else can hold a lease in it. */
+    readonly exclusive: boolean;
+  },
+): Promise<Manager> => {
+  const nodeId = options.nodeId ?? newId("manager", systemRandom);
+  const logger = context.logger.child({ node: nodeId });
+  const store = await createSqlJobStore({ sql: options.database, schema: options.schema, clock: context.clock, logger });
+  context.parts.add({ name: `store of ${nodeId}`, stop: () => store[Symbol.asyncDispose]() });
+  if (options.exclusive) await store.coordination.leases.revokeAll();
+  const manager = await createManager({
+    nodeId,
+    datacenter: options.datacenter,
+    listen: options.listen,
+    store,
+    transport: context.security.transport,
+    clock: context.clock,
+    random: systemRandom,
+    logger,
+    ...authenticateOf(context),
+  });
+  context.parts.add({ name: nodeId, stop: (stop) => manager.stop(stop) });
+  return manager;
+};
+
+export const startGate = async (
+  context: CellContext,
+  options: {
+    readonly listen: string;
+    readonly database: Database;
+    readonly schema: string;
+    readonly datacenters: Readonly<Record<string, readonly string[]>>;
+    readonly nodeId?: string;
+    readonly exclusive: boolean;
+  },
+): Promise<Gate> => {
+  const nodeId = options.nodeId ?? newId("gate", systemRandom);
+  const logger = context.logger.child({ node: nodeId });
+  const store = await createSqlJobStore({ sql: options.database, schema: options.schema, clock: context.clock, logger });
+  context.parts.add({ name: `store of ${nodeId}`, stop: () => store[Symbol.asyncDispose]() });
+  if (options.exclusive) await store.coordination.leases.revokeAll();
+  const gate = await createGate({
+    nodeId,
+    listen: options.listen,
+    store,
+    datacenters: options.datacenters,
+    transport: context.security.transport,
+    clock: context.clock,
+    random: systemRandom,
+    logger,
+    ...authenticateOf(context),
+    ...credentialOf(context),
+  });
+  context.parts.add({ name: nodeId, stop: (stop) => gate.stop(stop) });
+  return gate;
+};
+
+export const startWorker = async (
+  context: CellContext,
+  options: {
+    readonly datacenter: string;
+    readonly managers: readonly string[];
+    readonly cores: number;
+    readonly modulePath: string | undefined;
+    readonly database: Database | undefined;
+    readonly nodeId?: string;
+  },
+): Promise<Worker> => {
+  const nodeId = options.nodeId ?? newId("worker", systemRandom);
+  const worker = await createWorker({
+    nodeId,
+    datacenter: options.datacenter,
+    managers: options.managers,
+    cores: options.cores,
+    transport: context.security.transport,
+    clock: context.clock,
+    random: systemRandom,
+    logger: context.logger.child({ node: nodeId }),
+    ...(options.modulePath === undefined ? {} : { modulePath: options.modulePath }),
+    ...(options.database === undefined ? {} : { database: options.database }),
+    ...credentialOf(context),
+  });
+  context.parts.add({ name: nodeId, stop: (stop) => worker.stop(stop) });
+  return worker;
+};
