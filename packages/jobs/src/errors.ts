@@ -171,3 +171,162 @@ export class WorkerHasNoDatabaseError extends HoldfastError {
     });
   }
 }
+
+/** Two workflows share one name; neither is registered. Not retryable: rename one. */
+export class DuplicateWorkflowError extends HoldfastError {
+  override readonly name = "DuplicateWorkflowError";
+  readonly code = "JOBS_DUPLICATE_WORKFLOW";
+
+  /** @param sources Where the two definitions come from, for example their export names. */
+  constructor(workflow: string, sources: readonly [string, string], init: HoldfastErrorInit = {}) {
+    super(
+      `workflow ${JSON.stringify(workflow)} is registered twice, as ${sources[0]} and as ${sources[1]}: rename one of them`,
+      { ...init, details: { ...init.details, workflow, sources } },
+    );
+  }
+}
+
+/** A module of workflows does not load or holds none. Not retryable until the file changes. */
+export class WorkflowModuleError extends HoldfastError {
+  override readonly name = "WorkflowModuleError";
+  readonly code = "JOBS_WORKFLOW_MODULE";
+
+  /** @param problem What is wrong, and what to do. */
+  constructor(path: string, problem: string, init: HoldfastErrorInit = {}) {
+    super(`workflow module ${path}: ${problem}`, { ...init, details: { ...init.details, path } });
+  }
+}
+
+/** What `run` returned is not JSON or exceeds 1 MiB. Not retryable: the shard fails without further attempts. */
+export class InvalidOutputError extends HoldfastError {
+  override readonly name = "InvalidOutputError";
+  readonly code = "JOBS_INVALID_OUTPUT";
+
+  constructor(workflow: string, problem: string, init: HoldfastErrorInit = {}) {
+    super(`the output of workflow ${workflow} ${problem}`, {
+      ...init,
+      details: { ...init.details, workflow },
+    });
+  }
+}
+
+/** A workflow threw; the message is that of its error. Retryable: another attempt may go better. */
+export class WorkflowFailedError extends HoldfastError {
+  override readonly name = "WorkflowFailedError";
+  readonly code = "JOBS_WORKFLOW_FAILED";
+
+  constructor(message: string, init: HoldfastErrorInit = {}) {
+    super(message, { retryable: true, ...init });
+  }
+}
+
+/** An attempt ran longer than its limit and was stopped. Retryable: another attempt may be faster. */
+export class ShardTimeoutError extends HoldfastError {
+  override readonly name = "ShardTimeoutError";
+  readonly code = "JOBS_SHARD_TIMEOUT";
+
+  /** @param stuckMs Set when the attempt ignored its signal this long and was ended by force. */
+  constructor(what: string, timeoutMs: number, stuckMs?: number, init: HoldfastErrorInit = {}) {
+    super(
+      `${what} ran longer than its limit of ${timeoutMs} ms${stuckMs === undefined ? "" : `, did not stop within ${stuckMs} ms after that (an endless loop?) and was ended by force`}; raise timeoutMs or split the work into more shards`,
+      { retryable: true, ...init, details: { ...init.details, timeoutMs, stuck: stuckMs !== undefined } },
+    );
+  }
+}
+
+/** The thread that ran the attempt died: out of memory, an uncaught exception or process.exit. Retryable. */
+export class ShardCrashedError extends HoldfastError {
+  override readonly name = "ShardCrashedError";
+  readonly code = "JOBS_SHARD_CRASHED";
+
+  constructor(what: string, why: string, init: HoldfastErrorInit = {}) {
+    super(`${what} ended its thread: ${why}`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, why },
+    });
+  }
+}
+
+/** The attempt was stopped because its job or workflow was cancelled or ended. Not retryable. */
+export class ShardCancelledError extends HoldfastError {
+  override readonly name = "ShardCancelledError";
+  readonly code = "JOBS_SHARD_CANCELLED";
+
+  constructor(what: string, reason: string, init: HoldfastErrorInit = {}) {
+    super(`${what} was cancelled${reason === "" ? "" : `: ${reason}`}`, init);
+  }
+}
+
+/** The lease of the claim ended: another worker may run the shard by now. Stop; later writes are refused. Not retryable here. */
+export class ClaimLostError extends HoldfastError {
+  override readonly name = "ClaimLostError";
+  readonly code = "JOBS_CLAIM_LOST";
+
+  constructor(what: string, why: string, init: HoldfastErrorInit = {}) {
+    super(`the claim of ${what} is lost: ${why}`, init);
+  }
+}
+
+/** The worker stops and gives the shard back; the attempt does not count. Retryable on another worker. */
+export class WorkerDrainingError extends HoldfastError {
+  override readonly name = "WorkerDrainingError";
+  readonly code = "JOBS_WORKER_DRAINING";
+
+  constructor(node: string, init: HoldfastErrorInit = {}) {
+    super(`worker ${node} is draining and gave the shard back`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, node },
+    });
+  }
+}
+
+/** The job was cancelled by a user. Not retryable: submit it again. */
+export class JobCancelledError extends HoldfastError {
+  override readonly name = "JobCancelledError";
+  readonly code = "JOBS_CANCELLED";
+
+  constructor(what: string, reason: string, init: HoldfastErrorInit = {}) {
+    super(`${what} was cancelled${reason === "" ? "" : `: ${reason}`}`, {
+      ...init,
+      details: { ...init.details, reason },
+    });
+  }
+}
+
+/** The job did not end within its time. Not retryable as it is: raise `timeoutMs`. */
+export class JobTimeoutError extends HoldfastError {
+  override readonly name = "JobTimeoutError";
+  readonly code = "JOBS_TIMEOUT";
+
+  constructor(jobId: string, timeoutMs: number, init: HoldfastErrorInit = {}) {
+    super(`job ${jobId} did not end within ${timeoutMs} ms; raise its timeoutMs or add workers`, {
+      ...init,
+      details: { ...init.details, jobId, timeoutMs },
+    });
+  }
+}
+
+/** The workflow did not run (or was stopped) because another one failed. Not retryable: mend that one. */
+export class DependencyFailedError extends HoldfastError {
+  override readonly name = "DependencyFailedError";
+  readonly code = "JOBS_DEPENDENCY_FAILED";
+
+  constructor(workflow: string, failed: string, init: HoldfastErrorInit = {}) {
+    super(`workflow ${workflow} did not complete because ${failed} failed`, {
+      ...init,
+      details: { ...init.details, workflow, failed },
+    });
+  }
+}
+
+/** What a worker reported about a shard cannot be used: it is too large or not a measurement. Not retryable. */
+export class InvalidOutcomeError extends HoldfastError {
+  override readonly name = "InvalidOutcomeError";
+  readonly code = "JOBS_INVALID_OUTCOME";
+
+  constructor(what: string, why: string, init: HoldfastErrorInit = {}) {
+    super(`the outcome of ${what} cannot be used: ${why}`, { ...init, details: { ...init.details, why } });
+  }
+}
