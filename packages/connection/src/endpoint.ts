@@ -19,6 +19,12 @@ export interface EndpointOptions {
   readonly frameMaxBytes?: number;
   /** Silence after which a ping is sent; twice that without an answer closes the connection. Default 5_000, at least 100. */
   readonly heartbeatMs?: number;
+  /** Offers compression of payloads above 1 KiB; used where both sides offer it. Default false: right within a datacenter. */
+  readonly compression?: boolean;
+  /** Most requests in flight in each direction; more are refused with OverloadedError. Default 10_000. */
+  readonly requestsMaxCount?: number;
+  /** Send buffer above which pushes are dropped and requests refused; at twice this the connection is given up. Default 16 MiB. */
+  readonly sendBufferMaxBytes?: number;
 }
 
 /** Who may do what. The token is compared in constant time and never logged. */
@@ -37,6 +43,8 @@ export interface ServerOptions extends EndpointOptions {
   readonly onPeer?: (peer: Peer) => void;
   /** Most open connections; more are refused with CONNECTION_OVERLOADED. Default 10_000. */
   readonly connectionMaxCount?: number;
+  /** How long a stranger may take from connecting to ready, milliseconds. Default 5_000. */
+  readonly handshakeTimeoutMs?: number;
 }
 
 export interface Server extends AsyncDisposable {
@@ -71,6 +79,8 @@ export interface ReconnectingOptions extends EndpointOptions {
 export interface ReconnectingPeer extends AsyncDisposable {
   /** The ready connection now, if there is one. */
   readonly current: Peer | undefined;
+  /** Why there is no connection, as far as the last try knows; undefined while there is one. */
+  readonly lastError: Error | undefined;
   /** @throws signal.reason when aborted; ClosedError after close. Waits as long as the signal allows. */
   peer(options?: Abortable): Promise<Peer>;
   setAddresses(addresses: readonly string[]): void;

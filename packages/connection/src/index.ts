@@ -1,3 +1,5 @@
+export { formatAddress, type HostAndPort, parseAddress } from "./address.ts";
+export { connect } from "./connect.ts";
 export type {
   Connect,
   Credential,
@@ -8,6 +10,19 @@ export type {
   Server,
   ServerOptions,
 } from "./endpoint.ts";
+export {
+  AddressInUseError,
+  AuthenticationFailedError,
+  ConnectionDrainingError,
+  ConnectionLostError,
+  ConnectionOverloadedError,
+  ConnectionRefusedError,
+  ConnectionTimeoutError,
+  NetworkError,
+  PermissionDeniedError,
+  TlsError,
+} from "./errors.ts";
+export { createHandlers, type HandlersOptions } from "./handlers.ts";
 export type {
   Handlers,
   Peer,
@@ -17,4 +32,9 @@ export type {
   RequestHandler,
   RequestOptions,
 } from "./peer.ts";
+export { reconnecting } from "./reconnecting.ts";
+export { serve } from "./serve.ts";
 export type { Link, Listener, Transport } from "./transport.ts";
+export { createMemoryNetwork, type MemoryNetworkOptions } from "./transports/memory.ts";
+export { type TcpTransportOptions, tcpTransport } from "./transports/tcp.ts";
+export { type TlsTransportOptions, tlsTransport } from "./transports/tls.ts";

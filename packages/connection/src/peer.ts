@@ -30,6 +30,8 @@ export interface RequestOptions extends Abortable {
 /** What a handler knows beside the message. */
 export interface RequestContext {
   readonly peer: Peer;
+  /** How long the asker waits from sending on, milliseconds. */
+  readonly timeoutMs: number;
   /** Aborts when the connection closes or the asker gives up. */
   readonly signal: AbortSignal;
 }
@@ -67,6 +69,8 @@ export interface Peer {
   readonly isOpen: boolean;
   /**
    * @throws RemoteError with the code of the other side's error.
+   * @throws InvalidMessageError when the input or the answer does not fit its schema; ClosedError after `close`;
+   * ConnectionDrainingError when the other side is shutting down (retryable: nothing was sent).
    * @throws TimeoutError, ConnectionLostError (both retryable when the definition is idempotent), OverloadedError
    * when more than the allowed number of requests is in flight (default 10_000).
    */
@@ -83,6 +87,10 @@ export interface Peer {
   /** Bytes waiting to be sent; pushes of bulk should pause above some hundred KiB and go on at `onDrain`. */
   readonly bufferedBytes: number;
   onDrain(listener: () => void): () => void;
+  /** The other side (or we) announced the end: what runs may finish, nothing new is taken. */
+  readonly isDraining: boolean;
+  /** Called once when the other side announces that it will close; at once when it has done so already. */
+  onGoodbye(listener: () => void): () => void;
   /** Called once when the connection is gone; at once when it is gone already. */
   onClose(listener: (error: Error | undefined) => void): () => void;
   /** Lets requests in flight finish (up to 2 s), then closes. Idempotent. */

@@ -15,6 +15,11 @@ export interface Link {
   onDrain(listener: () => void): void;
   /** Sets the one receiver. Frames that arrived before are kept and delivered first. */
   onFrame(listener: (frame: Uint8Array) => void): void;
+  /**
+   * Frames above this many bytes break the link with FrameTooLargeError, as soon as their length is known.
+   * Links that are handed whole frames may leave it out: their receiver checks each frame anyway.
+   */
+  limitFrames?(frameMaxBytes: number): void;
   /** Called once, with the error when the path broke or carried something that is not a frame. */
   onClose(listener: (error: Error | undefined) => void): void;
   /** Sends what is buffered, then closes; `destroy` drops it. Both idempotent. */

@@ -8,7 +8,8 @@ import { LENGTH_BYTES, readFrameLength } from "./frame.ts";
  * with the size that is announced: a stranger who announces 8 MiB and sends ten bytes costs 64 KiB.
  */
 export class FrameSplitter {
-  readonly #frameMaxBytes: number;
+  /** Largest value of the length field; may be changed between two frames. */
+  frameMaxBytes: number;
   /** The start of an unfinished frame, in the first `#filled` bytes. */
   #partial: Uint8Array = EMPTY;
   #filled = 0;
@@ -16,7 +17,7 @@ export class FrameSplitter {
   #wanted = 0;
 
   constructor(options: { readonly frameMaxBytes: number }) {
-    this.#frameMaxBytes = options.frameMaxBytes;
+    this.frameMaxBytes = options.frameMaxBytes;
   }
 
   /** Whether the stream stands between two frames. */
@@ -38,7 +39,7 @@ export class FrameSplitter {
       }
       const available = chunk.length - at;
       if (available >= LENGTH_BYTES) {
-        const size = LENGTH_BYTES + readFrameLength(chunk, at, this.#frameMaxBytes);
+        const size = LENGTH_BYTES + readFrameLength(chunk, at, this.frameMaxBytes);
         if (available >= size) {
           onFrame(chunk.subarray(at, at + size));
           at += size;
@@ -58,7 +59,7 @@ export class FrameSplitter {
     this.#filled += taken;
     if (taken < missing) return taken;
     if (this.#wanted === 0) {
-      this.#wanted = LENGTH_BYTES + readFrameLength(this.#partial, 0, this.#frameMaxBytes);
+      this.#wanted = LENGTH_BYTES + readFrameLength(this.#partial, 0, this.frameMaxBytes);
       return taken;
     }
     const frame = this.#partial.subarray(0, this.#wanted);

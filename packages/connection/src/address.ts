@@ -1,0 +1,29 @@
+import { InvalidInputError } from "@holdfast/kernel";
+
+export interface HostAndPort {
+  /** Without the brackets of an IPv6 literal. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * Reads `host:port`, `[v6]:port`, and, where there is a default port, `host` and `[v6]` alone.
+ * @throws InvalidInputError naming `field`.
+ */
+export const parseAddress = (
+  text: string,
+  options: { readonly field?: string; readonly defaultPort?: number } = {},
+): HostAndPort => {
+  const field = options.field ?? "address";
+  const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^\s:[\]/]+))(?::(\d{1,5}))?$/.exec(text.trim());
+  const host = match?.[1] ?? match?.[2];
+  const port = match?.[3] === undefined ? options.defaultPort : Number(match[3]);
+  if (host === undefined || port === undefined || port > 65_535) {
+    throw new InvalidInputError(field, text, "host:port with a port from 0 to 65535");
+  }
+  return { host, port };
+};
+
+/** `host:port`, with brackets where the host is an IPv6 literal. */
+export const formatAddress = ({ host, port }: HostAndPort): string =>
+  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;

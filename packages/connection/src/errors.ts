@@ -1,0 +1,138 @@
+import { HoldfastError, type HoldfastErrorInit } from "@holdfast/kernel";
+
+/** Nobody listens at the address. Not retryable by itself: another address, or a later try, may help. */
+export class ConnectionRefusedError extends HoldfastError {
+  override readonly name = "ConnectionRefusedError";
+  readonly code = "CONNECTION_REFUSED";
+
+  constructor(address: string, init: HoldfastErrorInit = {}) {
+    super(`Nobody listens at ${address}; check the address and that the node is running`, {
+      ...init,
+      details: { ...init.details, address },
+    });
+  }
+}
+
+/** The connection was not ready within the limit. Retryable; nothing was sent but the handshake. */
+export class ConnectionTimeoutError extends HoldfastError {
+  override readonly name = "ConnectionTimeoutError";
+  readonly code = "CONNECTION_TIMEOUT";
+
+  constructor(address: string, timeoutMs: number, init: HoldfastErrorInit = {}) {
+    super(`Connecting to ${address} took longer than ${timeoutMs} ms; check that the node answers`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, address, timeoutMs },
+    });
+  }
+}
+
+/**
+ * The connection broke. What was in flight may or may not have been carried out; `retryable` is false for a
+ * request that must not be repeated for that reason.
+ */
+export class ConnectionLostError extends HoldfastError {
+  override readonly name = "ConnectionLostError";
+  readonly code = "CONNECTION_LOST";
+  readonly reason: string;
+
+  /** @param reason Why, as the end of "The connection to … was lost: …". */
+  constructor(address: string, reason: string, init: HoldfastErrorInit = {}) {
+    super(`The connection to ${address} was lost: ${reason}`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, address },
+    });
+    this.reason = reason;
+  }
+}
+
+/** The other side is about to close and takes no new requests; nothing was sent. Retryable elsewhere. */
+export class ConnectionDrainingError extends HoldfastError {
+  override readonly name = "ConnectionDrainingError";
+  readonly code = "CONNECTION_DRAINING";
+
+  constructor(address: string) {
+    super(`${address} is shutting down and takes no new requests; ask another node`, {
+      retryable: true,
+      details: { address },
+    });
+  }
+}
+
+/** The network failed in another way: no route, an unknown host name, a socket error. Retryable. */
+export class NetworkError extends HoldfastError {
+  override readonly name = "NetworkError";
+  readonly code = "CONNECTION_NETWORK";
+
+  constructor(address: string, reason: string, init: HoldfastErrorInit = {}) {
+    super(`The network failed at ${address}: ${reason}`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, address, reason },
+    });
+  }
+}
+
+/** Another program listens there already. Not retryable until it stops. */
+export class AddressInUseError extends HoldfastError {
+  override readonly name = "AddressInUseError";
+  readonly code = "CONNECTION_ADDRESS_IN_USE";
+
+  constructor(address: string, init: HoldfastErrorInit = {}) {
+    super(`${address} is in use by another program; choose another port or stop that program`, {
+      ...init,
+      details: { ...init.details, address },
+    });
+  }
+}
+
+/** TLS was asked for and could not be had: a plain server, a certificate that does not fit. Nothing was sent in the clear. Not retryable. */
+export class TlsError extends HoldfastError {
+  override readonly name = "TlsError";
+  readonly code = "CONNECTION_TLS";
+
+  constructor(address: string, reason: string, init: HoldfastErrorInit = {}) {
+    super(`No secure connection to ${address}: ${reason}; check the certificates on both sides`, {
+      ...init,
+      details: { ...init.details, address, reason },
+    });
+  }
+}
+
+/** The other side does not accept our credential. Never retried by a policy, and no sign of a sick node. */
+export class AuthenticationFailedError extends HoldfastError {
+  override readonly name = "AuthenticationFailedError";
+  readonly code = "AUTHENTICATION_FAILED";
+
+  constructor(address: string, init: HoldfastErrorInit = {}) {
+    super(`${address} refused the credential; check the token`, {
+      ...init,
+      details: { ...init.details, address },
+    });
+  }
+}
+
+/** The credential is good but does not allow this message. Not retryable. */
+export class PermissionDeniedError extends HoldfastError {
+  override readonly name = "PermissionDeniedError";
+  readonly code = "AUTHENTICATION_PERMISSION_DENIED";
+
+  constructor(message: string, scope: string) {
+    super(`${message} needs a credential with the scope "${scope}"`, { details: { message, scope } });
+  }
+}
+
+/** The node has as many connections as it takes. Retryable, best at another node. */
+export class ConnectionOverloadedError extends HoldfastError {
+  override readonly name = "ConnectionOverloadedError";
+  readonly code = "CONNECTION_OVERLOADED";
+
+  constructor(address: string, limit: number, init: HoldfastErrorInit = {}) {
+    super(`${address} has ${limit} connections and takes no more; try another node`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, address, limit },
+    });
+  }
+}

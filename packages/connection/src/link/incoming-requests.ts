@@ -1,0 +1,198 @@
+import { type Logger, OverloadedError, toWireError, type WireError } from "@holdfast/kernel";
+import {
+  checkShape,
+  decodeValue,
+  encodeValue,
+  InvalidMessageError,
+  UnknownMessageError,
+} from "@holdfast/protocol";
+import type { PushDefinition, RequestDefinition, Scope } from "@holdfast/protocol/contract";
+import { PermissionDeniedError } from "../errors.ts";
+import type { HandlerTable } from "../handlers.ts";
+import type { Peer, RequestContext } from "../peer.ts";
+import { SequenceWindow } from "./sequence-window.ts";
+
+export interface IncomingRequestsOptions {
+  readonly peer: Peer;
+  readonly handlers: HandlerTable;
+  /** What the other side may ask for. */
+  readonly granted: ReadonlySet<Scope>;
+  readonly maxCount: number;
+  readonly logger: Logger;
+  readonly send: (type: "answer" | "failure", sequence: bigint, payload: Uint8Array) => void;
+  /** Called when the last request that was being handled is answered. */
+  readonly onIdle: () => void;
+}
+
+/** Numbers that may be missing at once on a path that reorders; far more than any burst of a simulation. */
+const GAP_MAX_COUNT = 1_024;
+
+/** What the other side asks and pushes: checked, handed to its handler, answered once. */
+export class IncomingRequests {
+  readonly #options: IncomingRequestsOptions;
+  readonly #running = new Map<bigint, Running>();
+  readonly #requestsSeen = new SequenceWindow({ gapMaxCount: GAP_MAX_COUNT });
+  readonly #pushesSeen = new SequenceWindow({ gapMaxCount: GAP_MAX_COUNT });
+
+  constructor(options: IncomingRequestsOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  onRequest(sequence: bigint, payload: Uint8Array): void {
+    if (!this.#requestsSeen.add(sequence)) return;
+    const { handlers, maxCount, peer } = this.#options;
+    let running: Running | undefined;
+    try {
+      if (this.#running.size >= maxCount)
+        throw new OverloadedError("requests in flight of one peer", maxCount);
+      const [name, timeoutMs, value] = requestEnvelope(payload);
+      const entry = handlers.request(name);
+      if (entry === undefined) throw new UnknownMessageError(name);
+      this.#checkAllowed(entry.definition);
+      const input = checkShape(entry.definition.input, value, name, "input");
+      running = new Running(peer, timeoutMs);
+      this.#running.set(sequence, running);
+      const started = running;
+      entry.handler(input, started).then(
+        (output) => this.#answer(sequence, started, entry.definition, output),
+        (error: unknown) => this.#fail(sequence, started, error),
+      );
+    } catch (error) {
+      this.#fail(sequence, running, error);
+    }
+  }
+
+  onPush(sequence: bigint, payload: Uint8Array): void {
+    if (!this.#pushesSeen.add(sequence)) return;
+    const { handlers, logger, peer } = this.#options;
+    try {
+      const [name, value] = pushEnvelope(payload);
+      const entry = handlers.pushed(name);
+      if (entry === undefined) throw new UnknownMessageError(name);
+      this.#checkAllowed(entry.definition);
+      entry.handler(checkShape(entry.definition.payload, value, name, "payload"), peer);
+    } catch (error) {
+      logger.warn({ err: error, peer: peer.id }, "a push was dropped");
+    }
+  }
+
+  onCancel(sequence: bigint): void {
+    this.#running.get(sequence)?.abort(new Error("the asker gave up"));
+  }
+
+  /** The connection is gone: handlers are told, their answers go nowhere. */
+  abortAll(reason: Error): void {
+    const running = [...this.#running.values()];
+    this.#running.clear();
+    for (const entry of running) entry.abort(reason);
+  }
+
+  #checkAllowed(definition: RequestDefinition | PushDefinition): void {
+    if (!this.#options.granted.has(definition.scope)) {
+      throw new PermissionDeniedError(definition.name, definition.scope);
+    }
+    const refusal = this.#options.handlers.admit(definition, this.#options.peer);
+    if (refusal !== undefined) throw refusal;
+  }
+
+  #answer(sequence: bigint, running: Running, definition: RequestDefinition, output: unknown): void {
+    if (this.#running.get(sequence) !== running) return;
+    try {
+      checkShape(definition.output, output, definition.name, "answer");
+      this.#options.send("answer", sequence, encodeValue(output));
+    } catch (error) {
+      this.#fail(sequence, running, error);
+      return;
+    }
+    this.#done(sequence);
+  }
+
+  /** @param running Undefined when the request was refused before its handler started. */
+  #fail(sequence: bigint, running: Running | undefined, error: unknown): void {
+    const { logger, peer, send } = this.#options;
+    if (running !== undefined && this.#running.get(sequence) !== running) return;
+    const wire = toWireError(error);
+    // Only what nobody foresaw is news for the log of this side: a typed error is an answer, and after the
+    // asker has given up a failure is what we asked for.
+    if (wire.code === "KERNEL_INTERNAL" && running?.isAborted !== true) {
+      logger.error({ err: error, peer: peer.id }, "a request handler failed");
+    }
+    try {
+      send("failure", sequence, encodeWireError(wire));
+    } catch (tooLarge) {
+      send("failure", sequence, encodeWireError(toWireError(tooLarge)));
+    }
+    this.#done(sequence);
+  }
+
+  #done(sequence: bigint): void {
+    if (this.#running.delete(sequence) && this.#running.size === 0) this.#options.onIdle();
+  }
+}
+
+/** One request being handled. The signal is made when someone asks for it: most handlers never do. */
+class Running implements RequestContext {
+  readonly peer: Peer;
+  readonly timeoutMs: number;
+  #controller: AbortController | undefined;
+  #reason: Error | undefined;
+
+  constructor(peer: Peer, timeoutMs: number) {
+    this.peer = peer;
+    this.timeoutMs = timeoutMs;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get isAborted(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  abort(reason: Error): void {
+    this.#reason ??= reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+const MESSAGE_MAX_CHARS = 20_000;
+
+/** The payload of a failure; loses its details rather than the whole error when they cannot be sent. */
+export const encodeWireError = (wire: WireError): Uint8Array => {
+  const message = wire.message.slice(0, MESSAGE_MAX_CHARS);
+  try {
+    return encodeValue({ ...wire, message });
+  } catch {
+    const { details: _, ...rest } = wire;
+    return encodeValue({ ...rest, message });
+  }
+};
+
+/** `[name, timeoutMs, input]`; longer arrays are legal, for later minor versions. */
+const requestEnvelope = (payload: Uint8Array): readonly [name: string, timeoutMs: number, input: unknown] => {
+  const value = decodeValue(payload);
+  if (Array.isArray(value) && typeof value[0] === "string" && typeof value[1] === "number") {
+    return [value[0], value[1], value[2]];
+  }
+  throw notAnEnvelope("request");
+};
+
+const pushEnvelope = (payload: Uint8Array): readonly [name: string, payload: unknown] => {
+  const value = decodeValue(payload);
+  if (Array.isArray(value) && typeof value[0] === "string") return [value[0], value[1]];
+  throw notAnEnvelope("push");
+};
+
+const notAnEnvelope = (type: string): InvalidMessageError =>
+  new InvalidMessageError(type, "envelope", [
+    { path: "", message: "must be an array that starts with a name" },
+  ]);

@@ -1,0 +1,295 @@
+import { type Clock, ClosedError, deferred, type Logger, OverloadedError } from "@holdfast/kernel";
+import {
+  type Compression,
+  checkShape,
+  decodeFrame,
+  encodeFrame,
+  encodeValue,
+  type Frame,
+  type FrameType,
+} from "@holdfast/protocol";
+import type {
+  InputOf,
+  OutputOf,
+  PushDefinition,
+  RequestDefinition,
+  Scope,
+} from "@holdfast/protocol/contract";
+import { ConnectionDrainingError, ConnectionLostError } from "../errors.ts";
+import type { HandlerTable } from "../handlers.ts";
+import type { Peer, RemoteIdentity, RequestOptions } from "../peer.ts";
+import type { Link } from "../transport.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { IncomingRequests } from "./incoming-requests.ts";
+import { OutgoingRequests } from "./outgoing-requests.ts";
+
+export interface WirePeerOptions {
+  readonly link: Link;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly remote: RemoteIdentity;
+  /** What the other side may ask of us. */
+  readonly granted: readonly Scope[];
+  readonly handlers: HandlerTable;
+  readonly compression: Compression | undefined;
+  readonly frameMaxBytes: number;
+  readonly heartbeatMs: number;
+  readonly requestsMaxCount: number;
+  readonly sendBufferMaxBytes: number;
+}
+
+type State = "open" | "closing" | "closed";
+
+/** How long `close` lets requests in flight go on. */
+const CLOSE_DRAIN_MS = 2_000;
+let peersMadeCount = 0;
+
+/** A ready connection: one link after its handshake. */
+export class WirePeer implements Peer {
+  readonly id: string;
+  readonly remote: RemoteIdentity;
+  readonly #link: Link;
+  readonly #options: WirePeerOptions;
+  readonly #frameOptions: { readonly frameMaxBytes: number; readonly compression: Compression | undefined };
+  readonly #outgoing: OutgoingRequests;
+  readonly #incoming: IncomingRequests;
+  readonly #heartbeat: Heartbeat;
+  readonly #drainListeners = new Set<() => void>();
+  readonly #goodbyeListeners = new Set<() => void>();
+  readonly #closeListeners = new Set<(error: Error | undefined) => void>();
+  readonly #closed = deferred<void>();
+  #state: State = "open";
+  #heardGoodbye = false;
+  #isClosedByUs = false;
+  #error: Error | undefined;
+  #nextPush = 0n;
+  #nextPing = 0n;
+
+  constructor(options: WirePeerOptions) {
+    peersMadeCount += 1;
+    this.id = `peer-${peersMadeCount}`;
+    this.remote = options.remote;
+    this.#link = options.link;
+    this.#options = options;
+    this.#frameOptions = { frameMaxBytes: options.frameMaxBytes, compression: options.compression };
+    this.#outgoing = new OutgoingRequests({
+      clock: options.clock,
+      remoteAddress: options.remote.address,
+      maxCount: options.requestsMaxCount,
+      send: (type, sequence, payload) => this.#send(type, sequence, payload),
+      onIdle: () => this.#endWhenIdle(),
+    });
+    this.#incoming = new IncomingRequests({
+      peer: this,
+      handlers: options.handlers,
+      granted: new Set(options.granted),
+      maxCount: options.requestsMaxCount,
+      logger: options.logger,
+      send: (type, sequence, payload) => this.#respond(type, sequence, payload),
+      onIdle: () => this.#endWhenIdle(),
+    });
+    this.#heartbeat = new Heartbeat({
+      clock: options.clock,
+      intervalMs: options.heartbeatMs,
+      sendPing: () => this.#send("ping", this.#nextPing++, EMPTY),
+      onSilence: (silentMs) => this.destroy(this.#lost(`it did not answer for ${silentMs} ms`)),
+    });
+    options.link.limitFrames?.(options.frameMaxBytes);
+    options.link.onDrain(() => this.#emit(this.#drainListeners));
+    options.link.onFrame((bytes) => this.receive(bytes));
+    options.link.onClose((error) => this.#onLinkClosed(error));
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  get isDraining(): boolean {
+    return this.#state !== "open" || this.#heardGoodbye;
+  }
+
+  get bufferedBytes(): number {
+    return this.#link.bufferedBytes;
+  }
+
+  request<D extends RequestDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options: RequestOptions = {},
+  ): Promise<OutputOf<D>> {
+    if (this.#state !== "open") return Promise.reject(this.#notOpen());
+    if (this.#heardGoodbye) return Promise.reject(new ConnectionDrainingError(this.remote.address));
+    const { sendBufferMaxBytes } = this.#options;
+    if (this.#link.bufferedBytes > sendBufferMaxBytes) {
+      return Promise.reject(new OverloadedError(`send buffer to ${this.remote.address}`, sendBufferMaxBytes));
+    }
+    return this.#outgoing.ask(definition, input, options);
+  }
+
+  push<D extends PushDefinition>(definition: D, payload: import("zod").input<D["payload"]>): boolean {
+    if (this.#state !== "open" || this.#link.bufferedBytes > this.#options.sendBufferMaxBytes) return false;
+    checkShape(definition.payload, payload, definition.name, "payload");
+    this.#send("push", this.#nextPush, encodeValue([definition.name, payload]));
+    this.#nextPush += 1n;
+    return true;
+  }
+
+  onDrain(listener: () => void): () => void {
+    return subscribe(this.#drainListeners, listener);
+  }
+
+  onGoodbye(listener: () => void): () => void {
+    if (this.#heardGoodbye) listener();
+    return subscribe(this.#goodbyeListeners, listener);
+  }
+
+  onClose(listener: (error: Error | undefined) => void): () => void {
+    if (this.#state === "closed") {
+      listener(this.#error);
+      return () => undefined;
+    }
+    return subscribe(this.#closeListeners, listener);
+  }
+
+  close(): Promise<void> {
+    return this.drain({ drainMs: CLOSE_DRAIN_MS });
+  }
+
+  /**
+   * Says goodbye, waits until both sides have nothing in flight (the other side then closes the link), at
+   * most `drainMs`, and closes. Idempotent; the first limit counts.
+   */
+  async drain({ drainMs }: { readonly drainMs: number }): Promise<void> {
+    if (this.#state === "open") {
+      this.#state = "closing";
+      this.#isClosedByUs = true;
+      this.#send("goodbye", 0n, EMPTY);
+      const timer = this.#options.clock.schedule(drainMs, () => this.#link.close());
+      this.onClose(() => timer.cancel());
+      this.#endWhenIdle();
+    }
+    await this.#closed.promise;
+  }
+
+  /** Drops the connection at once. */
+  destroy(error?: Error): void {
+    if (this.#state === "closed") return;
+    this.#link.destroy(error);
+    this.#onLinkClosed(error);
+  }
+
+  /** Takes one encoded frame from the link. What is not a valid frame ends the connection. */
+  receive(bytes: Uint8Array): void {
+    if (this.#state === "closed") return;
+    this.#heartbeat.heard();
+    try {
+      this.#handle(decodeFrame(bytes, this.#frameOptions));
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #handle({ type, sequence, payload }: Frame): void {
+    switch (type) {
+      case "request":
+        this.#incoming.onRequest(sequence, payload);
+        break;
+      case "answer":
+        this.#outgoing.onAnswer(sequence, payload);
+        break;
+      case "failure":
+        this.#outgoing.onFailure(sequence, payload);
+        break;
+      case "push":
+        this.#incoming.onPush(sequence, payload);
+        break;
+      case "cancel":
+        this.#incoming.onCancel(sequence);
+        break;
+      case "ping":
+        this.#send("pong", sequence, EMPTY);
+        break;
+      case "goodbye":
+        this.#onGoodbye();
+        break;
+      default:
+        // A pong has done its work by arriving. A step of the handshake can only be one that the path repeated.
+        break;
+    }
+  }
+
+  #onGoodbye(): void {
+    if (this.#heardGoodbye) return;
+    this.#heardGoodbye = true;
+    this.#emit(this.#goodbyeListeners);
+    this.#endWhenIdle();
+  }
+
+  /**
+   * Who hears the goodbye ends the link: everything that the other side asked before it was heard by then, so
+   * nothing is lost on the way.
+   */
+  #endWhenIdle(): void {
+    if (this.#heardGoodbye && this.#outgoing.size === 0 && this.#incoming.size === 0) this.#link.close();
+  }
+
+  #send(type: FrameType, sequence: bigint, payload: Uint8Array): void {
+    this.#link.send(encodeFrame({ type, sequence, payload }, this.#frameOptions));
+  }
+
+  /** Answers cannot be refused to anyone, so who asks without reading loses the connection. */
+  #respond(type: "answer" | "failure", sequence: bigint, payload: Uint8Array): void {
+    if (this.#state === "closed") return;
+    this.#send(type, sequence, payload);
+    if (this.#link.bufferedBytes > 2 * this.#options.sendBufferMaxBytes) {
+      this.destroy(this.#lost(`it leaves ${this.#link.bufferedBytes} bytes unread`));
+    }
+  }
+
+  #onLinkClosed(error: Error | undefined): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#error = error;
+    this.#heartbeat.stop();
+    const reason = reasonOf(error);
+    this.#outgoing.failAll(reason, error);
+    this.#incoming.abortAll(error ?? this.#lost(reason));
+    this.#emit(this.#closeListeners, error);
+    this.#closeListeners.clear();
+    this.#closed.resolve();
+  }
+
+  #notOpen(): Error {
+    return this.#isClosedByUs
+      ? new ClosedError(`connection to ${this.remote.address}`)
+      : this.#lost(reasonOf(this.#error), this.#error);
+  }
+
+  #emit<T extends unknown[]>(listeners: ReadonlySet<(...event: T) => void>, ...event: T): void {
+    for (const listener of [...listeners]) {
+      try {
+        listener(...event);
+      } catch (error) {
+        this.#options.logger.error({ err: error, peer: this.id }, "a listener of a connection failed");
+      }
+    }
+  }
+
+  #lost(reason: string, cause?: Error): ConnectionLostError {
+    return new ConnectionLostError(this.remote.address, reason, cause === undefined ? {} : { cause });
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+
+const subscribe = <T>(listeners: Set<T>, listener: T): (() => void) => {
+  listeners.add(listener);
+  return () => {
+    listeners.delete(listener);
+  };
+};
+
+const reasonOf = (error: Error | undefined): string => {
+  if (error === undefined) return "the other side closed it";
+  return error instanceof ConnectionLostError ? error.reason : error.message;
+};

@@ -1,0 +1,186 @@
+import {
+  type Abortable,
+  ClosedError,
+  childController,
+  InvalidInputError,
+  TaskGroup,
+  untilAborted,
+} from "@holdfast/kernel";
+import { openPeer } from "./connect.ts";
+import type { ReconnectingOptions, ReconnectingPeer } from "./endpoint.ts";
+import { type EndpointSettings, settingsOf } from "./link/settings.ts";
+import type { WirePeer } from "./link/wire-peer.ts";
+import type { Peer } from "./peer.ts";
+
+/** First ceiling of the wait between tries; doubles with each round of addresses. */
+const BACKOFF_BASE_MS = 100;
+/** Highest ceiling: a node that comes back is found within five seconds, and a thousand clients cost it 400 tries a second. */
+const BACKOFF_CAP_MS = 5_000;
+
+/**
+ * A link that comes back by itself. Starts to connect at once.
+ * @throws InvalidInputError when there is no address or an option is wrong.
+ */
+export const reconnecting = (options: ReconnectingOptions): ReconnectingPeer => new ReconnectingLink(options);
+
+interface Waiter {
+  readonly resolve: (peer: Peer) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+class ReconnectingLink implements ReconnectingPeer {
+  readonly #options: ReconnectingOptions;
+  readonly #settings: EndpointSettings;
+  readonly #tasks: TaskGroup;
+  readonly #waiters = new Set<Waiter>();
+  #addresses: readonly string[];
+  /** Where the next try goes. */
+  #nextIndex = 0;
+  /** Cuts the wait between two tries short: there are new addresses. */
+  #retryNow = new AbortController();
+  #current: WirePeer | undefined;
+  #lastError: Error | undefined;
+  #isClosed = false;
+
+  constructor(options: ReconnectingOptions) {
+    this.#options = options;
+    this.#settings = settingsOf(options);
+    this.#addresses = checked(options.addresses);
+    this.#tasks = new TaskGroup({ logger: this.#settings.logger });
+    this.#tasks.spawn("keep connected", (signal) => this.#keepConnected(signal));
+  }
+
+  get current(): Peer | undefined {
+    return this.#current;
+  }
+
+  get lastError(): Error | undefined {
+    return this.#lastError;
+  }
+
+  async peer({ signal }: Abortable = {}): Promise<Peer> {
+    signal?.throwIfAborted();
+    if (this.#isClosed) throw new ClosedError(this.#name());
+    if (this.#current !== undefined) return this.#current;
+    let waiter: Waiter | undefined;
+    try {
+      return await untilAborted(
+        new Promise<Peer>((resolve, reject) => {
+          waiter = { resolve, reject };
+          this.#waiters.add(waiter);
+        }),
+        signal,
+      );
+    } finally {
+      if (waiter !== undefined) this.#waiters.delete(waiter);
+    }
+  }
+
+  setAddresses(addresses: readonly string[]): void {
+    this.#addresses = checked(addresses);
+    this.#nextIndex = 0;
+    this.#retryNow.abort();
+  }
+
+  async close(): Promise<void> {
+    if (!this.#isClosed) {
+      this.#isClosed = true;
+      const error = new ClosedError(this.#name());
+      for (const waiter of this.#waiters) waiter.reject(error);
+    }
+    await this.#tasks.stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #keepConnected(signal: AbortSignal): Promise<void> {
+    let failureCount = 0;
+    while (!signal.aborted) {
+      const peer = await this.#tryOnce(signal);
+      if (peer !== undefined) {
+        failureCount = 0;
+        await this.#use(peer, signal);
+      } else {
+        failureCount += 1;
+        this.#nextIndex = (this.#nextIndex + 1) % this.#addresses.length;
+      }
+      if (!signal.aborted) await this.#backOff(failureCount, signal);
+    }
+  }
+
+  async #tryOnce(signal: AbortSignal): Promise<WirePeer | undefined> {
+    const { transport, credential, onConnected } = this.#options;
+    const address = this.#addresses[this.#nextIndex] ?? "";
+    let peer: WirePeer | undefined;
+    try {
+      peer = await openPeer(this.#settings, {
+        transport,
+        address,
+        signal,
+        ...(credential === undefined ? {} : { credential }),
+      });
+      await untilAborted(Promise.resolve(onConnected?.(peer)), signal);
+      return peer;
+    } catch (error) {
+      peer?.destroy();
+      if (signal.aborted) return undefined;
+      this.#lastError = error instanceof Error ? error : new Error(String(error));
+      this.#settings.logger.debug({ address, err: error }, "no connection yet");
+      return undefined;
+    }
+  }
+
+  /** Hands the peer to everyone until it is gone, or will be, or we shall leave it. */
+  async #use(peer: WirePeer, signal: AbortSignal): Promise<void> {
+    const left = childController(signal);
+    peer.onClose(() => left.abort());
+    peer.onGoodbye(() => left.abort());
+    if (!left.signal.aborted) {
+      this.#current = peer;
+      this.#lastError = undefined;
+      for (const waiter of this.#waiters) waiter.resolve(peer);
+      this.#waiters.clear();
+    }
+    let error: Error | undefined;
+    peer.onClose((reason) => {
+      error = reason;
+    });
+    await new Promise<void>((resolve) => {
+      if (left.signal.aborted) resolve();
+      else left.signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    left.dispose();
+    this.#current = undefined;
+    this.#lastError = error;
+    // What is in flight there may finish, while we look for another connection.
+    const closing = peer.close();
+    if (signal.aborted) await closing;
+    this.#options.onDisconnected?.(error);
+  }
+
+  /** Full jitter below a ceiling that doubles with each round through the addresses. */
+  async #backOff(failureCount: number, signal: AbortSignal): Promise<void> {
+    const round = Math.floor(Math.max(0, failureCount - 1) / this.#addresses.length);
+    const ceilingMs = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(round, 16));
+    this.#retryNow = new AbortController();
+    const either = childController(signal, this.#retryNow.signal);
+    try {
+      await this.#settings.clock.sleep(this.#settings.random.next() * ceilingMs, { signal: either.signal });
+    } catch {
+      // Cut short: the loop looks at once what there is to do.
+    } finally {
+      either.dispose();
+    }
+  }
+
+  #name(): string {
+    return `link to ${this.#addresses.join(", ")}`;
+  }
+}
+
+const checked = (addresses: readonly string[]): readonly string[] => {
+  if (addresses.length > 0) return [...addresses];
+  throw new InvalidInputError("addresses", addresses, "a list of at least one host:port");
+};
