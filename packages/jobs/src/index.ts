@@ -1,6 +1,9 @@
 export {
+  ClaimLostError,
+  DuplicateWorkflowError,
   IdempotencyConflictError,
   type InputIssue,
+  InvalidOutputError,
   InvalidWorkflowInputError,
   JobNotFoundError,
   JobTooLargeError,
@@ -9,10 +12,19 @@ export {
   NotLeaderError,
   PermanentError,
   RateLimitedError,
+  ShardCancelledError,
+  ShardCrashedError,
+  ShardTimeoutError,
   StaleFenceError,
   UnknownWorkflowError,
+  WorkerDrainingError,
   WorkerHasNoDatabaseError,
+  WorkflowFailedError,
+  WorkflowModuleError,
 } from "./errors.ts";
+export { defineLoadTest } from "./model/define-load-test.ts";
+export { defineWorkflow, isWorkflowDefinition } from "./model/define-workflow.ts";
+export { Histogram, mergeHistograms } from "./model/histogram.ts";
 export {
   type InsertOutcome,
   type JobFilter,
@@ -24,6 +36,8 @@ export {
   type PurgedJob,
   TERMINAL_STATUSES,
 } from "./model/job-table.ts";
+export { MeasurementSum, mergeMeasurements } from "./model/measurements.ts";
+export { checkInput, createRegistry, type InputCheck, type WorkflowRegistry } from "./model/registry.ts";
 export type {
   BackoffOptions,
   LoadTestAction,
@@ -31,4 +45,5 @@ export type {
   WorkflowContext,
   WorkflowDefinition,
   WorkflowOptions,
+  WorkflowOutput,
 } from "./model/workflow.ts";

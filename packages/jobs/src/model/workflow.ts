@@ -20,6 +20,8 @@ export interface WorkflowContext<Input> {
   readonly vus: number | undefined;
   /** How long the job wants a load test to run, milliseconds; undefined when it does not say. */
   readonly durationMs: number | undefined;
+  /** How long this attempt may run, milliseconds. */
+  readonly timeoutMs: number;
   /** The worker's time. Use it for waits and measurements, so that the workflow also runs on a simulated clock. */
   readonly clock: Clock;
   /**
@@ -77,7 +79,11 @@ interface CommonOptions<Schema extends StandardSchemaV1> {
   readonly timeoutMs?: number;
 }
 
-export interface WorkflowOptions<Schema extends StandardSchemaV1, Output extends Json | undefined>
+/** What `run` may give: JSON, or nothing. */
+// biome-ignore lint/suspicious/noConfusingVoidType: an async function without a return statement has this type
+export type WorkflowOutput = Json | undefined | void;
+
+export interface WorkflowOptions<Schema extends StandardSchemaV1, Output extends WorkflowOutput>
   extends CommonOptions<Schema> {
   /** Workflows (by registered name) that must complete first; submitted along when the job lacks them. */
   readonly dependsOn?: readonly string[];
@@ -122,6 +128,12 @@ export interface WorkflowDefinition {
   readonly timeoutMs: number;
   readonly maxAttempts: number;
   readonly backoff: Required<BackoffOptions>;
+  /** The shard count when it is the same for every input, else undefined. */
+  readonly fixedShardCount: number | undefined;
+  /**
+   * Shards for this input (the schema's output).
+   * @throws InvalidInputError when the definition's function gives something outside 1 to 10_000.
+   */
   shardCount(input: unknown): number;
   run(context: WorkflowContext<unknown>): Promise<Json | undefined>;
 }
