@@ -1,0 +1,39 @@
+// A Vitest reporter that leaves the counts and the skipped suites in the file named by HOLDFAST_TEST_REPORT, for
+// scripts/test.mjs to print as the last lines of the run.
+import { writeFileSync } from "node:fs";
+
+export default class TestReport {
+  onTestRunEnd(modules, unhandledErrors) {
+    const report = { passed: 0, failed: unhandledErrors.length, skipped: 0, suites: [] };
+    const suites = new Map();
+    for (const module of modules) {
+      // A file that cannot be loaded has no tests to count; it is a failure all the same.
+      if (module.state() === "failed" && [...module.children.allTests()].length === 0) report.failed += 1;
+      for (const test of module.children.allTests()) {
+        const { state } = test.result();
+        if (state === "passed") report.passed += 1;
+        else if (state === "failed") report.failed += 1;
+        else {
+          report.skipped += 1;
+          const name = skippedSuite(test);
+          const key = `${module.relativeModuleId} > ${name.title}`;
+          suites.set(key, { name: key, reason: name.reason, tests: (suites.get(key)?.tests ?? 0) + 1 });
+        }
+      }
+    }
+    report.suites = [...suites.values()];
+    const path = process.env["HOLDFAST_TEST_REPORT"];
+    if (path) writeFileSync(path, JSON.stringify(report));
+  }
+}
+
+const REASON = / \[skipped: (.*)\]$/;
+
+/** The outermost suite that says why it is skipped, else the test itself. */
+const skippedSuite = (test) => {
+  for (let task = test; task && task.type !== "module"; task = task.parent) {
+    const match = REASON.exec(task.name);
+    if (match) return { title: task.name.replace(REASON, ""), reason: match[1] };
+  }
+  return { title: test.fullName, reason: test.result().note ?? "no reason given" };
+};
