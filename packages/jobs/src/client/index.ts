@@ -1,3 +1,5 @@
+export type { ClientOptions } from "./client-options.ts";
+export { createClient } from "./create-client.ts";
 export type {
   JobsClient,
   PingAnswer,
@@ -6,3 +8,4 @@ export type {
   SubmitWorkflow,
   WatchItem,
 } from "./jobs-client.ts";
+export { NoTargetError } from "./transient.ts";

@@ -1,6 +1,6 @@
 import { type LogEntry, type Position, type StreamBounds, toWirePosition } from "@holdfast/coordination";
 import type { JobEvent, PositionedEvent } from "@holdfast/protocol/contract";
-import { approximateBytes } from "./event-size.ts";
+import { approximateBytes } from "../model/approximate-bytes.ts";
 
 /** One event, made ready for sending once, however many watchers get it. */
 export interface TailEntry {

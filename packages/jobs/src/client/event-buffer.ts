@@ -1,0 +1,152 @@
+import type { WirePosition } from "@holdfast/coordination";
+import { type Clock, type Deferred, deferred, untilAborted } from "@holdfast/kernel";
+import type { JobEventsPush } from "@holdfast/protocol/contract";
+import { approximateBytes } from "../model/approximate-bytes.ts";
+import type { WatchItem } from "./jobs-client.ts";
+
+type BufferedItem = Exclude<WatchItem, { readonly kind: "connection" }>;
+
+/** Why a wait for events ended. */
+export type BufferWake =
+  /** There is something to take, or a reason to follow again. */
+  | "changed"
+  /** Nothing came for the given time. */
+  | "silent";
+
+/**
+ * What was pushed and not yet consumed of one watch. It lets through only what continues the position: repeats
+ * are dropped, and after a gap, or when the consumer is too slow, it takes nothing more until the caller has
+ * consumed what is here and follows again from `position`.
+ */
+export class EventBuffer {
+  readonly #clock: Clock;
+  readonly #countMax: number;
+  readonly #bytesMax: number;
+  readonly #onFull: () => void;
+  #items: BufferedItem[] = [];
+  #taken = 0;
+  #sizeBytes = 0;
+  #position: WirePosition | undefined;
+  /** After a reset any next position is right. */
+  #acceptsAny = false;
+  #needsFollow = false;
+  #isEnded = false;
+  #waiter: Deferred<BufferWake> | undefined;
+
+  constructor(options: {
+    readonly clock: Clock;
+    readonly after: WirePosition | undefined;
+    readonly countMax: number;
+    readonly bytesMax: number;
+    /** Called when pushes begin to be dropped because the consumer is slow: stop sending them. */
+    readonly onFull: () => void;
+  }) {
+    this.#clock = options.clock;
+    this.#position = options.after;
+    this.#countMax = options.countMax;
+    this.#bytesMax = options.bytesMax;
+    this.#onFull = options.onFull;
+  }
+
+  /** Up to where events were taken in, consumed or not; follow again from here. */
+  get position(): WirePosition | undefined {
+    return this.#position;
+  }
+
+  /** A gap was seen or the bound was reached: pushes are dropped until `reopen`. */
+  get needsFollow(): boolean {
+    return this.#needsFollow;
+  }
+
+  /** The last event of the job was taken in. */
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** Takes in one push. Never throws. */
+  take(push: JobEventsPush): void {
+    if (this.#isEnded || this.#needsFollow) return;
+    if (push.reset !== undefined) {
+      this.#add({ kind: "reset", reason: push.reset.reason }, 64);
+      this.#position = undefined;
+      this.#acceptsAny = true;
+    }
+    for (const { position, event } of push.events) {
+      const order = this.#compare(position);
+      if (order === "repeat") continue;
+      const isFull = this.#isFull();
+      if (order === "gap" || isFull) {
+        this.#needsFollow = true;
+        if (isFull) this.#onFull();
+        break;
+      }
+      this.#position = position;
+      this.#acceptsAny = false;
+      this.#add({ kind: "event", position, event }, approximateBytes(event));
+    }
+    if (push.end && !this.#needsFollow) this.#isEnded = true;
+    this.wake();
+  }
+
+  /** The oldest item that was not consumed. */
+  shift(): BufferedItem | undefined {
+    const item = this.#items[this.#taken];
+    if (item === undefined) {
+      this.#items = [];
+      this.#taken = 0;
+      this.#sizeBytes = 0;
+      return undefined;
+    }
+    this.#taken += 1;
+    return item;
+  }
+
+  /** Takes pushes again. */
+  reopen(): void {
+    this.#needsFollow = false;
+  }
+
+  /** Ends the wait of the consumer. */
+  wake(): void {
+    this.#waiter?.resolve("changed");
+  }
+
+  /**
+   * Waits until something was pushed, `wake` is called, or `silenceMs` have passed. For one consumer.
+   * @throws signal.reason when aborted.
+   */
+  async wait(options: { readonly silenceMs: number; readonly signal: AbortSignal }): Promise<BufferWake> {
+    const waiter = deferred<BufferWake>();
+    this.#waiter = waiter;
+    const timer = this.#clock.schedule(options.silenceMs, () => waiter.resolve("silent"));
+    try {
+      return await untilAborted(waiter.promise, options.signal);
+    } finally {
+      timer.cancel();
+      this.#waiter = undefined;
+    }
+  }
+
+  #compare(next: WirePosition): "next" | "repeat" | "gap" {
+    if (this.#acceptsAny) return "next";
+    const current = this.#position;
+    if (current === undefined) {
+      // A log begins with offset 1. One that was trimmed says so, but only to those who name a position.
+      if (next.offset === "1") return "next";
+      this.#position = { epoch: next.epoch, offset: "0" };
+      return "gap";
+    }
+    if (next.epoch !== current.epoch) return "gap";
+    const distance = BigInt(next.offset) - BigInt(current.offset);
+    return distance <= 0n ? "repeat" : distance === 1n ? "next" : "gap";
+  }
+
+  #isFull(): boolean {
+    return this.#items.length - this.#taken >= this.#countMax || this.#sizeBytes >= this.#bytesMax;
+  }
+
+  #add(item: BufferedItem, sizeBytes: number): void {
+    this.#items.push(item);
+    this.#sizeBytes += sizeBytes;
+  }
+}

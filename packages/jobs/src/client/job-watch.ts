@@ -1,0 +1,134 @@
+import type { Peer } from "@holdfast/connection";
+import type { WirePosition } from "@holdfast/coordination";
+import { ClosedError, childController } from "@holdfast/kernel";
+import { followJob, unfollowJob } from "@holdfast/protocol/contract";
+import type { ResolvedClientOptions } from "./client-options.ts";
+import { EventBuffer } from "./event-buffer.ts";
+import type { WatchItem } from "./jobs-client.ts";
+import type { RequestRouter } from "./request-router.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+import { isTransient } from "./transient.ts";
+
+export interface WatchParts {
+  readonly options: ResolvedClientOptions;
+  readonly router: RequestRouter;
+  readonly subscriptions: Subscriptions;
+  /** Aborts when the client is closed. */
+  readonly closed: AbortSignal;
+}
+
+/** A follow that is under way on one connection. */
+interface Session {
+  readonly peer: Peer;
+  isLost: boolean;
+  readonly stopListening: () => void;
+}
+
+/**
+ * The events of a job, through reconnects and changes of node, without gap or repeat.
+ *
+ * Runs as long as somebody iterates. When the connection breaks it yields `lost`, follows again from its
+ * position at whichever node answers (for as long as it takes), yields `restored` and goes on. A slow consumer
+ * costs no memory: beyond the buffer's bound the watch stops taking events and follows again later. Ends after
+ * the job's last event.
+ * @throws JobNotFoundError's code when no node knows the job; the last transient error when no node answered the
+ * first time within the client's deadline; ClosedError when the client is closed; signal.reason when aborted.
+ */
+export async function* watchJob(
+  parts: WatchParts,
+  jobId: string,
+  request: { readonly after?: WirePosition | undefined; readonly signal?: AbortSignal | undefined },
+): AsyncGenerator<WatchItem, void, undefined> {
+  const { options, subscriptions } = parts;
+  const scope = childController(request.signal, parts.closed);
+  const unfollow = (of: Session | undefined): void => {
+    if (of === undefined || of.isLost || !of.peer.isOpen) return;
+    of.peer.request(unfollowJob, { subscriptionId }, { timeoutMs: 2_000 }).catch(() => undefined);
+  };
+  const buffer = new EventBuffer({
+    clock: options.clock,
+    after: request.after,
+    countMax: options.watchBufferMaxCount,
+    bytesMax: options.watchBufferMaxBytes,
+    onFull: () => unfollow(session),
+  });
+  const subscriptionId = subscriptions.add(buffer);
+  let session: Session | undefined;
+  try {
+    session = await follow(parts, { jobId, subscriptionId, buffer, signal: scope.signal });
+    for (;;) {
+      for (let item = buffer.shift(); item !== undefined; item = buffer.shift()) {
+        yield item;
+        scope.signal.throwIfAborted();
+      }
+      if (buffer.isEnded) return;
+      if (session.isLost) {
+        yield { kind: "connection", state: "lost" };
+        session = await followAgain(parts, { jobId, subscriptionId, buffer, signal: scope.signal });
+        yield { kind: "connection", state: "restored" };
+        continue;
+      }
+      if (!buffer.needsFollow) {
+        const silenceMs = subscriptions.silenceMs(options.watchSilenceMs);
+        const wake = await buffer.wait({ silenceMs, signal: scope.signal });
+        if (wake === "changed") continue;
+      }
+      // A gap, a consumer that has caught up, or silence: a follow from the position mends each of them.
+      const lost: Session = session;
+      session = await follow(parts, { jobId, subscriptionId, buffer, signal: scope.signal }).catch(
+        (error: unknown) => {
+          if (scope.signal.aborted || !isTransient(error)) throw error;
+          return { ...lost, isLost: true };
+        },
+      );
+      lost.stopListening();
+      if (session.peer !== lost.peer) unfollow(lost);
+    }
+  } finally {
+    subscriptions.remove(subscriptionId);
+    session?.stopListening();
+    if (!buffer.isEnded) unfollow(session);
+    scope.dispose();
+  }
+}
+
+interface FollowRequest {
+  readonly jobId: string;
+  readonly subscriptionId: string;
+  readonly buffer: EventBuffer;
+  readonly signal: AbortSignal;
+}
+
+const follow = async (parts: WatchParts, request: FollowRequest): Promise<Session> => {
+  const { jobId, subscriptionId, buffer, signal } = request;
+  // Before asking, because pushes may come before the answer.
+  buffer.reopen();
+  const { peer } = await parts.router.ask(
+    followJob,
+    { jobId, subscriptionId, ...(buffer.position === undefined ? {} : { after: buffer.position }) },
+    { jobId, signal },
+  );
+  let stopListening: () => void = () => undefined;
+  const session: Session = { peer, isLost: false, stopListening: () => stopListening() };
+  stopListening = peer.onClose(() => {
+    session.isLost = true;
+    buffer.wake();
+  });
+  return session;
+};
+
+/** Follows again for as long as it takes: only a final refusal or an abort ends it. */
+const followAgain = async (parts: WatchParts, request: FollowRequest): Promise<Session> => {
+  for (;;) {
+    try {
+      return await follow(parts, request);
+    } catch (error) {
+      if (request.signal.aborted || !isTransient(error)) throw error;
+      if (error instanceof ClosedError) throw error;
+      parts.options.logger.warn(
+        { err: error, jobId: request.jobId },
+        "no node answers a watch that lost its connection; trying again",
+      );
+    }
+  }
+};

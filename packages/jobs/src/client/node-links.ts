@@ -1,0 +1,75 @@
+import { connect, type Handlers, type Peer } from "@holdfast/connection";
+import { type Abortable, ClosedError, untilAborted } from "@holdfast/kernel";
+import type { ResolvedClientOptions } from "./client-options.ts";
+
+/** Most connections at once; beyond it the one opened first is closed. Redirects name only nodes of the cluster. */
+const LINKS_MAX_COUNT = 256;
+
+/** One connection per node, opened when it is first asked and again after it broke. Callers share it. */
+export class NodeLinks {
+  readonly #options: ResolvedClientOptions;
+  readonly #handlers: Handlers;
+  readonly #open = new Map<string, Peer>();
+  readonly #opening = new Map<string, Promise<Peer>>();
+  readonly #controller = new AbortController();
+
+  constructor(options: ResolvedClientOptions, handlers: Handlers) {
+    this.#options = options;
+    this.#handlers = handlers;
+  }
+
+  /**
+   * The ready connection to `address`. An abort ends the waiting, not the dialling that others may wait for.
+   * @throws ConnectionRefusedError and the like when it cannot be opened; ClosedError after `close`.
+   */
+  async get(address: string, options: Abortable = {}): Promise<Peer> {
+    if (this.#controller.signal.aborted) throw new ClosedError("the jobs client");
+    options.signal?.throwIfAborted();
+    const ready = this.#open.get(address);
+    if (ready?.isOpen) return ready;
+    let opening = this.#opening.get(address);
+    if (opening === undefined) {
+      opening = this.#dial(address).finally(() => this.#opening.delete(address));
+      this.#opening.set(address, opening);
+      opening.catch(() => undefined);
+    }
+    return untilAborted(opening, options.signal);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#controller.signal.aborted) this.#controller.abort(new ClosedError("the jobs client"));
+    await Promise.allSettled([...this.#opening.values()]);
+    const peers = [...this.#open.values()];
+    this.#open.clear();
+    await Promise.all(peers.map((peer) => peer.close()));
+  }
+
+  async #dial(address: string): Promise<Peer> {
+    const { transport, credential, clock, random, logger, clientId } = this.#options;
+    const peer = await connect({
+      address,
+      transport,
+      clock,
+      random,
+      logger,
+      handlers: this.#handlers,
+      identity: { nodeId: clientId, role: "client" },
+      signal: this.#controller.signal,
+      ...(credential === undefined ? {} : { credential }),
+    });
+    if (this.#controller.signal.aborted) {
+      await peer.close();
+      throw new ClosedError("the jobs client");
+    }
+    this.#open.set(address, peer);
+    peer.onClose(() => {
+      if (this.#open.get(address) === peer) this.#open.delete(address);
+    });
+    for (const [oldest, link] of this.#open) {
+      if (this.#open.size <= LINKS_MAX_COUNT) break;
+      this.#open.delete(oldest);
+      link.close().catch(() => undefined);
+    }
+    return peer;
+  }
+}

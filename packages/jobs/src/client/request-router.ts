@@ -1,0 +1,131 @@
+import type { Peer } from "@holdfast/connection";
+import { type Abortable, hasCode, isHoldfastError, TimeoutError } from "@holdfast/kernel";
+import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
+import type { ResolvedClientOptions } from "./client-options.ts";
+import type { NodeLinks } from "./node-links.ts";
+import type { TargetSelector } from "./target-selector.ts";
+import { isTransient, isUnreachable, NoTargetError, redirectOf } from "./transient.ts";
+
+/** Leader redirects that one attempt follows; one more makes it a transient failure. */
+export const REDIRECTS_MAX_COUNT = 3;
+
+/** With less time than this left no further attempt is made. */
+const LAST_ATTEMPT_MS = 10;
+
+export interface AskOptions extends Abortable {
+  /** Whose recorded node is asked first. */
+  readonly jobId?: string;
+  /** From the first attempt to the last, milliseconds. Default: the client's. */
+  readonly deadlineMs?: number;
+}
+
+export interface Answered<T> {
+  readonly output: T;
+  /** Who answered, redirects followed. */
+  readonly address: string;
+  readonly peer: Peer;
+}
+
+/**
+ * Asks the cluster, whichever node answers: the next node after a failure, the leader after a redirect, the
+ * same again after the wait that a server asked for.
+ *
+ * Between two attempts it waits the longer of the server's `retryAfterMs` and its own backoff, a doubling time
+ * times a random factor in [0.5, 1.5); nodes that were not tried yet are tried at once when one cannot be
+ * reached. The total is bounded by the deadline. Everything asked here is safe to repeat.
+ */
+export class RequestRouter {
+  readonly #options: ResolvedClientOptions;
+  readonly #links: NodeLinks;
+  readonly #selector: TargetSelector;
+
+  constructor(options: ResolvedClientOptions, links: NodeLinks, selector: TargetSelector) {
+    this.#options = options;
+    this.#links = links;
+    this.#selector = selector;
+  }
+
+  /**
+   * @throws the node's error when it is final; the last transient error when the deadline passes;
+   * NoTargetError without any configured node; signal.reason when aborted.
+   */
+  async ask<D extends RequestDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options: AskOptions = {},
+  ): Promise<Answered<OutputOf<D>>> {
+    const { clock, logger } = this.#options;
+    const deadlineMs = options.deadlineMs ?? this.#options.deadlineMs;
+    const deadlineAt = clock.monotonicNow() + deadlineMs;
+    let untried = this.#selector.targets(options.jobId);
+    if (untried.length === 0) throw new NoTargetError();
+    for (let attempt = 1; ; attempt += 1) {
+      options.signal?.throwIfAborted();
+      const target = untried[0] as string;
+      untried = untried.slice(1);
+      const outcome = await this.#attempt(definition, input, target, { ...options, deadlineAt }).then(
+        (answered) => ({ answered }),
+        (caught: unknown) => ({ caught }),
+      );
+      if ("answered" in outcome) return outcome.answered;
+      options.signal?.throwIfAborted();
+      // Another node may know the job (a manager of another datacenter); if none does, that is the answer.
+      const isMissing = hasCode(outcome.caught, "JOBS_NOT_FOUND");
+      if (!isMissing && !isTransient(outcome.caught)) throw outcome.caught;
+      if ((isMissing || isUnreachable(outcome.caught)) && untried.length > 0) continue;
+      if (isMissing) throw outcome.caught;
+      const waitMs = this.#waitMs(outcome.caught, { attempt, leftMs: deadlineAt - clock.monotonicNow() });
+      if (waitMs === undefined) throw outcome.caught;
+      logger.debug(
+        { err: outcome.caught, request: definition.name, target, attempt, waitMs },
+        "a request failed and is tried again",
+      );
+      await clock.sleep(waitMs, { signal: options.signal });
+      if (untried.length === 0) untried = this.#selector.targets(options.jobId);
+    }
+  }
+
+  /** One attempt at one node, and at those that it redirects to. */
+  async #attempt<D extends RequestDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    target: string,
+    options: AskOptions & { readonly deadlineAt: number },
+  ): Promise<Answered<OutputOf<D>>> {
+    const visited = new Set<string>();
+    let address = target;
+    for (;;) {
+      visited.add(address);
+      const timeoutMs = Math.min(
+        this.#options.requestTimeoutMs,
+        options.deadlineAt - this.#options.clock.monotonicNow(),
+      );
+      if (timeoutMs <= 0)
+        throw new TimeoutError(definition.name, options.deadlineMs ?? this.#options.deadlineMs);
+      try {
+        const peer = await this.#links.get(address, { signal: options.signal });
+        const output = await peer.request(definition, input, { timeoutMs, signal: options.signal });
+        this.#selector.succeeded(address, options.jobId);
+        return { output, address, peer };
+      } catch (error) {
+        const next = redirectOf(error);
+        if (next === undefined || visited.has(next) || visited.size > REDIRECTS_MAX_COUNT) {
+          if (isUnreachable(error) || hasCode(error, "KERNEL_TIMEOUT"))
+            this.#selector.failed(address, options.jobId);
+          throw error;
+        }
+        address = next;
+      }
+    }
+  }
+
+  /** How long to wait before the next attempt; undefined when there is no time for one. */
+  #waitMs(error: unknown, run: { readonly attempt: number; readonly leftMs: number }): number | undefined {
+    const { backoffBaseMs, backoffMaxMs, random } = this.#options;
+    const nominalMs = Math.min(backoffBaseMs * 2 ** Math.min(run.attempt - 1, 30), backoffMaxMs);
+    // Our own wait never uses up the time that is left: the last attempt is worth more than the pause.
+    const ownMs = Math.min(nominalMs * (0.5 + random.next()), run.leftMs / 2);
+    const waitMs = Math.max(isHoldfastError(error) ? (error.retryAfterMs ?? 0) : 0, ownMs);
+    return run.leftMs < LAST_ATTEMPT_MS || waitMs >= run.leftMs ? undefined : waitMs;
+  }
+}

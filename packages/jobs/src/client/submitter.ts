@@ -1,0 +1,97 @@
+import { InvalidInputError, newId } from "@holdfast/kernel";
+import { encodeValue } from "@holdfast/protocol";
+import {
+  type InputOf,
+  JOB_MAX_BYTES,
+  type JobSpecInput,
+  jobSpec,
+  submitJob,
+} from "@holdfast/protocol/contract";
+import { JobTooLargeError } from "../errors.ts";
+import type { ResolvedClientOptions } from "./client-options.ts";
+import type { SubmitOptions, SubmittedJob } from "./jobs-client.ts";
+import type { RequestRouter } from "./request-router.ts";
+import type { TrackedJobs } from "./tracked-jobs.ts";
+
+/** Makes job ids, workflow ids and one idempotency key per call, and submits until a node has the job or the deadline passes. */
+export class Submitter {
+  readonly #options: ResolvedClientOptions;
+  readonly #router: RequestRouter;
+  readonly #tracked: TrackedJobs;
+  #sequence = 0;
+
+  constructor(options: ResolvedClientOptions, router: RequestRouter, tracked: TrackedJobs) {
+    this.#options = options;
+    this.#router = router;
+    this.#tracked = tracked;
+  }
+
+  async submit(options: SubmitOptions): Promise<SubmittedJob> {
+    options.signal?.throwIfAborted();
+    const { clock, random, clientId } = this.#options;
+    this.#sequence += 1;
+    const jobId = newId("job", random);
+    const input: InputOf<typeof submitJob> = {
+      jobId,
+      idempotencyKey: options.idempotencyKey ?? `${clientId}:${this.#sequence}:${newId("key", random)}`,
+      spec: this.#spec(options),
+      dryRun: options.dryRun ?? false,
+    };
+    checkSize(input);
+    const { output } = await this.#router.ask(submitJob, input, {
+      signal: options.signal,
+      jobId,
+      ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
+    });
+    this.#tracked.add(output.jobId, output.position, clock.monotonicNow());
+    return {
+      jobId: output.jobId,
+      status: output.status,
+      position: output.position,
+      duplicate: output.duplicate,
+    };
+  }
+
+  #spec(options: SubmitOptions): JobSpecInput {
+    const workflows = options.workflows.map((workflow) => ({
+      ...workflow,
+      name: workflow.name ?? workflow.workflow,
+      id: newId("wf", this.#options.random),
+    }));
+    const spec = withoutUndefined({
+      name: options.name ?? workflows[0]?.name ?? "",
+      workflows,
+      vus: options.vus,
+      timeoutMs: options.timeoutMs,
+      durationMs: options.durationMs,
+      datacenters: options.datacenters === undefined ? undefined : [...options.datacenters],
+      datacenterCount: options.datacenterCount ?? options.datacenters?.length,
+      policy: options.policy,
+      labels: options.labels,
+      reporting: options.reporting,
+    }) as JobSpecInput;
+    const checked = jobSpec.safeParse(spec);
+    const issue = checked.error?.issues[0];
+    if (issue !== undefined) {
+      const path = issue.path.map(String).join(".");
+      throw new InvalidInputError(path || "job", valueAt(spec, issue.path), `acceptable (${issue.message})`);
+    }
+    return spec;
+  }
+}
+
+/** @throws JobTooLargeError when the message, encoded as it goes over the wire, is over the limit. */
+const checkSize = (message: InputOf<typeof submitJob>): void => {
+  const sizeBytes = encodeValue(message).byteLength;
+  if (sizeBytes > JOB_MAX_BYTES) throw new JobTooLargeError(sizeBytes, JOB_MAX_BYTES);
+};
+
+const withoutUndefined = (record: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined));
+
+const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === "object" && inner !== null ? (inner as Record<PropertyKey, unknown>)[key] : undefined,
+    value,
+  );

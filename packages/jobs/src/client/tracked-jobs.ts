@@ -1,0 +1,26 @@
+import type { WirePosition } from "@holdfast/coordination";
+
+/** Most jobs remembered; the one submitted longest ago is forgotten first. */
+const TRACKED_MAX_COUNT = 10_000;
+
+/** Where the logs of the jobs that this client submitted begin, so that waiting for a result reads nothing twice. */
+export class TrackedJobs {
+  readonly #starts = new Map<string, { readonly position: WirePosition; readonly at: number }>();
+
+  add(jobId: string, position: WirePosition, at: number): void {
+    this.#starts.delete(jobId);
+    this.#starts.set(jobId, { position, at });
+    for (const oldest of this.#starts.keys()) {
+      if (this.#starts.size <= TRACKED_MAX_COUNT) break;
+      this.#starts.delete(oldest);
+    }
+  }
+
+  get(jobId: string): { readonly position: WirePosition; readonly at: number } | undefined {
+    return this.#starts.get(jobId);
+  }
+
+  delete(jobId: string): void {
+    this.#starts.delete(jobId);
+  }
+}
