@@ -8,7 +8,8 @@ export const parseAddresses = (flag: string, text: string, defaultPort: number):
     .split(",")
     .map((part) => part.trim())
     .filter((part) => part !== "");
-  if (addresses.length === 0) throw new UsageError(`${flag} needs at least one host:port, got ${JSON.stringify(text)}`);
+  if (addresses.length === 0)
+    throw new UsageError(`${flag} needs at least one host:port, got ${JSON.stringify(text)}`);
   return addresses.map((address) => withPort(flag, address, defaultPort));
 };
 

@@ -7,7 +7,9 @@ export const wholeNumber =
   (text: string): number => {
     const value = Number(text);
     if (!/^-?\d+$/.test(text) || value < min || value > max) {
-      throw new UsageError(`${flag} must be a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`);
+      throw new UsageError(
+        `${flag} must be a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`,
+      );
     }
     return value;
   };
@@ -20,7 +22,10 @@ export const duration =
   (text: string): number => {
     const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
     const ms = match === null ? Number.NaN : Number(match[1]) * (UNITS[match[2] ?? ""] ?? Number.NaN);
-    if (!(ms > 0)) throw new UsageError(`${flag} must be a duration like 500ms, 30s, 5m or 2h, got ${JSON.stringify(text)}`);
+    if (!(ms > 0))
+      throw new UsageError(
+        `${flag} must be a duration like 500ms, 30s, 5m or 2h, got ${JSON.stringify(text)}`,
+      );
     return ms;
   };
 
@@ -31,7 +36,8 @@ export const nameList =
       .split(",")
       .map((name) => name.trim())
       .filter((name) => name !== "");
-    if (names.length === 0) throw new UsageError(`${flag} needs at least one name, got ${JSON.stringify(text)}`);
+    if (names.length === 0)
+      throw new UsageError(`${flag} needs at least one name, got ${JSON.stringify(text)}`);
     const repeated = names.find((name, index) => names.indexOf(name) !== index);
     if (repeated !== undefined) throw new UsageError(`${flag} names ${repeated} twice`);
     return names;
@@ -44,7 +50,9 @@ export const readJsonArgument = async (flag: string, text: string): Promise<unkn
     try {
       source = await readFile(text.slice(1), "utf8");
     } catch (error) {
-      throw new UsageError(`${flag}: cannot read ${text.slice(1)} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
+      throw new UsageError(
+        `${flag}: cannot read ${text.slice(1)} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`,
+      );
     }
   }
   try {

@@ -1,10 +1,21 @@
 import { systemClock } from "@holdfast/kernel";
 import { Command, CommanderError } from "commander";
-import { datacentersCommand, leadersCommand, pingCommand, workersCommand } from "./commands/cluster-commands.ts";
+import {
+  datacentersCommand,
+  leadersCommand,
+  pingCommand,
+  workersCommand,
+} from "./commands/cluster-commands.ts";
 import { devCommand } from "./commands/dev.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import type { ExitCode } from "./commands/exit-code.ts";
-import { cancelCommand, jobCommand, jobsCommand, resultCommand, watchCommand } from "./commands/job-commands.ts";
+import {
+  cancelCommand,
+  jobCommand,
+  jobsCommand,
+  resultCommand,
+  watchCommand,
+} from "./commands/job-commands.ts";
 import { gateCommand, managerCommand, nodeCommand, workerCommand } from "./commands/node-commands.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { reportProblem } from "./terminal/problem.ts";
@@ -58,7 +69,10 @@ const createProgram = (session: Session, exit: ExitCode): Command => {
     .description("Durable jobs across machines and datacenters, watched live, correct when machines fail.")
     .version(VERSION)
     .showHelpAfterError("(holdfast --help lists the commands)")
-    .configureOutput({ writeOut: (text) => session.stdout.write(text), writeErr: (text) => session.stderr.write(text) });
+    .configureOutput({
+      writeOut: (text) => session.stdout.write(text),
+      writeErr: (text) => session.stderr.write(text),
+    });
   const commands = [
     devCommand(session),
     submitCommand(session, exit),

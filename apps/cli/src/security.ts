@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { type Credential, tcpTransport, tlsTransport, type Transport } from "@holdfast/connection";
+import { type Credential, type Transport, tcpTransport, tlsTransport } from "@holdfast/connection";
 import { SCOPES, type Scope } from "@holdfast/protocol/contract";
 import { isLoopback, splitAddress } from "./addresses.ts";
 import { UsageError } from "./terminal/problem.ts";
@@ -23,7 +23,9 @@ export interface NodeSecurity {
 
 /** The transport of a client: TLS as soon as an authority is named, never a silent fall-back to plain TCP. */
 export const readTransport = async (options: { readonly ca: string | undefined }): Promise<Transport> =>
-  options.ca === undefined ? tcpTransport() : tlsTransport({ ca: await readOrRefuse("--tls-ca", options.ca) });
+  options.ca === undefined
+    ? tcpTransport()
+    : tlsTransport({ ca: await readOrRefuse("--tls-ca", options.ca) });
 
 /**
  * Refuses to listen beyond this machine without TLS and tokens, unless told `--insecure`.
@@ -74,7 +76,8 @@ const readTokens = async (path: string): Promise<readonly KnownToken[]> => {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`--tokens: ${path} is not valid JSON`);
   }
-  if (!Array.isArray(parsed) || parsed.length === 0) throw new UsageError(`--tokens: ${path} must hold a list of tokens`);
+  if (!Array.isArray(parsed) || parsed.length === 0)
+    throw new UsageError(`--tokens: ${path} must hold a list of tokens`);
   return parsed.map((entry: { token?: unknown; scopes?: unknown }, index) => {
     if (typeof entry.token !== "string" || entry.token.length < 16) {
       throw new UsageError(`--tokens: entry ${index} of ${path} needs a token of at least 16 characters`);
@@ -87,7 +90,10 @@ const readTokens = async (path: string): Promise<readonly KnownToken[]> => {
   });
 };
 
-const scopesOf = (tokens: readonly KnownToken[], credential: Credential | undefined): readonly Scope[] | undefined => {
+const scopesOf = (
+  tokens: readonly KnownToken[],
+  credential: Credential | undefined,
+): readonly Scope[] | undefined => {
   if (credential === undefined) return undefined;
   const given = Buffer.from(credential.token);
   return tokens.find(({ token }) => token.length === given.length && timingSafeEqual(token, given))?.scopes;
@@ -97,6 +103,8 @@ const readOrRefuse = async (flag: string, path: string): Promise<string> => {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    throw new UsageError(`${flag}: cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
+    throw new UsageError(
+      `${flag}: cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`,
+    );
   }
 };

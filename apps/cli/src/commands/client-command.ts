@@ -1,5 +1,5 @@
-import { systemRandom, silentLogger } from "@holdfast/kernel";
 import { createClient, type JobsClient } from "@holdfast/jobs/client";
+import { silentLogger, systemRandom } from "@holdfast/kernel";
 import type { Command } from "commander";
 import { DEFAULT_GATE, parseAddresses } from "../addresses.ts";
 import { readTransport } from "../security.ts";

@@ -7,7 +7,11 @@ import { type ClientFlags, withClient, withClientFlags } from "./client-command.
 import type { ExitCode } from "./exit-code.ts";
 
 const healthFormat = (health: string): "green" | "yellow" | "red" =>
-  health === "healthy" || health === "active" ? "green" : health === "unhealthy" || health === "offline" ? "red" : "yellow";
+  health === "healthy" || health === "active"
+    ? "green"
+    : health === "unhealthy" || health === "offline"
+      ? "red"
+      : "yellow";
 
 export const pingCommand = (session: Session, exit: ExitCode): Command =>
   withClientFlags(new Command("ping"))
@@ -23,12 +27,17 @@ export const pingCommand = (session: Session, exit: ExitCode): Command =>
               { title: "address", value: (answer) => answer.address },
               { title: "node", value: (answer) => answer.nodeId ?? "-" },
               { title: "role", value: (answer) => answer.role ?? "-" },
-              { title: "state", value: (answer) => answer.state ?? session.style("red", answer.error?.message ?? "no answer"), maxWidth: 80 },
+              {
+                title: "state",
+                value: (answer) => answer.state ?? session.style("red", answer.error?.message ?? "no answer"),
+                maxWidth: 80,
+              },
               { title: "leader", value: (answer) => (answer.isLeader ? "yes" : "-") },
               { title: "version", value: (answer) => answer.version ?? "-" },
               {
                 title: "round trip",
-                value: (answer) => (answer.roundTripMs === undefined ? "-" : formatDuration(answer.roundTripMs)),
+                value: (answer) =>
+                  answer.roundTripMs === undefined ? "-" : formatDuration(answer.roundTripMs),
                 align: "right",
               },
             ],
@@ -43,9 +52,12 @@ export const datacentersCommand = (session: Session): Command =>
   withClientFlags(new Command("datacenters"))
     .description("list the datacenters, their health and leaders")
     .action(async (flags: ClientFlags) => {
-      const cluster = await withClient(session, flags, (client) => client.cluster({ signal: session.signal }));
+      const cluster = await withClient(session, flags, (client) =>
+        client.cluster({ signal: session.signal }),
+      );
       if (flags.json) return session.printJson({ datacenters: cluster.datacenters });
-      if (cluster.datacenters.length === 0) return session.print("this gate knows no datacenter: start it with --datacenter NAME=host:port");
+      if (cluster.datacenters.length === 0)
+        return session.print("this gate knows no datacenter: start it with --datacenter NAME=host:port");
       session.print(
         renderTable<DatacenterView>(
           cluster.datacenters,
@@ -69,10 +81,13 @@ export const workersCommand = (session: Session): Command =>
   withClientFlags(new Command("workers"))
     .description("list the workers and the workflows that they offer")
     .action(async (flags: ClientFlags) => {
-      const cluster = await withClient(session, flags, (client) => client.cluster({ signal: session.signal }));
+      const cluster = await withClient(session, flags, (client) =>
+        client.cluster({ signal: session.signal }),
+      );
       const workers = cluster.datacenters.flatMap((dc) => dc.workers);
       if (flags.json) return session.printJson({ workers });
-      if (workers.length === 0) return session.print("no worker is connected: start one with 'holdfast worker --workflows FILE'");
+      if (workers.length === 0)
+        return session.print("no worker is connected: start one with 'holdfast worker --workflows FILE'");
       session.print(
         renderTable<WorkerView>(
           workers,
@@ -84,7 +99,11 @@ export const workersCommand = (session: Session): Command =>
             { title: "done", value: (worker) => formatCount(worker.completedShards), align: "right" },
             { title: "failed", value: (worker) => formatCount(worker.failedShards), align: "right" },
             { title: "pid", value: (worker) => String(worker.pid), align: "right" },
-            { title: "started", value: (worker) => formatAge(session.clock.wallNow() - worker.startedAt), align: "right" },
+            {
+              title: "started",
+              value: (worker) => formatAge(session.clock.wallNow() - worker.startedAt),
+              align: "right",
+            },
             { title: "workflows", value: (worker) => worker.workflows.join(", "), maxWidth: 60 },
           ],
           session.style,
@@ -103,11 +122,17 @@ export const leadersCommand = (session: Session): Command =>
   withClientFlags(new Command("leaders"))
     .description("show who leads what, under which fence")
     .action(async (flags: ClientFlags) => {
-      const cluster = await withClient(session, flags, (client) => client.cluster({ signal: session.signal }));
+      const cluster = await withClient(session, flags, (client) =>
+        client.cluster({ signal: session.signal }),
+      );
       const gate = cluster.gates.find((candidate) => candidate.isLeader);
       const leaders: LeaderRow[] = [
-        ...(gate === undefined ? [] : [{ what: "gates", nodeId: gate.nodeId, address: gate.address, fence: gate.fence ?? "-" }]),
-        ...cluster.datacenters.flatMap((dc) => (dc.leader === undefined ? [] : [{ what: `datacenter ${dc.datacenter}`, ...dc.leader }])),
+        ...(gate === undefined
+          ? []
+          : [{ what: "gates", nodeId: gate.nodeId, address: gate.address, fence: gate.fence ?? "-" }]),
+        ...cluster.datacenters.flatMap((dc) =>
+          dc.leader === undefined ? [] : [{ what: `datacenter ${dc.datacenter}`, ...dc.leader }],
+        ),
       ];
       if (flags.json) return session.printJson({ leaders });
       if (leaders.length === 0) return session.print("nobody leads yet: elections take a few seconds");

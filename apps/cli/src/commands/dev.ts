@@ -1,8 +1,8 @@
-import { resolve } from "node:path";
 import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
 import { startConsole } from "@holdfast/console";
-import { createClient } from "@holdfast/jobs/client";
 import { openEmbedded } from "@holdfast/data";
+import { createClient } from "@holdfast/jobs/client";
 import { systemRandom } from "@holdfast/kernel";
 import { Command, Option } from "commander";
 import { nameList, wholeNumber } from "../flags.ts";
@@ -29,13 +29,35 @@ const MANAGER_PORT_OFFSET = 11;
 
 export const devCommand = (session: Session): Command =>
   new Command("dev")
-    .description("run a whole datacenter in this process: gate, managers, workers, console, embedded database")
-    .addOption(new Option("--port <n>", "console; the gate takes the next one; 0 takes free ports").default(7400).argParser(wholeNumber("--port", 0, 65_000)))
+    .description(
+      "run a whole datacenter in this process: gate, managers, workers, console, embedded database",
+    )
+    .addOption(
+      new Option("--port <n>", "console; the gate takes the next one; 0 takes free ports")
+        .default(7400)
+        .argParser(wholeNumber("--port", 0, 65_000)),
+    )
     .option("--data-dir <dir>", "where the database lives", ".holdfast")
-    .addOption(new Option("--datacenters <name,...>", "datacenters to run").default(["local"], "local").argParser(nameList("--datacenters")))
-    .addOption(new Option("--workers <n>", "workers per datacenter").default(2).argParser(wholeNumber("--workers", 0, 64)))
-    .addOption(new Option("--cores <n>", "shards that one worker runs at a time (default: half the processors, at least 2)").argParser(wholeNumber("--cores", 1, 256)))
-    .option("--workflows <file>", "module that exports workflows (default: holdfast.workflows.js or .ts here)")
+    .addOption(
+      new Option("--datacenters <name,...>", "datacenters to run")
+        .default(["local"], "local")
+        .argParser(nameList("--datacenters")),
+    )
+    .addOption(
+      new Option("--workers <n>", "workers per datacenter")
+        .default(2)
+        .argParser(wholeNumber("--workers", 0, 64)),
+    )
+    .addOption(
+      new Option(
+        "--cores <n>",
+        "shards that one worker runs at a time (default: half the processors, at least 2)",
+      ).argParser(wholeNumber("--cores", 1, 256)),
+    )
+    .option(
+      "--workflows <file>",
+      "module that exports workflows (default: holdfast.workflows.js or .ts here)",
+    )
     .option("--json", "print JSON lines, the first when ready")
     .action((flags: DevFlags) => runDev(session, flags));
 
@@ -47,7 +69,11 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
     const security = await readNodeSecurity({}, [], {});
     const logger = createNodeLogger(session, "warn");
     const context = { clock: session.clock, logger, security, parts };
-    const database = await openEmbedded({ dataDir: resolve(session.cwd, flags.dataDir), clock: session.clock, logger });
+    const database = await openEmbedded({
+      dataDir: resolve(session.cwd, flags.dataDir),
+      clock: session.clock,
+      logger,
+    });
     parts.add({ name: "database", stop: () => database.close() });
 
     const datacenters: Record<string, readonly string[]> = {};
@@ -83,12 +109,29 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
         });
       }
     }
-    const client = createClient({ gates: [gate.address], transport: security.transport, clock: session.clock, random: systemRandom, logger });
+    const client = createClient({
+      gates: [gate.address],
+      transport: security.transport,
+      clock: session.clock,
+      random: systemRandom,
+      logger,
+    });
     parts.add({ name: "console's client", stop: () => client.close() });
-    const console = await startConsole({ client, listen: `127.0.0.1:${flags.port}`, clock: session.clock, random: systemRandom, logger });
+    const console = await startConsole({
+      client,
+      listen: `127.0.0.1:${flags.port}`,
+      clock: session.clock,
+      random: systemRandom,
+      logger,
+    });
     parts.add({ name: "console", stop: () => console.close() });
 
-    announce(session, flags, { console: console.url, gate: gate.address, modulePath, tookMs: session.clock.monotonicNow() - startedAt });
+    announce(session, flags, {
+      console: console.url,
+      gate: gate.address,
+      modulePath,
+      tookMs: session.clock.monotonicNow() - startedAt,
+    });
     await parts.untilStopped(session);
   } catch (error) {
     await parts.stop().catch(() => undefined);
@@ -99,20 +142,34 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
 const announce = (
   session: Session,
   flags: DevFlags,
-  ready: { readonly console: string; readonly gate: string; readonly modulePath: string | undefined; readonly tookMs: number },
+  ready: {
+    readonly console: string;
+    readonly gate: string;
+    readonly modulePath: string | undefined;
+    readonly tookMs: number;
+  },
 ): void => {
   if (flags.json) {
-    session.printJson({ event: "ready", console: ready.console, gate: ready.gate, readyMs: Math.round(ready.tookMs) });
+    session.printJson({
+      event: "ready",
+      console: ready.console,
+      gate: ready.gate,
+      readyMs: Math.round(ready.tookMs),
+    });
     return;
   }
   const { style } = session;
   const flag = ready.gate === "127.0.0.1:7401" ? "" : ` --gate ${ready.gate}`;
-  session.print(`${style("green", "ready")} in ${formatDuration(ready.tookMs)}: ${flags.datacenters.join(", ")} with ${flags.workers} workers each`);
+  session.print(
+    `${style("green", "ready")} in ${formatDuration(ready.tookMs)}: ${flags.datacenters.join(", ")} with ${flags.workers} workers each`,
+  );
   session.print(`  console  ${style("cyan", ready.console)}`);
   session.print(`  gate     ${ready.gate}`);
   session.print(`  data     ${resolve(session.cwd, flags.dataDir)}`);
   if (ready.modulePath === undefined) {
-    session.print(`  ${style("yellow", "no workflows")}: export some from holdfast.workflows.js here, or name a module with --workflows`);
+    session.print(
+      `  ${style("yellow", "no workflows")}: export some from holdfast.workflows.js here, or name a module with --workflows`,
+    );
   } else {
     session.print(`  try      holdfast workers${flag}`);
     session.print(`           holdfast submit WORKFLOW${flag} --watch --report json,csv,xml`);

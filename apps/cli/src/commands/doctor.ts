@@ -54,38 +54,74 @@ export const doctorCommand = (session: Session, exit: ExitCode): Command =>
 const checkNode = (): Finding => {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   const fine = major > 20 || (major === 20 && minor >= 12);
-  return { check: "Node.js", verdict: fine ? "ok" : "problem", detail: `${process.versions.node}${fine ? "" : ": 20.12 or newer is needed"}` };
+  return {
+    check: "Node.js",
+    verdict: fine ? "ok" : "problem",
+    detail: `${process.versions.node}${fine ? "" : ": 20.12 or newer is needed"}`,
+  };
 };
 
 const checkDataDirectory = (session: Session, directory: string): Finding => {
   const path = resolve(session.cwd, directory);
-  if (!existsSync(path)) return { check: "data directory", verdict: "ok", detail: `${path} does not exist yet; 'holdfast dev' makes it` };
+  if (!existsSync(path))
+    return {
+      check: "data directory",
+      verdict: "ok",
+      detail: `${path} does not exist yet; 'holdfast dev' makes it`,
+    };
   try {
     accessSync(path, constants.R_OK | constants.W_OK);
     return { check: "data directory", verdict: "ok", detail: path };
   } catch {
-    return { check: "data directory", verdict: "problem", detail: `${path} cannot be read and written by this user` };
+    return {
+      check: "data directory",
+      verdict: "problem",
+      detail: `${path} cannot be read and written by this user`,
+    };
   }
 };
 
 const checkPort = (port: number): Promise<Finding> =>
   new Promise((done) => {
     const server = createServer();
-    server.once("error", () => done({ check: `port ${port}`, verdict: "note", detail: "in use: a running cluster, or choose others with --port" }));
-    server.listen(port, "127.0.0.1", () => server.close(() => done({ check: `port ${port}`, verdict: "ok", detail: "free" })));
+    server.once("error", () =>
+      done({
+        check: `port ${port}`,
+        verdict: "note",
+        detail: "in use: a running cluster, or choose others with --port",
+      }),
+    );
+    server.listen(port, "127.0.0.1", () =>
+      server.close(() => done({ check: `port ${port}`, verdict: "ok", detail: "free" })),
+    );
   });
 
 const checkWorkflows = (session: Session): Finding => {
   const path = findWorkflowModule(session.cwd, undefined);
   return path === undefined
-    ? { check: "workflows", verdict: "note", detail: "no holdfast.workflows.js or .ts in this directory; name a module with --workflows" }
+    ? {
+        check: "workflows",
+        verdict: "note",
+        detail: "no holdfast.workflows.js or .ts in this directory; name a module with --workflows",
+      }
     : { check: "workflows", verdict: "ok", detail: path };
 };
 
 const checkDatabase = async (session: Session, url: string | undefined): Promise<Finding> => {
-  if (url === undefined) return { check: "PostgreSQL", verdict: "note", detail: "none named (--database or HOLDFAST_DATABASE): 'holdfast dev' uses the embedded one" };
+  if (url === undefined)
+    return {
+      check: "PostgreSQL",
+      verdict: "note",
+      detail: "none named (--database or HOLDFAST_DATABASE): 'holdfast dev' uses the embedded one",
+    };
   try {
-    const database = await openPostgres({ url, applicationName: "holdfast doctor", clock: session.clock, random: systemRandom, logger: silentLogger });
+    const database = await openPostgres({
+      url,
+      applicationName: "holdfast doctor",
+      clock: session.clock,
+      random: systemRandom,
+      logger: silentLogger,
+    });
     const version = database.serverVersion;
     await database.close();
     return { check: "PostgreSQL", verdict: "ok", detail: `answers, version ${version}` };
@@ -100,7 +136,12 @@ const checkGate = async (session: Session, gate: string | undefined): Promise<Fi
       client.ping({ signal: AbortSignal.any([session.signal, AbortSignal.timeout(3_000)]) }),
     );
     const alive = answers.filter((answer) => answer.error === undefined);
-    if (alive.length > 0) return { check: "gate", verdict: "ok", detail: alive.map((answer) => `${answer.nodeId} at ${answer.address}`).join(", ") };
+    if (alive.length > 0)
+      return {
+        check: "gate",
+        verdict: "ok",
+        detail: alive.map((answer) => `${answer.nodeId} at ${answer.address}`).join(", "),
+      };
     return { check: "gate", verdict: "note", detail: answers[0]?.error?.message ?? "no answer" };
   } catch (error) {
     return { check: "gate", verdict: "note", detail: toWireError(error).message };
@@ -112,6 +153,12 @@ const durabilityOf = (url: string | undefined): Finding =>
     ? {
         check: "durability",
         verdict: "note",
-        detail: "embedded: survives a killed process; a power loss or system crash may lose what was written last (no fsync)",
+        detail:
+          "embedded: survives a killed process; a power loss or system crash may lose what was written last (no fsync)",
       }
-    : { check: "durability", verdict: "ok", detail: "PostgreSQL: what was acknowledged survives a power loss (with its default synchronous_commit)" };
+    : {
+        check: "durability",
+        verdict: "ok",
+        detail:
+          "PostgreSQL: what was acknowledged survives a power loss (with its default synchronous_commit)",
+      };

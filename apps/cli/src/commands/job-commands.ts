@@ -16,7 +16,11 @@ export const jobsCommand = (session: Session): Command =>
     .option("--search <text>", "part of the name or id")
     .action(async (flags: ClientFlags & { limit: number; search?: string }) => {
       const { jobs } = await withClient(session, flags, (client) =>
-        client.list({ limit: flags.limit, signal: session.signal, ...(flags.search === undefined ? {} : { search: flags.search }) }),
+        client.list({
+          limit: flags.limit,
+          signal: session.signal,
+          ...(flags.search === undefined ? {} : { search: flags.search }),
+        }),
       );
       if (flags.json) session.printJson({ jobs });
       else if (jobs.length === 0) session.print("no jobs yet: submit one with 'holdfast submit WORKFLOW'");
@@ -32,7 +36,11 @@ const renderJobs = (session: Session, jobs: readonly JobSummary[]): string =>
       { title: "status", value: (job) => session.style(statusFormat(job.status), job.status) },
       { title: "done", value: (job) => formatCount(job.progress.done), align: "right" },
       { title: "datacenters", value: (job) => job.datacenters.join(", ") || "-", maxWidth: 30 },
-      { title: "submitted", value: (job) => formatAge(session.clock.wallNow() - job.submittedAt), align: "right" },
+      {
+        title: "submitted",
+        value: (job) => formatAge(session.clock.wallNow() - job.submittedAt),
+        align: "right",
+      },
       { title: "took", value: (job) => formatDuration(job.elapsedMs), align: "right" },
     ],
     session.style,
@@ -69,7 +77,8 @@ const renderJob = (session: Session, job: JobView): string => {
     ),
   ];
   for (const [datacenter, cell] of Object.entries(job.datacenters)) {
-    const led = cell.leader === undefined ? "" : `, led by ${cell.leader.nodeId} with fence ${cell.leader.fence}`;
+    const led =
+      cell.leader === undefined ? "" : `, led by ${cell.leader.nodeId} with fence ${cell.leader.fence}`;
     lines.push(`${datacenter}: ${style(statusFormat(cell.status), cell.status)}${led}`);
   }
   for (const error of job.errors) lines.push(`${style("red", "✗")} ${error}`);
@@ -85,7 +94,10 @@ export const watchCommand = (session: Session, exit: ExitCode): Command =>
       const [epoch, offset] = flags.after?.split(":") ?? [];
       const after = epoch === undefined || offset === undefined ? undefined : { epoch, offset };
       const result = await withClient(session, flags, (client) =>
-        watchJob(session, client, jobId, { json: flags.json ?? false, ...(after === undefined ? {} : { after }) }),
+        watchJob(session, client, jobId, {
+          json: flags.json ?? false,
+          ...(after === undefined ? {} : { after }),
+        }),
       );
       exit.code = result?.status === "completed" ? 0 : 1;
     });
@@ -113,10 +125,17 @@ export const resultCommand = (session: Session, exit: ExitCode): Command =>
   withClientFlags(new Command("result"))
     .description("wait for a job's final result and print it as JSON")
     .argument("<id>")
-    .addOption(new Option("--timeout <time>", "give up waiting after this; the job goes on").argParser(duration("--timeout")))
+    .addOption(
+      new Option("--timeout <time>", "give up waiting after this; the job goes on").argParser(
+        duration("--timeout"),
+      ),
+    )
     .action(async (jobId: string, flags: ClientFlags & { timeout?: number }) => {
       const result = await withClient(session, flags, (client) =>
-        client.result(jobId, { signal: session.signal, ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }) }),
+        client.result(jobId, {
+          signal: session.signal,
+          ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
+        }),
       );
       if (flags.json) session.printJson(result);
       else session.print(JSON.stringify(result, null, 2));

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { startConsole } from "@holdfast/console";
-import { openPostgres, type Database } from "@holdfast/data";
+import { type Database, openPostgres } from "@holdfast/data";
 import { createClient } from "@holdfast/jobs/client";
 import { systemRandom } from "@holdfast/kernel";
 import { Command, Option } from "commander";
@@ -44,7 +44,12 @@ const runNode = async (
     const logger = createNodeLogger(session, "info");
     const ready = await start({ clock: session.clock, logger, security, parts });
     if (flags.json) session.printJson({ event: "ready", ...ready });
-    else session.print(`${session.style("green", "ready")} ${Object.entries(ready).map(([name, value]) => `${name} ${String(value)}`).join("  ")}`);
+    else
+      session.print(
+        `${session.style("green", "ready")} ${Object.entries(ready)
+          .map(([name, value]) => `${name} ${String(value)}`)
+          .join("  ")}`,
+      );
     await parts.untilStopped(session);
   } catch (error) {
     await parts.stop().catch(() => undefined);
@@ -52,15 +57,31 @@ const runNode = async (
   }
 };
 
-const openDatabase = async (session: Session, context: CellContext, flags: NodeFlags, application: string): Promise<Database> => {
+const openDatabase = async (
+  session: Session,
+  context: CellContext,
+  flags: NodeFlags,
+  application: string,
+): Promise<Database> => {
   const url = flags.database ?? session.env.HOLDFAST_DATABASE;
-  if (url === undefined) throw new UsageError("--database is needed: a PostgreSQL 15 or newer (or set HOLDFAST_DATABASE)");
-  const database = await openPostgres({ url, applicationName: `holdfast ${application}`, clock: context.clock, random: systemRandom, logger: context.logger });
+  if (url === undefined)
+    throw new UsageError("--database is needed: a PostgreSQL 15 or newer (or set HOLDFAST_DATABASE)");
+  const database = await openPostgres({
+    url,
+    applicationName: `holdfast ${application}`,
+    clock: context.clock,
+    random: systemRandom,
+    logger: context.logger,
+  });
   context.parts.add({ name: "database", stop: () => database.close() });
   return database;
 };
 
-const startConsolePart = async (context: CellContext, gateAddress: string, listen: string): Promise<string> => {
+const startConsolePart = async (
+  context: CellContext,
+  gateAddress: string,
+  listen: string,
+): Promise<string> => {
   const client = createClient({
     gates: [gateAddress],
     transport: context.security.transport,
@@ -85,7 +106,8 @@ const startConsolePart = async (context: CellContext, gateAddress: string, liste
 /** `east=host:port,host:port`, given once per datacenter. */
 const collectDatacenter = (text: string, before: Record<string, string[]>): Record<string, string[]> => {
   const match = /^([^=]+)=(.+)$/.exec(text);
-  if (match === null) throw new UsageError(`--datacenter must be NAME=host:port,…, got ${JSON.stringify(text)}`);
+  if (match === null)
+    throw new UsageError(`--datacenter must be NAME=host:port,…, got ${JSON.stringify(text)}`);
   const [, name = "", addresses = ""] = match;
   if (name in before) throw new UsageError(`--datacenter names ${name} twice`);
   return { ...before, [name]: parseAddresses("--datacenter", addresses, 7411) };
@@ -99,25 +121,38 @@ export const gateCommand = (session: Session): Command =>
     .option("--listen <host:port>", "where clients connect", "127.0.0.1:7401")
     .option("--console <host:port>", "serve the console here")
     .addOption(
-      new Option("--datacenter <name=host:port,...>", "managers of a datacenter; repeat for each").default({}).argParser(collectDatacenter),
+      new Option("--datacenter <name=host:port,...>", "managers of a datacenter; repeat for each")
+        .default({})
+        .argParser(collectDatacenter),
     )
-    .action((flags: NodeFlags & { listen: string; console?: string; datacenter: Record<string, string[]> }) => {
-      if (Object.keys(flags.datacenter).length === 0) throw new UsageError("a gate needs at least one --datacenter NAME=host:port");
-      const listens = [flags.listen, ...(flags.console === undefined ? [] : [flags.console])];
-      return runNode(session, flags, listens, async (context) => {
-        const database = await openDatabase(session, context, flags, "gate");
-        const gate = await startGate(context, {
-          listen: flags.listen,
-          database,
-          schema: "gate",
-          datacenters: flags.datacenter,
-          exclusive: false,
-          ...(flags.id === undefined ? {} : { nodeId: flags.id }),
+    .action(
+      (flags: NodeFlags & { listen: string; console?: string; datacenter: Record<string, string[]> }) => {
+        if (Object.keys(flags.datacenter).length === 0)
+          throw new UsageError("a gate needs at least one --datacenter NAME=host:port");
+        const listens = [flags.listen, ...(flags.console === undefined ? [] : [flags.console])];
+        return runNode(session, flags, listens, async (context) => {
+          const database = await openDatabase(session, context, flags, "gate");
+          const gate = await startGate(context, {
+            listen: flags.listen,
+            database,
+            schema: "gate",
+            datacenters: flags.datacenter,
+            exclusive: false,
+            ...(flags.id === undefined ? {} : { nodeId: flags.id }),
+          });
+          const console =
+            flags.console === undefined
+              ? undefined
+              : await startConsolePart(context, gate.address, flags.console);
+          return {
+            role: "gate",
+            node: gate.nodeId,
+            gate: gate.address,
+            ...(console === undefined ? {} : { console }),
+          };
         });
-        const console = flags.console === undefined ? undefined : await startConsolePart(context, gate.address, flags.console);
-        return { role: "gate", node: gate.nodeId, gate: gate.address, ...(console === undefined ? {} : { console }) };
-      });
-    });
+      },
+    );
 
 export const managerCommand = (session: Session): Command =>
   withNodeFlags(new Command("manager"))
@@ -135,7 +170,12 @@ export const managerCommand = (session: Session): Command =>
           exclusive: false,
           ...(flags.id === undefined ? {} : { nodeId: flags.id }),
         });
-        return { role: "manager", node: manager.nodeId, datacenter: flags.datacenter, manager: manager.address };
+        return {
+          role: "manager",
+          node: manager.nodeId,
+          datacenter: flags.datacenter,
+          manager: manager.address,
+        };
       }),
     );
 
@@ -144,65 +184,98 @@ export const workerCommand = (session: Session): Command =>
     .description("run a worker: executes the workflows of a module; --database is what workflows write to")
     .requiredOption("--datacenter <name>", "the datacenter it belongs to")
     .option("--manager <host:port,...>", "managers of that datacenter", "127.0.0.1:7411")
-    .option("--workflows <file>", "module that exports workflows (default: holdfast.workflows.js or .ts here)")
-    .addOption(new Option("--cores <n>", "shards to run at a time (default: all processors)").argParser(wholeNumber("--cores", 1, 4096)))
-    .action((flags: NodeFlags & { datacenter: string; manager: string; workflows?: string; cores?: number }) => {
-      const modulePath = findWorkflowModule(session.cwd, flags.workflows);
-      if (modulePath === undefined) throw new UsageError("a worker needs --workflows FILE: a module that exports workflows");
-      const managers = parseAddresses("--manager", flags.manager, 7411);
-      return runNode(session, flags, [], async (context) => {
-        const hasDatabase = (flags.database ?? session.env.HOLDFAST_DATABASE) !== undefined;
-        const database = hasDatabase ? await openDatabase(session, context, flags, "worker") : undefined;
-        const cores = flags.cores ?? defaultCores();
-        const worker = await startWorker(context, {
-          datacenter: flags.datacenter,
-          managers,
-          cores,
-          modulePath,
-          database,
-          ...(flags.id === undefined ? {} : { nodeId: flags.id }),
+    .option(
+      "--workflows <file>",
+      "module that exports workflows (default: holdfast.workflows.js or .ts here)",
+    )
+    .addOption(
+      new Option("--cores <n>", "shards to run at a time (default: all processors)").argParser(
+        wholeNumber("--cores", 1, 4096),
+      ),
+    )
+    .action(
+      (flags: NodeFlags & { datacenter: string; manager: string; workflows?: string; cores?: number }) => {
+        const modulePath = findWorkflowModule(session.cwd, flags.workflows);
+        if (modulePath === undefined)
+          throw new UsageError("a worker needs --workflows FILE: a module that exports workflows");
+        const managers = parseAddresses("--manager", flags.manager, 7411);
+        return runNode(session, flags, [], async (context) => {
+          const hasDatabase = (flags.database ?? session.env.HOLDFAST_DATABASE) !== undefined;
+          const database = hasDatabase ? await openDatabase(session, context, flags, "worker") : undefined;
+          const cores = flags.cores ?? defaultCores();
+          const worker = await startWorker(context, {
+            datacenter: flags.datacenter,
+            managers,
+            cores,
+            modulePath,
+            database,
+            ...(flags.id === undefined ? {} : { nodeId: flags.id }),
+          });
+          return { role: "worker", node: worker.nodeId, datacenter: flags.datacenter, cores };
         });
-        return { role: "worker", node: worker.nodeId, datacenter: flags.datacenter, cores };
-      });
-    });
+      },
+    );
 
 export const nodeCommand = (session: Session): Command =>
   withNodeFlags(new Command("node"))
     .description("run gate, manager, worker and console of a single server in one process, on PostgreSQL")
     .requiredOption("--all", "all roles (the single roles have commands of their own)")
     .option("--datacenter <name>", "name of the datacenter", "main")
-    .option("--listen <host:port>", "where clients connect; the manager takes the port 10 above", "127.0.0.1:7401")
+    .option(
+      "--listen <host:port>",
+      "where clients connect; the manager takes the port 10 above",
+      "127.0.0.1:7401",
+    )
     .option("--console <host:port>", "serve the console here", "127.0.0.1:7400")
-    .option("--workflows <file>", "module that exports workflows (default: holdfast.workflows.js or .ts here)")
-    .addOption(new Option("--cores <n>", "shards to run at a time (default: all processors)").argParser(wholeNumber("--cores", 1, 4096)))
-    .action((flags: NodeFlags & { datacenter: string; listen: string; console: string; workflows?: string; cores?: number }) =>
-      runNode(session, flags, [flags.listen, flags.console], async (context) => {
-        const modulePath = findWorkflowModule(session.cwd, flags.workflows);
-        const database = await openDatabase(session, context, flags, "node");
-        const [host = "127.0.0.1", port = "0"] = [flags.listen.slice(0, flags.listen.lastIndexOf(":")), flags.listen.split(":").at(-1)];
-        const managerPort = port === "0" ? 0 : Number(port) + 10;
-        const manager = await startManager(context, {
-          datacenter: flags.datacenter,
-          listen: `${host}:${managerPort}`,
-          database,
-          schema: schemaFor("dc", flags.datacenter),
-          exclusive: false,
-        });
-        const gate = await startGate(context, {
-          listen: flags.listen,
-          database,
-          schema: "gate",
-          datacenters: { [flags.datacenter]: [manager.address] },
-          exclusive: false,
-        });
-        await startWorker(context, {
-          datacenter: flags.datacenter,
-          managers: [manager.address],
-          cores: flags.cores ?? defaultCores(),
-          modulePath,
-          database,
-        });
-        const console = await startConsolePart(context, gate.address, flags.console);
-        return { role: "all", gate: gate.address, manager: manager.address, console };
-      }),
+    .option(
+      "--workflows <file>",
+      "module that exports workflows (default: holdfast.workflows.js or .ts here)",
+    )
+    .addOption(
+      new Option("--cores <n>", "shards to run at a time (default: all processors)").argParser(
+        wholeNumber("--cores", 1, 4096),
+      ),
+    )
+    .action(
+      (
+        flags: NodeFlags & {
+          datacenter: string;
+          listen: string;
+          console: string;
+          workflows?: string;
+          cores?: number;
+        },
+      ) =>
+        runNode(session, flags, [flags.listen, flags.console], async (context) => {
+          const modulePath = findWorkflowModule(session.cwd, flags.workflows);
+          const database = await openDatabase(session, context, flags, "node");
+          const [host = "127.0.0.1", port = "0"] = [
+            flags.listen.slice(0, flags.listen.lastIndexOf(":")),
+            flags.listen.split(":").at(-1),
+          ];
+          const managerPort = port === "0" ? 0 : Number(port) + 10;
+          const manager = await startManager(context, {
+            datacenter: flags.datacenter,
+            listen: `${host}:${managerPort}`,
+            database,
+            schema: schemaFor("dc", flags.datacenter),
+            exclusive: false,
+          });
+          const gate = await startGate(context, {
+            listen: flags.listen,
+            database,
+            schema: "gate",
+            datacenters: { [flags.datacenter]: [manager.address] },
+            exclusive: false,
+          });
+          await startWorker(context, {
+            datacenter: flags.datacenter,
+            managers: [manager.address],
+            cores: flags.cores ?? defaultCores(),
+            modulePath,
+            database,
+          });
+          const console = await startConsolePart(context, gate.address, flags.console);
+          return { role: "all", gate: gate.address, manager: manager.address, console };
+        }),
     );

@@ -33,12 +33,30 @@ export const submitCommand = (session: Session, exit: ExitCode): Command =>
     .argument("<workflow>", "the name under which workers registered it")
     .option("--input <json|@file>", "input of the workflow", "{}")
     .addOption(new Option("--dc <name,...>", "datacenters to run in").argParser(nameList("--dc")))
-    .addOption(new Option("--shards <n>", "parts to split the work into").argParser(wholeNumber("--shards", 1, 10_000)))
-    .addOption(new Option("--vus <n>", "virtual users per datacenter").argParser(wholeNumber("--vus", 1, 1_000_000)))
-    .addOption(new Option("--duration <time>", "how long a load test runs, e.g. 30s").argParser(duration("--duration")))
-    .addOption(new Option("--timeout <time>", "longest time to the result (default 5m)").argParser(duration("--timeout")))
+    .addOption(
+      new Option("--shards <n>", "parts to split the work into").argParser(
+        wholeNumber("--shards", 1, 10_000),
+      ),
+    )
+    .addOption(
+      new Option("--vus <n>", "virtual users per datacenter").argParser(wholeNumber("--vus", 1, 1_000_000)),
+    )
+    .addOption(
+      new Option("--duration <time>", "how long a load test runs, e.g. 30s").argParser(
+        duration("--duration"),
+      ),
+    )
+    .addOption(
+      new Option("--timeout <time>", "longest time to the result (default 5m)").argParser(
+        duration("--timeout"),
+      ),
+    )
     .option("--watch", "show the job until its result")
-    .addOption(new Option("--report <json,csv,xml>", "write reports when it ends (implies waiting)").argParser(nameList("--report")))
+    .addOption(
+      new Option("--report <json,csv,xml>", "write reports when it ends (implies waiting)").argParser(
+        nameList("--report"),
+      ),
+    )
     .option("--report-dir <dir>", "where reports are written", ".")
     .option("--key <text>", "idempotency key: the same key submits the job once")
     .option("--dry-run", "check name and input, store nothing")
@@ -48,7 +66,8 @@ export const submitCommand = (session: Session, exit: ExitCode): Command =>
 
 const submit = async (session: Session, workflow: string, flags: SubmitFlags): Promise<number> => {
   const unknown = flags.report?.find((type) => !REPORT_TYPES.includes(type));
-  if (unknown !== undefined) throw new UsageError(`--report knows ${REPORT_TYPES.join(", ")}, got ${JSON.stringify(unknown)}`);
+  if (unknown !== undefined)
+    throw new UsageError(`--report knows ${REPORT_TYPES.join(", ")}, got ${JSON.stringify(unknown)}`);
   const options: SubmitOptions = {
     workflows: [
       {
@@ -75,15 +94,23 @@ const submit = async (session: Session, workflow: string, flags: SubmitFlags): P
   });
 };
 
-const follow = async (session: Session, client: JobsClient, jobId: string, flags: SubmitFlags): Promise<number> => {
+const follow = async (
+  session: Session,
+  client: JobsClient,
+  jobId: string,
+  flags: SubmitFlags,
+): Promise<number> => {
   const result = flags.watch
     ? await watchJob(session, client, jobId, { json: flags.json ?? false })
     : await client.result(jobId, { signal: session.signal });
   if (result === undefined) return 1;
   if (flags.report !== undefined) await report(session, result, flags);
   if (!flags.json) {
-    session.print(`${jobId} ${session.style(statusFormat(result.status), result.status)} in ${formatDuration(result.elapsedMs)}`);
-    for (const error of result.errors.slice(0, 5)) session.printError(`${session.errorStyle("red", "✗")} ${error}`);
+    session.print(
+      `${jobId} ${session.style(statusFormat(result.status), result.status)} in ${formatDuration(result.elapsedMs)}`,
+    );
+    for (const error of result.errors.slice(0, 5))
+      session.printError(`${session.errorStyle("red", "✗")} ${error}`);
   } else if (!flags.watch) session.printJson({ jobId, status: result.status, result });
   return result.status === "completed" ? 0 : 1;
 };
@@ -96,7 +123,10 @@ const report = async (session: Session, result: JobResult, flags: SubmitFlags): 
   );
   for (const outcome of outcomes) {
     if (flags.json) session.printJson({ report: outcome });
-    else if (outcome.error !== undefined) session.printError(`${session.errorStyle("red", "✗")} ${outcome.type} report: ${outcome.error.message}`);
+    else if (outcome.error !== undefined)
+      session.printError(
+        `${session.errorStyle("red", "✗")} ${outcome.type} report: ${outcome.error.message}`,
+      );
     else for (const path of outcome.paths) session.print(`wrote ${path}`);
   }
 };

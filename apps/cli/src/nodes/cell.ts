@@ -1,9 +1,9 @@
-import { systemRandom, newId, type Clock, type Logger } from "@holdfast/kernel";
+import type { Database } from "@holdfast/data";
+import { createSqlJobStore } from "@holdfast/jobs";
 import { createGate, type Gate } from "@holdfast/jobs/gate";
 import { createManager, type Manager } from "@holdfast/jobs/manager";
-import { createSqlJobStore } from "@holdfast/jobs";
 import { createWorker, type Worker } from "@holdfast/jobs/worker";
-import type { Database } from "@holdfast/data";
+import { type Clock, type Logger, newId, systemRandom } from "@holdfast/kernel";
 import type { NodeSecurity } from "../security.ts";
 import type { RunningParts } from "./running.ts";
 
@@ -19,8 +19,10 @@ export interface CellContext {
 export const schemaFor = (prefix: string, name: string): string =>
   `${prefix}_${name.toLowerCase().replaceAll(/[^a-z0-9_]/g, "_")}`.slice(0, 63);
 
-const credentialOf = ({ security }: CellContext) => (security.credential === undefined ? {} : { credential: security.credential });
-const authenticateOf = ({ security }: CellContext) => (security.authenticate === undefined ? {} : { authenticate: security.authenticate });
+const credentialOf = ({ security }: CellContext) =>
+  security.credential === undefined ? {} : { credential: security.credential };
+const authenticateOf = ({ security }: CellContext) =>
+  security.authenticate === undefined ? {} : { authenticate: security.authenticate };
 
 export const startManager = async (
   context: CellContext,
@@ -36,7 +38,12 @@ export const startManager = async (
 ): Promise<Manager> => {
   const nodeId = options.nodeId ?? newId("manager", systemRandom);
   const logger = context.logger.child({ node: nodeId });
-  const store = await createSqlJobStore({ sql: options.database, schema: options.schema, clock: context.clock, logger });
+  const store = await createSqlJobStore({
+    sql: options.database,
+    schema: options.schema,
+    clock: context.clock,
+    logger,
+  });
   context.parts.add({ name: `store of ${nodeId}`, stop: () => store[Symbol.asyncDispose]() });
   if (options.exclusive) await store.coordination.leases.revokeAll();
   const manager = await createManager({
@@ -67,7 +74,12 @@ export const startGate = async (
 ): Promise<Gate> => {
   const nodeId = options.nodeId ?? newId("gate", systemRandom);
   const logger = context.logger.child({ node: nodeId });
-  const store = await createSqlJobStore({ sql: options.database, schema: options.schema, clock: context.clock, logger });
+  const store = await createSqlJobStore({
+    sql: options.database,
+    schema: options.schema,
+    clock: context.clock,
+    logger,
+  });
   context.parts.add({ name: `store of ${nodeId}`, stop: () => store[Symbol.asyncDispose]() });
   if (options.exclusive) await store.coordination.leases.revokeAll();
   const gate = await createGate({

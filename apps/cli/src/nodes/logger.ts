@@ -8,7 +8,10 @@ export const createNodeLogger = (session: Session, fallbackLevel: string): Logge
     {
       level: session.env.HOLDFAST_LOG ?? fallbackLevel,
       base: null,
-      redact: { paths: ["token", "password", "credential", "*.token", "*.password", "*.credential"], censor: "[hidden]" },
+      redact: {
+        paths: ["token", "password", "credential", "*.token", "*.password", "*.credential"],
+        censor: "[hidden]",
+      },
     },
     session.stderr,
   );

@@ -23,7 +23,9 @@ export class RunningParts {
   /** Runs until the session is aborted, then stops everything. */
   async untilStopped(session: Session): Promise<void> {
     if (!session.signal.aborted) {
-      await new Promise<void>((resolve) => session.signal.addEventListener("abort", () => resolve(), { once: true }));
+      await new Promise<void>((resolve) =>
+        session.signal.addEventListener("abort", () => resolve(), { once: true }),
+      );
     }
     await this.stop();
   }

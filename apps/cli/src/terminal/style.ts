@@ -3,12 +3,11 @@ import { styleText } from "node:util";
 type Format = Parameters<typeof styleText>[0];
 
 /** Colours only on a terminal that wants them: not when piped, not with NO_COLOR. */
-export interface Style {
-  (format: Format, text: string): string;
-}
+export type Style = (format: Format, text: string) => string;
 
 export const createStyle = (stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv): Style => {
-  const enabled = (stream.isTTY && env.NO_COLOR === undefined && env.TERM !== "dumb") || env.FORCE_COLOR === "1";
+  const enabled =
+    (stream.isTTY && env.NO_COLOR === undefined && env.TERM !== "dumb") || env.FORCE_COLOR === "1";
   return enabled ? (format, text) => styleText(format, text) : (_format, text) => text;
 };
 

@@ -1,8 +1,8 @@
-import { TaskGroup, silentLogger } from "@holdfast/kernel";
+import type { WirePosition } from "@holdfast/coordination";
 import type { JobsClient, WatchItem } from "@holdfast/jobs/client";
 import { emptyProjection, projectEvent } from "@holdfast/jobs/projection";
+import { silentLogger, TaskGroup } from "@holdfast/kernel";
 import type { JobResult } from "@holdfast/protocol/contract";
-import type { WirePosition } from "@holdfast/coordination";
 import type { Session } from "../terminal/session.ts";
 import { renderLiveView } from "./live-view.ts";
 import { renderPlainLine } from "./plain-lines.ts";
@@ -20,21 +20,32 @@ export const watchJob = async (
   jobId: string,
   options: { readonly json: boolean; readonly after?: WirePosition },
 ): Promise<JobResult | undefined> => {
-  const items = client.watch(jobId, { signal: session.signal, ...(options.after === undefined ? {} : { after: options.after }) });
+  const items = client.watch(jobId, {
+    signal: session.signal,
+    ...(options.after === undefined ? {} : { after: options.after }),
+  });
   if (options.json) return watchAsJson(session, jobId, items);
   return session.stdout.isTTY ? watchLive(session, jobId, items) : watchPlain(session, items);
 };
 
-const watchAsJson = async (session: Session, jobId: string, items: AsyncIterable<WatchItem>): Promise<JobResult | undefined> => {
+const watchAsJson = async (
+  session: Session,
+  jobId: string,
+  items: AsyncIterable<WatchItem>,
+): Promise<JobResult | undefined> => {
   let result: JobResult | undefined;
   for await (const item of items) {
     session.printJson({ jobId, ...item });
-    if (item.kind === "event" && item.event.type === "job.result" && item.event.datacenter === undefined) result = item.event.result;
+    if (item.kind === "event" && item.event.type === "job.result" && item.event.datacenter === undefined)
+      result = item.event.result;
   }
   return result;
 };
 
-const watchPlain = async (session: Session, items: AsyncIterable<WatchItem>): Promise<JobResult | undefined> => {
+const watchPlain = async (
+  session: Session,
+  items: AsyncIterable<WatchItem>,
+): Promise<JobResult | undefined> => {
   const names = new Map<string, string>();
   let result: JobResult | undefined;
   for await (const item of items) {
@@ -55,14 +66,24 @@ const watchPlain = async (session: Session, items: AsyncIterable<WatchItem>): Pr
   return result;
 };
 
-const watchLive = async (session: Session, jobId: string, items: AsyncIterable<WatchItem>): Promise<JobResult | undefined> => {
+const watchLive = async (
+  session: Session,
+  jobId: string,
+  items: AsyncIterable<WatchItem>,
+): Promise<JobResult | undefined> => {
   let projection = emptyProjection;
   let connected = true;
   let drawnLines = 0;
   const draw = (): void => {
     const width = session.stdout.columns ?? 80;
     const rows = Math.max(6, (session.stdout.rows ?? 24) - 1);
-    const lines = renderLiveView(projection, { jobId, now: session.clock.wallNow(), width, connected, style: session.style }).slice(0, rows);
+    const lines = renderLiveView(projection, {
+      jobId,
+      now: session.clock.wallNow(),
+      width,
+      connected,
+      style: session.style,
+    }).slice(0, rows);
     const up = drawnLines === 0 ? "" : `\u001b[${drawnLines}A`;
     session.stdout.write(`${up}${lines.map((line) => `\u001b[2K${line}`).join("\n")}\n\u001b[0J`);
     drawnLines = lines.length;

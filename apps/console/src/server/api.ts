@@ -1,0 +1,107 @@
+import type { JobsClient, SubmitOptions } from "@holdfast/jobs/client";
+import { renderReport } from "@holdfast/jobs/reports";
+import { isHoldfastError, toWireError } from "@holdfast/kernel";
+import type { JobStatus, Scope } from "@holdfast/protocol/contract";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { allows, bearerToken, type TokenCheck } from "./authorization.ts";
+
+interface ApiOptions {
+  readonly client: JobsClient;
+  readonly authenticate: TokenCheck;
+}
+
+/** How long one REST call may take before it answers 504; the client itself retries inside that time. */
+const CALL_TIMEOUT_MS = 15_000;
+
+const HTTP_STATUS: Readonly<Record<string, number>> = {
+  JOBS_NOT_FOUND: 404,
+  JOBS_UNKNOWN_WORKFLOW: 422,
+  JOBS_INVALID_INPUT: 422,
+  JOBS_IDEMPOTENCY_CONFLICT: 409,
+  JOBS_TOO_LARGE: 413,
+  JOBS_RATE_LIMITED: 429,
+  KERNEL_INVALID_INPUT: 422,
+  KERNEL_TIMEOUT: 504,
+};
+
+/** The REST interface: what the page and scripts ask once, beside what they follow over the WebSocket. */
+export const registerApi = (app: FastifyInstance, { client, authenticate }: ApiOptions): void => {
+  const need = (scope: Scope) => async (request: FastifyRequest, reply: FastifyReply) => {
+    if (allows(authenticate, bearerToken(request.headers.authorization), scope)) return;
+    await reply.code(401).send({
+      error: { code: "CONSOLE_UNAUTHORIZED", message: `this needs a token with the scope "${scope}"` },
+    });
+  };
+  app.setErrorHandler((error, _request, reply) => {
+    const wire = toWireError(error);
+    const own = isHoldfastError(error);
+    const status =
+      HTTP_STATUS[wire.code] ??
+      (own ? (wire.retryable ? 503 : 422) : ((error as { statusCode?: number }).statusCode ?? 500));
+    if (wire.retryAfterMs !== undefined) reply.header("retry-after", Math.ceil(wire.retryAfterMs / 1000));
+    return reply.code(status).send({ error: wire });
+  });
+
+  app.get("/health/live", async () => ({ status: "ok" }));
+  app.get("/health/ready", async (_request, reply) => {
+    try {
+      await client.cluster(bounded());
+      return { status: "ok" };
+    } catch (error) {
+      return reply.code(503).send({ status: "unavailable", error: toWireError(error) });
+    }
+  });
+  app.get("/api/cluster", { preHandler: need("read") }, () => client.cluster(bounded()));
+  app.get<{ Querystring: { limit?: string; search?: string; cursor?: string; status?: string } }>(
+    "/api/jobs",
+    { preHandler: need("read") },
+    ({ query }) =>
+      client.list({
+        ...bounded(),
+        limit: Math.min(1000, Math.max(1, Number(query.limit ?? 50) || 50)),
+        ...(query.search ? { search: query.search } : {}),
+        ...(query.cursor ? { cursor: query.cursor } : {}),
+        ...(query.status ? { statuses: query.status.split(",") as JobStatus[] } : {}),
+      }),
+  );
+  app.get<{ Params: { id: string } }>("/api/jobs/:id", { preHandler: need("read") }, ({ params }) =>
+    client.get(params.id, bounded()),
+  );
+  app.post<{ Body: Omit<SubmitOptions, "signal"> }>(
+    "/api/jobs",
+    { preHandler: need("submit") },
+    async ({ body }, reply) => reply.code(201).send(await client.submit({ ...body, ...bounded() })),
+  );
+  app.post<{ Params: { id: string }; Body: { workflowId?: string; reason?: string } | undefined }>(
+    "/api/jobs/:id/cancel",
+    { preHandler: need("cancel") },
+    ({ params, body }) =>
+      client.cancel(params.id, {
+        ...bounded(),
+        reason: body?.reason ?? "cancelled from the console",
+        ...(body?.workflowId === undefined ? {} : { workflowId: body.workflowId }),
+      }),
+  );
+  app.get<{ Params: { id: string; format: string } }>(
+    "/api/jobs/:id/report/:format",
+    { preHandler: need("read") },
+    async ({ params }, reply) => {
+      const result = await client.result(params.id, { ...bounded(), timeoutMs: CALL_TIMEOUT_MS });
+      const report = renderReport(result, params.format);
+      if (report === undefined) {
+        return reply.code(404).send({
+          error: {
+            code: "CONSOLE_NOT_FOUND",
+            message: `reports come as json, csv and xml, not as ${params.format}`,
+          },
+        });
+      }
+      return reply
+        .header("content-type", report.contentType)
+        .header("content-disposition", `attachment; filename*=UTF-8''${encodeURIComponent(report.fileName)}`)
+        .send(report.body);
+    },
+  );
+};
+
+const bounded = (): { readonly signal: AbortSignal } => ({ signal: AbortSignal.timeout(CALL_TIMEOUT_MS) });

@@ -1,0 +1,1 @@
+export { type Console, type ConsoleOptions, startConsole } from "./console-server.ts";

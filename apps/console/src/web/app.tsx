@@ -1,0 +1,109 @@
+import { type ReactNode, useState } from "react";
+import { ClusterPage } from "./pages/cluster-page.tsx";
+import { JobPage } from "./pages/job-page.tsx";
+import { JobsPage } from "./pages/jobs-page.tsx";
+import { Link } from "./parts/link.tsx";
+import { EmptyState } from "./parts/states.tsx";
+import { ThemeToggle } from "./parts/theme-toggle.tsx";
+import { type Route, useRoute } from "./route.ts";
+import { useConnection } from "./use-live.ts";
+
+export const App = (): ReactNode => {
+  const route = useRoute();
+  return (
+    <>
+      <a className="skip" href="#content">
+        Skip to content
+      </a>
+      <header className="top">
+        <Link className="brand" to="/">
+          <span className="mark" aria-hidden="true" />
+          Holdfast
+        </Link>
+        <nav aria-label="Main">
+          <Link to="/" current={route.page === "cluster"}>
+            Cluster
+          </Link>
+          <Link to="/jobs" current={route.page === "jobs" || route.page === "job"}>
+            Jobs
+          </Link>
+        </nav>
+        <ConnectionNote />
+        <ThemeToggle />
+      </header>
+      <ConnectionBanner />
+      <main id="content" tabIndex={-1}>
+        <Page route={route} />
+      </main>
+    </>
+  );
+};
+
+const Page = ({ route }: { readonly route: Route }): ReactNode => {
+  switch (route.page) {
+    case "cluster":
+      return <ClusterPage />;
+    case "jobs":
+      return <JobsPage />;
+    case "job":
+      return <JobPage key={route.jobId} jobId={route.jobId} />;
+    default:
+      return (
+        <EmptyState title="There is no such page">
+          <Link to="/">Go to the cluster</Link>
+        </EmptyState>
+      );
+  }
+};
+
+const ConnectionNote = (): ReactNode => {
+  const { state } = useConnection();
+  const text = { open: "live", connecting: "connecting", lost: "reconnecting", unauthorized: "signed out" }[
+    state
+  ];
+  return (
+    <span className={`connection ${state}`} role="status">
+      <span className="dot" aria-hidden="true" />
+      {text}
+    </span>
+  );
+};
+
+const ConnectionBanner = (): ReactNode => {
+  const { state, socket } = useConnection();
+  const [token, setToken] = useState("");
+  if (state === "lost") {
+    return (
+      <div className="banner warning" role="alert">
+        <span>
+          The connection to the gate is lost. What you see may be old; it goes on from here by itself.
+        </span>
+        <button type="button" onClick={() => socket.retryNow()}>
+          Retry now
+        </button>
+      </div>
+    );
+  }
+  if (state === "unauthorized") {
+    return (
+      <form
+        className="banner"
+        onSubmit={(event) => {
+          event.preventDefault();
+          socket.signIn(token);
+        }}
+      >
+        <label htmlFor="token">This console needs a token with the scope “read”.</label>
+        <input
+          id="token"
+          type="password"
+          autoComplete="current-password"
+          value={token}
+          onChange={(event) => setToken(event.target.value)}
+        />
+        <button type="submit">Sign in</button>
+      </form>
+    );
+  }
+  return null;
+};

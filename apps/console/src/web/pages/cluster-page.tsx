@@ -1,0 +1,187 @@
+import type { DatacenterView, WorkerView } from "@holdfast/protocol/contract";
+import type { ReactNode } from "react";
+import type { ClusterData } from "../../messages.ts";
+import { formatAge, formatCount } from "../format.ts";
+import { Link } from "../parts/link.tsx";
+import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
+import { StatusBadge } from "../parts/status-badge.tsx";
+import { useNow, useSnapshot } from "../use-live.ts";
+
+export const ClusterPage = (): ReactNode => {
+  const { data, error } = useSnapshot<ClusterData>("cluster");
+  if (data === undefined)
+    return error === undefined ? (
+      <LoadingState lines={6} />
+    ) : (
+      <ErrorState title="The gate does not answer" message={error} />
+    );
+  const workers = data.datacenters.flatMap((dc) => dc.workers);
+  const cores = workers.reduce((sum, worker) => sum + worker.cores, 0);
+  const busy = workers.reduce((sum, worker) => sum + worker.busyCores, 0);
+  return (
+    <>
+      <h1>Cluster</h1>
+      <dl className="figures">
+        <Figure label="Datacenters" value={formatCount(data.datacenters.length)} />
+        <Figure label="Workers" value={formatCount(workers.length)} />
+        <Figure label="Cores busy" value={`${formatCount(busy)} / ${formatCount(cores)}`} />
+        <Figure label="Active jobs" value={formatCount(data.activeJobs)} to="/jobs" />
+      </dl>
+      <Leaders cluster={data} />
+      {data.datacenters.length === 0 ? (
+        <EmptyState title="This gate knows no datacenter">
+          <p>
+            Start it with <code>--datacenter NAME=host:port</code>.
+          </p>
+        </EmptyState>
+      ) : (
+        data.datacenters.map((dc) => <Datacenter key={dc.datacenter} dc={dc} />)
+      )}
+    </>
+  );
+};
+
+const Figure = ({
+  label,
+  value,
+  to,
+}: {
+  readonly label: string;
+  readonly value: string;
+  readonly to?: string;
+}): ReactNode => (
+  <div>
+    <dt>{label}</dt>
+    <dd>{to === undefined ? value : <Link to={to}>{value}</Link>}</dd>
+  </div>
+);
+
+const Leaders = ({ cluster }: { readonly cluster: ClusterData }): ReactNode => (
+  <section className="card">
+    <h2>Who leads</h2>
+    <div className="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Role</th>
+            <th scope="col">Node</th>
+            <th scope="col">Address</th>
+            <th scope="col">State</th>
+            <th scope="col" className="number">
+              Fence
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {cluster.gates.map((gate) => (
+            <tr key={gate.nodeId}>
+              <td>gate{gate.isLeader ? ", leads" : ""}</td>
+              <td>{gate.nodeId}</td>
+              <td className="mono">{gate.address}</td>
+              <td>
+                <StatusBadge status={gate.state} />
+              </td>
+              <td className="number mono">{gate.fence ?? "–"}</td>
+            </tr>
+          ))}
+          {cluster.datacenters.flatMap((dc) =>
+            dc.managers.map((manager) => (
+              <tr key={`${dc.datacenter} ${manager.nodeId}`}>
+                <td>
+                  manager of {dc.datacenter}
+                  {manager.isLeader ? ", leads" : ""}
+                </td>
+                <td>{manager.nodeId}</td>
+                <td className="mono">{manager.address}</td>
+                <td>
+                  <StatusBadge status={manager.state} />
+                </td>
+                <td className="number mono">{manager.isLeader ? (dc.leader?.fence ?? "–") : "–"}</td>
+              </tr>
+            )),
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>
+);
+
+const Datacenter = ({ dc }: { readonly dc: DatacenterView }): ReactNode => {
+  const now = useNow(5_000);
+  return (
+    <section className="card">
+      <h2>
+        {dc.datacenter} <StatusBadge status={dc.health} />
+        <span className="aside">
+          {formatCount(dc.availableCores)} of {formatCount(dc.totalCores)} cores free ·{" "}
+          {formatCount(dc.pendingTasks)} shards waiting
+        </span>
+      </h2>
+      {dc.workers.length === 0 ? (
+        <p className="muted">
+          No worker is connected. Start one with{" "}
+          <code>holdfast worker --datacenter {dc.datacenter} --workflows FILE</code>.
+        </p>
+      ) : (
+        <div className="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Worker</th>
+                <th scope="col">State</th>
+                <th scope="col">Cores</th>
+                <th scope="col" className="number">
+                  Shards done
+                </th>
+                <th scope="col" className="number">
+                  Failed
+                </th>
+                <th scope="col">Process</th>
+                <th scope="col">Started</th>
+                <th scope="col">Workflows</th>
+              </tr>
+            </thead>
+            <tbody>
+              {dc.workers.map((worker) => (
+                <tr key={worker.nodeId}>
+                  <td>{worker.nodeId}</td>
+                  <td>
+                    <StatusBadge status={worker.state} />
+                  </td>
+                  <td>
+                    <Cores worker={worker} />
+                  </td>
+                  <td className="number">{formatCount(worker.completedShards)}</td>
+                  <td className="number">{formatCount(worker.failedShards)}</td>
+                  <td className="mono">
+                    {worker.host}:{worker.pid}
+                  </td>
+                  <td>{formatAge(now - worker.startedAt)}</td>
+                  <td className="muted">{worker.workflows.join(", ")}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+};
+
+const Cores = ({ worker }: { readonly worker: WorkerView }): ReactNode => (
+  <span className="cores" title={`${worker.busyCores} of ${worker.cores} busy`}>
+    <span className="visually-hidden">
+      {worker.busyCores} of {worker.cores} busy
+    </span>
+    {worker.cores > 16 ? (
+      <span aria-hidden="true">
+        {worker.busyCores} / {worker.cores}
+      </span>
+    ) : (
+      Array.from({ length: worker.cores }, (_, core) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: cores are alike and never reordered
+        <span key={core} aria-hidden="true" className={core < worker.busyCores ? "core busy" : "core"} />
+      ))
+    )}
+  </span>
+);

@@ -1,0 +1,127 @@
+import { type ReactNode, useState } from "react";
+import type { ClusterData, JobsData } from "../../messages.ts";
+import { formatAge, formatCount, formatDuration } from "../format.ts";
+import { Link } from "../parts/link.tsx";
+import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
+import { StatusBadge } from "../parts/status-badge.tsx";
+import { SubmitForm } from "../parts/submit-form.tsx";
+import { jobPath } from "../route.ts";
+import { useNow, useSnapshot } from "../use-live.ts";
+
+export const JobsPage = (): ReactNode => {
+  const { data, error } = useSnapshot<JobsData>("jobs");
+  const cluster = useSnapshot<ClusterData>("cluster");
+  const [search, setSearch] = useState("");
+  const [isSubmitting, setSubmitting] = useState(false);
+  const workflows = [
+    ...new Map(
+      (cluster.data?.datacenters ?? []).flatMap((dc) => dc.workflows).map((entry) => [entry.name, entry]),
+    ).values(),
+  ];
+  return (
+    <>
+      <div className="title-row">
+        <h1>Jobs</h1>
+        <button
+          type="button"
+          className="primary"
+          aria-expanded={isSubmitting}
+          onClick={() => setSubmitting(!isSubmitting)}
+        >
+          {isSubmitting ? "Close" : "Submit a job"}
+        </button>
+      </div>
+      {isSubmitting ? (
+        <SubmitForm
+          workflows={workflows}
+          datacenters={(cluster.data?.datacenters ?? []).map((dc) => dc.datacenter)}
+        />
+      ) : null}
+      <JobsTable data={data} error={error} search={search} onSearch={setSearch} />
+    </>
+  );
+};
+
+const JobsTable = (props: {
+  readonly data: JobsData | undefined;
+  readonly error: string | undefined;
+  readonly search: string;
+  readonly onSearch: (text: string) => void;
+}): ReactNode => {
+  const { data, error, search } = props;
+  const now = useNow(2_000);
+  if (data === undefined)
+    return error === undefined ? (
+      <LoadingState lines={5} />
+    ) : (
+      <ErrorState title="The jobs could not be read" message={error} />
+    );
+  if (data.jobs.length === 0) {
+    return (
+      <EmptyState title="No jobs yet">
+        <p>
+          Submit one above, or type <code>holdfast submit WORKFLOW --watch</code>. It appears here at once.
+        </p>
+      </EmptyState>
+    );
+  }
+  const wanted = search.trim().toLowerCase();
+  const shown = data.jobs.filter((job) =>
+    `${job.jobId} ${job.name} ${job.status}`.toLowerCase().includes(wanted),
+  );
+  return (
+    <section className="card">
+      <input
+        type="search"
+        aria-label="Filter by id, name or status"
+        placeholder="Filter by id, name or status"
+        value={search}
+        onChange={(event) => props.onSearch(event.target.value)}
+      />
+      {shown.length === 0 ? (
+        <p className="muted">
+          None of the newest {data.jobs.length} jobs matches “{search}”.
+        </p>
+      ) : (
+        <div className="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Job</th>
+                <th scope="col">Name</th>
+                <th scope="col">Status</th>
+                <th scope="col" className="number">
+                  Done
+                </th>
+                <th scope="col">Datacenters</th>
+                <th scope="col">Submitted</th>
+                <th scope="col" className="number">
+                  Took
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {shown.map((job) => (
+                <tr key={job.jobId}>
+                  <td className="mono">
+                    <Link to={jobPath(job.jobId)}>{job.jobId}</Link>
+                  </td>
+                  <td>{job.name}</td>
+                  <td>
+                    <StatusBadge status={job.status} />
+                  </td>
+                  <td className="number">{formatCount(job.progress.done)}</td>
+                  <td>{job.datacenters.join(", ") || "–"}</td>
+                  <td>{formatAge(now - job.submittedAt)}</td>
+                  <td className="number">
+                    {formatDuration(job.finishedAt === undefined ? now - job.submittedAt : job.elapsedMs)}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+};
