@@ -23,7 +23,11 @@ export const readRows = (path: string): readonly unknown[] => {
 };
 
 /** The rows of one shard: a contiguous part, so that the parts of all shards cover every row once. */
-export const shardRange = (rowCount: number, shard: number, shardCount: number): { readonly from: number; readonly to: number } => ({
+export const shardRange = (
+  rowCount: number,
+  shard: number,
+  shardCount: number,
+): { readonly from: number; readonly to: number } => ({
   from: Math.floor((rowCount * shard) / shardCount),
   to: Math.floor((rowCount * (shard + 1)) / shardCount),
 });

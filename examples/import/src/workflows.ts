@@ -1,6 +1,6 @@
-import { defineWorkflow, type WorkflowContext } from "@holdfast/jobs";
-import type { SqlExecutor } from "@holdfast/coordination/postgres";
 import { setTimeout as pause } from "node:timers/promises";
+import type { SqlExecutor } from "@holdfast/coordination/postgres";
+import { defineWorkflow, type WorkflowContext } from "@holdfast/jobs";
 import { z } from "zod";
 import { type City, city, dataSetPath, readRows, shardRange } from "./cities.ts";
 
@@ -29,7 +29,11 @@ const createTables = async (tx: SqlExecutor): Promise<null> => {
   return null;
 };
 
-const insertCities = async (tx: SqlExecutor, jobId: string, rows: readonly { number: number; city: City }[]): Promise<void> => {
+const insertCities = async (
+  tx: SqlExecutor,
+  jobId: string,
+  rows: readonly { number: number; city: City }[],
+): Promise<void> => {
   await tx.query(
     `insert into cities (job_id, row_number, name, country, lat, lng)
      select $1, * from unnest($2::int[], $3::text[], $4::text[], $5::float8[], $6::float8[])`,
@@ -62,8 +66,12 @@ const importRows = defineWorkflow({
       const end = Math.min(to, start + ctx.input.batchRows);
       // Named by where it starts: an attempt after a crash skips the batches that are in.
       const batch = await ctx.effect(`rows-${start}`, async (tx) => {
-        const parsed = rows.slice(start, end).map((row, index) => ({ number: start + index, result: city.safeParse(row) }));
-        const good = parsed.flatMap(({ number, result }) => (result.success ? [{ number, city: result.data }] : []));
+        const parsed = rows
+          .slice(start, end)
+          .map((row, index) => ({ number: start + index, result: city.safeParse(row) }));
+        const good = parsed.flatMap(({ number, result }) =>
+          result.success ? [{ number, city: result.data }] : [],
+        );
         await insertCities(tx, ctx.jobId, good);
         return { imported: good.length, rejected: parsed.length - good.length };
       });
@@ -85,7 +93,10 @@ const summary = defineWorkflow({
   input,
   dependsOn: ["import-rows"],
   async run(ctx) {
-    const outputs = (ctx.dependencies["import-rows"]?.outputs ?? []) as readonly { imported: number; rejected: number }[];
+    const outputs = (ctx.dependencies["import-rows"]?.outputs ?? []) as readonly {
+      imported: number;
+      rejected: number;
+    }[];
     const rejected = outputs.reduce((sum, output) => sum + output.rejected, 0);
     const totals = await ctx.effect("summary", async (tx) => {
       await tx.query(

@@ -14,7 +14,11 @@ export interface TargetServer {
  * A small HTTP server to try a load test on. `GET /stats?run=ID` tells how many requests of a run it has
  * answered; every other path answers a few bytes of JSON.
  */
-export const startTargetServer = async (options: { readonly port: number; readonly onIdle?: () => void; readonly idleMs?: number }): Promise<TargetServer> => {
+export const startTargetServer = async (options: {
+  readonly port: number;
+  readonly onIdle?: () => void;
+  readonly idleMs?: number;
+}): Promise<TargetServer> => {
   const counts = new Map<string, number>();
   let idleTimer: NodeJS.Timeout | undefined;
   const touch = (): void => {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { defineLoadTest } from "@holdfast/jobs";
 import { createHttpAction } from "@holdfast/jobs/worker";
 import { z } from "zod";

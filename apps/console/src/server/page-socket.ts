@@ -48,9 +48,9 @@ export const servePage = (
   };
   const subscribe = (name: string, after: z.output<typeof position> | undefined): void => {
     unsubscribe(name);
-    if (subscriptions.size >= CHANNELS_PER_PAGE)
-      return fail("CONSOLE_TOO_MANY_CHANNELS", `a page may follow ${CHANNELS_PER_PAGE} channels`, name);
-    if (hub.hasSnapshots(name)) {
+    if (subscriptions.size >= CHANNELS_PER_PAGE) {
+      fail("CONSOLE_TOO_MANY_CHANNELS", `a page may follow ${CHANNELS_PER_PAGE} channels`, name);
+    } else if (hub.hasSnapshots(name)) {
       subscriptions.set(
         name,
         hub.listen(name, after, (snapshot) => void send({ type: "snapshot", channel: name, ...snapshot })),

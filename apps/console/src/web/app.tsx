@@ -62,10 +62,10 @@ const ConnectionNote = (): ReactNode => {
     state
   ];
   return (
-    <span className={`connection ${state}`} role="status">
+    <output className={`connection ${state}`}>
       <span className="dot" aria-hidden="true" />
       {text}
-    </span>
+    </output>
   );
 };
 
