@@ -1,8 +1,8 @@
 import type { Json } from "@holdfast/coordination";
 import { isHoldfastError } from "@holdfast/kernel";
 import type { Measurements } from "@holdfast/protocol/contract";
+import { approximateBytes } from "../model/approximate-bytes.ts";
 import { MeasurementSum } from "../model/measurements.ts";
-import { approximateBytes } from "../node/event-size.ts";
 
 /** What a completed shard left behind, as its task keeps it. */
 export interface ShardResult {

@@ -1,1 +1,1 @@
-export {};
+export { type JobTableSuiteOptions, testJobTable } from "./job-table.suite.ts";

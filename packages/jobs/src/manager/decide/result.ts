@@ -1,6 +1,6 @@
 import type { Json } from "@holdfast/coordination";
 import type { JobResult, WorkflowResult } from "@holdfast/protocol/contract";
-import { approximateBytes } from "../../node/event-size.ts";
+import { approximateBytes } from "../../model/approximate-bytes.ts";
 import type { JobState, WorkflowState } from "../job-state.ts";
 
 /** A job's result is one log entry, and those are limited; a gate merges several of them into one. */

@@ -1,0 +1,221 @@
+import type { CoordinationStore, Json } from "@holdfast/coordination";
+import type { SqlClient, SqlExecutor } from "@holdfast/coordination/postgres";
+import { type Abortable, assert, InvalidInputError } from "@holdfast/kernel";
+import type { JobSpec, JobStatus } from "@holdfast/protocol/contract";
+import {
+  type InsertOutcome,
+  type JobFilter,
+  type JobRow,
+  type JobTable,
+  type JobUpdate,
+  type NewJobRow,
+  type PurgedJob,
+  TERMINAL_STATUSES,
+} from "../job-table.ts";
+import { checkFilter, checkLimit } from "./checks.ts";
+import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { jobKey } from "./job-key.ts";
+import { type JobStatements, jobStatements } from "./sql-job-statements.ts";
+
+interface SqlRow {
+  readonly job_key: string;
+  readonly job_id: string;
+  readonly idempotency_key: string;
+  readonly payload_hash: string;
+  readonly owner: string;
+  readonly fence: string;
+  readonly status: JobStatus;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly spec: JobSpec;
+  readonly state: Json;
+  readonly submitted_at: string;
+  readonly finished_at: string | null;
+}
+
+/** `JobTable` on PostgreSQL; one statement per call, `insert` two when a row was there already. */
+export class SqlJobTable<Tx extends SqlExecutor> implements JobTable<Tx> {
+  readonly #client: SqlClient;
+  readonly #statements: JobStatements;
+
+  constructor(client: SqlClient, schema: string) {
+    this.#client = client;
+    this.#statements = jobStatements(schema);
+  }
+
+  async insert(rows: readonly NewJobRow[], tx: Tx): Promise<readonly InsertOutcome[]> {
+    if (rows.length === 0) return [];
+    for (const row of rows) checkStorable(row);
+    const keys = rows.map(({ jobId }) => jobKey(jobId));
+    const hashes = rows.map(({ idempotencyKey }) => jobKey(idempotencyKey));
+    const inserted = await tx.query<{ job_key: string; submitted_at: string }>(this.#statements.insert, [
+      keys,
+      rows.map(({ jobId }) => jobId),
+      hashes,
+      rows.map(({ idempotencyKey }) => idempotencyKey),
+      rows.map((row) => row.payloadHash),
+      rows.map(({ owner }) => owner),
+      rows.map(({ status }) => status),
+      rows.map(({ name }) => name),
+      rows.map(({ labels }) => JSON.stringify(labels)),
+      rows.map(({ spec }) => JSON.stringify(spec)),
+      rows.map(({ state }) => JSON.stringify(state)),
+      TERMINAL_STATUSES,
+    ]);
+    const insertedAt = new Map(inserted.map((row) => [row.job_key, Number(row.submitted_at)]));
+    const outcomes = rows.map((row, index): InsertOutcome | undefined => {
+      const key = keys[index] as string;
+      const submittedAt = insertedAt.get(key);
+      if (submittedAt === undefined) return undefined;
+      // A second row with this key in the same call is a duplicate of the first.
+      insertedAt.delete(key);
+      const finishedAt = isTerminal(row.status) ? submittedAt : undefined;
+      return { kind: "inserted", row: { ...row, fence: 1n, submittedAt, finishedAt } };
+    });
+    const missing = outcomes.flatMap((outcome, index) => (outcome === undefined ? [index] : []));
+    if (missing.length === 0) return outcomes as InsertOutcome[];
+    const existing = await this.#existing(
+      missing.map((index) => keys[index] as string),
+      missing.map((index) => hashes[index] as string),
+      tx,
+    );
+    missing.forEach((index) => {
+      const row = existing(keys[index] as string, hashes[index] as string);
+      // Deleted between the two statements: rare, and the caller may simply try again.
+      if (row === undefined) throw new InvalidInputError("jobId", rows[index]?.jobId, "not being purged now");
+      outcomes[index] = { kind: "exists", row };
+    });
+    return outcomes as InsertOutcome[];
+  }
+
+  async update(updates: readonly JobUpdate[], tx: Tx): Promise<readonly boolean[]> {
+    if (updates.length === 0) return [];
+    const keys = updates.map(({ jobId }) => jobKey(jobId));
+    assert(new Set(keys).size === keys.length, "one update per job and call");
+    const changed = await tx.query<{ job_key: string }>(this.#statements.update, [
+      keys,
+      updates.map(({ fence }) => fence),
+      updates.map(({ status }) => status),
+      updates.map(({ state }) => (state === undefined ? null : JSON.stringify(state))),
+      TERMINAL_STATUSES,
+    ]);
+    const found = new Set(changed.map((row) => row.job_key));
+    return keys.map((key) => found.has(key));
+  }
+
+  async takeOver(
+    options: { readonly owner: string; readonly liveOwners: readonly string[]; readonly limit: number },
+    tx: Tx,
+  ): Promise<readonly { readonly row: JobRow; readonly previousOwner: string }[]> {
+    checkLimit(options.limit);
+    const rows = await tx.query<SqlRow & { previous_owner: string }>(this.#statements.takeOver, [
+      options.owner,
+      options.liveOwners,
+      options.limit,
+    ]);
+    return rows
+      .map((row) => ({ row: toJobRow(row), previousOwner: row.previous_owner }))
+      .sort((a, b) => a.row.submittedAt - b.row.submittedAt);
+  }
+
+  async get(jobIds: readonly string[], options: Abortable = {}): Promise<readonly JobRow[]> {
+    if (jobIds.length === 0) return [];
+    const rows = await this.#client.query<SqlRow>(this.#statements.get, [jobIds.map(jobKey)], options);
+    const byKey = new Map(rows.map((row) => [row.job_key, row]));
+    return jobIds.flatMap((jobId) => {
+      const row = byKey.get(jobKey(jobId));
+      return row === undefined ? [] : [toJobRow(row)];
+    });
+  }
+
+  async list(
+    filter: JobFilter,
+    options: Abortable = {},
+  ): Promise<{ readonly rows: readonly JobRow[]; readonly nextCursor: string | undefined }> {
+    checkFilter(filter);
+    const after = filter.cursor === undefined ? undefined : decodeCursor(filter.cursor);
+    const rows = await this.#client.query<SqlRow>(
+      this.#statements.list,
+      [
+        filter.statuses ?? null,
+        filter.search?.replaceAll("\0", "") ?? null,
+        after?.submittedAt ?? null,
+        after?.key ?? null,
+        filter.limit + 1,
+      ],
+      options,
+    );
+    const page = rows.slice(0, filter.limit);
+    const last = rows.length > page.length ? page.at(-1) : undefined;
+    return {
+      rows: page.map(toJobRow),
+      nextCursor:
+        last === undefined
+          ? undefined
+          : encodeCursor({ submittedAt: Number(last.submitted_at), key: last.job_key }),
+    };
+  }
+
+  async counts(options: Abortable = {}): Promise<Readonly<Partial<Record<JobStatus, number>>>> {
+    const rows = await this.#client.query<{ status: JobStatus; count: string }>(
+      this.#statements.counts,
+      [],
+      options,
+    );
+    return Object.fromEntries(rows.map(({ status, count }) => [status, Number(count)]));
+  }
+
+  async purge(
+    options: { readonly olderThanMs: number; readonly limit: number },
+    tx: Tx,
+  ): Promise<readonly PurgedJob[]> {
+    checkLimit(options.limit);
+    const rows = await tx.query<{ job_id: string; workflow_ids: readonly string[] }>(this.#statements.purge, [
+      Math.ceil(options.olderThanMs),
+      options.limit,
+    ]);
+    return rows.map((row) => ({ jobId: row.job_id, workflowIds: row.workflow_ids }));
+  }
+
+  async #existing(
+    keys: readonly string[],
+    hashes: readonly string[],
+    tx: Tx,
+  ): Promise<(key: string, hash: string) => JobRow | undefined> {
+    const rows = await tx.query<SqlRow>(this.#statements.existing, [keys, hashes]);
+    const byKey = new Map(rows.map((row) => [row.job_key, row]));
+    const byHash = new Map(rows.map((row) => [jobKey(row.idempotency_key), row]));
+    return (key, hash) => {
+      const row = byKey.get(key) ?? byHash.get(hash);
+      return row === undefined ? undefined : toJobRow(row);
+    };
+  }
+}
+
+/** One text that the server refuses would fail the rows beside it too. @throws InvalidInputError */
+const checkStorable = (row: NewJobRow): void => {
+  for (const field of ["jobId", "idempotencyKey", "name"] as const) {
+    if (row[field].includes("\0")) throw new InvalidInputError(field, row[field], "free of NUL characters");
+  }
+};
+
+const isTerminal = (status: JobStatus): boolean =>
+  (TERMINAL_STATUSES as readonly JobStatus[]).includes(status);
+
+const toJobRow = (row: SqlRow): JobRow => ({
+  jobId: row.job_id,
+  idempotencyKey: row.idempotency_key,
+  payloadHash: row.payload_hash,
+  owner: row.owner,
+  fence: BigInt(row.fence),
+  status: row.status,
+  name: row.name,
+  labels: row.labels,
+  spec: row.spec,
+  state: row.state,
+  submittedAt: Number(row.submitted_at),
+  finishedAt: row.finished_at === null ? undefined : Number(row.finished_at),
+});
+
+/** The store and the table of jobs share transactions, so the coordination store must run on the same client. */
+export type SqlCoordination = CoordinationStore<SqlExecutor>;
