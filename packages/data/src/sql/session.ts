@@ -1,0 +1,23 @@
+import type { Abortable } from "@holdfast/kernel";
+import type { StatementResult } from "./database.ts";
+import type { WireValue } from "./parameter.ts";
+
+export interface SessionResult<Row> extends StatementResult<Row> {
+  /** The first word of the command tag: SELECT, INSERT, COMMIT, ROLLBACK … */
+  readonly command: string;
+}
+
+export interface SessionRunOptions extends Abortable {
+  readonly timeoutMs?: number | undefined;
+  readonly repeatable?: boolean | undefined;
+}
+
+/** One session of a PostgreSQL, used by one owner at a time. Results are read and errors typed already. */
+export interface SqlSession {
+  /** Without `values`, `text` may hold several statements; the result is that of the last one. */
+  run<Row>(
+    text: string,
+    values: readonly WireValue[] | undefined,
+    options: SessionRunOptions,
+  ): Promise<SessionResult<Row>>;
+}

@@ -1,0 +1,69 @@
+import { type Abortable, type Clock, type Deferred, deferred, OverloadedError } from "@holdfast/kernel";
+
+/**
+ * Callers that wait for something to be handed to them, first come first served. A caller that aborts or times
+ * out leaves the queue at once.
+ */
+export class WaitQueue<T> {
+  readonly #name: string;
+  readonly #maxCount: number;
+  readonly #clock: Clock;
+  // Insertion order is arrival order, and a waiter that gives up leaves in constant time.
+  readonly #waiters = new Set<Deferred<T>>();
+
+  constructor(options: { readonly name: string; readonly maxCount: number; readonly clock: Clock }) {
+    this.#name = options.name;
+    this.#maxCount = options.maxCount;
+    this.#clock = options.clock;
+  }
+
+  get size(): number {
+    return this.#waiters.size;
+  }
+
+  /**
+   * @throws OverloadedError when `maxCount` callers wait already; retryable.
+   * @throws what `onTimeout` makes, after `timeoutMs` milliseconds.
+   * @throws signal.reason when aborted. In every case nothing was handed over.
+   */
+  async wait(
+    options: Abortable & { readonly timeoutMs: number; readonly onTimeout: () => Error },
+  ): Promise<T> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    if (this.#waiters.size >= this.#maxCount) throw new OverloadedError(this.#name, this.#maxCount);
+    const waiter = deferred<T>();
+    const giveUp = (reason: unknown): void => {
+      if (this.#waiters.delete(waiter)) waiter.reject(reason);
+    };
+    const onAbort = (): void => giveUp(signal?.reason);
+    this.#waiters.add(waiter);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const timer = this.#clock.schedule(options.timeoutMs, () => giveUp(options.onTimeout()));
+    try {
+      return await waiter.promise;
+    } finally {
+      timer.cancel();
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Gives `value` to the caller that waits longest; false when nobody waits. */
+  hand(value: T): boolean {
+    const waiter = this.#takeFirst();
+    waiter?.resolve(value);
+    return waiter !== undefined;
+  }
+
+  /** Turns every waiting caller away. */
+  refuseAll(error: unknown): void {
+    for (let waiter = this.#takeFirst(); waiter !== undefined; waiter = this.#takeFirst())
+      waiter.reject(error);
+  }
+
+  #takeFirst(): Deferred<T> | undefined {
+    const [first] = this.#waiters;
+    if (first !== undefined) this.#waiters.delete(first);
+    return first;
+  }
+}

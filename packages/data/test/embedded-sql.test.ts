@@ -1,0 +1,11 @@
+import { afterAll, beforeAll } from "vitest";
+import { type Database, openEmbedded } from "../src/index.ts";
+import { sqlSuite } from "./sql.suite.ts";
+
+let database: Database;
+beforeAll(async () => {
+  database = await openEmbedded();
+});
+afterAll(() => database.close());
+
+sqlSuite("the embedded database", () => database);
