@@ -14,6 +14,20 @@ export class StoreUnavailableError extends HoldfastError {
   }
 }
 
+/** The call lost against a concurrent one and was rolled back. Nothing was changed. Retryable. */
+export class StoreConflictError extends HoldfastError {
+  override readonly name = "StoreConflictError";
+  readonly code = "COORDINATION_STORE_CONFLICT";
+
+  constructor(operation: string, init: HoldfastErrorInit = {}) {
+    super(`${operation}: lost against a concurrent change and was rolled back: try again`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, operation },
+    });
+  }
+}
+
 /** The lease ended or was taken over. Do not commit work done under it. Not retryable. */
 export class LeaseLostError extends HoldfastError {
   override readonly name = "LeaseLostError";

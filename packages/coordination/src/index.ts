@@ -1,4 +1,11 @@
-export { LeaseLostError, PayloadTooLargeError, SchemaTooNewError, StoreUnavailableError } from "./errors.ts";
+export type { SqlClient, SqlExecutor } from "./backends/postgres/sql-client.ts";
+export {
+  LeaseLostError,
+  PayloadTooLargeError,
+  SchemaTooNewError,
+  StoreConflictError,
+  StoreUnavailableError,
+} from "./errors.ts";
 export type { Json } from "./json.ts";
 export {
   type GrantOptions,

@@ -1,0 +1,91 @@
+import type { Clock, Logger, TaskGroup } from "@holdfast/kernel";
+import type { WakeUps } from "../../wake-ups.ts";
+import type { SqlClient } from "./sql-client.ts";
+
+/** How long to wait before listening is tried again; polls bridge the time. */
+const RETRY_MS = 5000;
+/** PostgreSQL takes payloads below 8000 bytes. */
+const PAYLOAD_MAX_BYTES = 7900;
+
+/** What to send so that everybody waiting for one of `keys` wakes. Too many keys wake everybody. */
+export const encodeWakeUp = (keys: readonly string[]): string => {
+  const payload = JSON.stringify(keys);
+  return Buffer.byteLength(payload) <= PAYLOAD_MAX_BYTES ? payload : "";
+};
+
+const decodeWakeUp = (payload: string): readonly string[] | undefined => {
+  try {
+    const keys: unknown = JSON.parse(payload);
+    return Array.isArray(keys) && keys.every((key) => typeof key === "string") ? keys : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+/**
+ * Turns notifications of the schema's channel into wake-ups. Listens from the first subscription on, and
+ * wakes everybody when it begins to, since what was sent before went unheard.
+ */
+export class Notifier {
+  readonly #sql: SqlClient;
+  readonly #channel: string;
+  readonly #wakeUps: WakeUps;
+  readonly #loops: TaskGroup;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  #started = false;
+
+  constructor(parts: {
+    readonly sql: SqlClient;
+    readonly channel: string;
+    readonly wakeUps: WakeUps;
+    readonly loops: TaskGroup;
+    readonly clock: Clock;
+    readonly logger: Logger;
+  }) {
+    this.#sql = parts.sql;
+    this.#channel = parts.channel;
+    this.#wakeUps = parts.wakeUps;
+    this.#loops = parts.loops;
+    this.#clock = parts.clock;
+    this.#logger = parts.logger;
+  }
+
+  subscribe(key: string, listener: () => void): () => void {
+    if (!this.#started) {
+      this.#started = true;
+      this.#loops.spawn("notifications", (signal) => this.#listen(signal));
+    }
+    return this.#wakeUps.subscribe(key, listener);
+  }
+
+  async #listen(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        await using _listening = await this.#sql.listen(this.#channel, (payload) => this.#onPayload(payload));
+        this.#wakeUps.wakeAll();
+        await untilAbort(signal);
+        return;
+      } catch (err) {
+        if (signal.aborted) return;
+        this.#logger.warn(
+          { err, channel: this.#channel },
+          "cannot listen for notifications; polling until then",
+        );
+        await this.#clock.sleep(RETRY_MS, { signal });
+      }
+    }
+  }
+
+  #onPayload(payload: string): void {
+    const keys = decodeWakeUp(payload);
+    if (keys === undefined) this.#wakeUps.wakeAll();
+    else for (const key of keys) this.#wakeUps.wake(key);
+  }
+}
+
+const untilAbort = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });

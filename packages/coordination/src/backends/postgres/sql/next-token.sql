@@ -1,0 +1,2 @@
+-- Draws one fence token. Inputs: none. Result: the token.
+SELECT :"schema".next_token() AS token
