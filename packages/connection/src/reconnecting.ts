@@ -33,11 +33,14 @@ class ReconnectingLink implements ReconnectingPeer {
   readonly #settings: EndpointSettings;
   readonly #tasks: TaskGroup;
   readonly #waiters = new Set<Waiter>();
+  /** Connections that finish what is in flight before they close. */
+  readonly #leaving = new Set<Promise<void>>();
   #addresses: readonly string[];
   /** Where the next try goes. */
   #nextIndex = 0;
-  /** Cuts the wait between two tries short: there are new addresses. */
-  #retryNow = new AbortController();
+  /** Set when there are new addresses; ends the wait between two tries, or the use of an address that is gone. */
+  #hasNewAddresses = false;
+  #onNewAddresses: () => void = () => undefined;
   #current: WirePeer | undefined;
   #lastError: Error | undefined;
   #isClosed = false;
@@ -79,7 +82,8 @@ class ReconnectingLink implements ReconnectingPeer {
   setAddresses(addresses: readonly string[]): void {
     this.#addresses = checked(addresses);
     this.#nextIndex = 0;
-    this.#retryNow.abort();
+    this.#hasNewAddresses = true;
+    this.#onNewAddresses();
   }
 
   async close(): Promise<void> {
@@ -89,6 +93,7 @@ class ReconnectingLink implements ReconnectingPeer {
       for (const waiter of this.#waiters) waiter.reject(error);
     }
     await this.#tasks.stop();
+    await Promise.all(this.#leaving);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -111,6 +116,7 @@ class ReconnectingLink implements ReconnectingPeer {
   }
 
   async #tryOnce(signal: AbortSignal): Promise<WirePeer | undefined> {
+    this.#hasNewAddresses = false;
     const { transport, credential, onConnected } = this.#options;
     const address = this.#addresses[this.#nextIndex] ?? "";
     let peer: WirePeer | undefined;
@@ -132,46 +138,57 @@ class ReconnectingLink implements ReconnectingPeer {
     }
   }
 
-  /** Hands the peer to everyone until it is gone, or will be, or we shall leave it. */
+  /** Hands the peer to everyone until it is gone, or will be, or its address is no longer wanted. */
   async #use(peer: WirePeer, signal: AbortSignal): Promise<void> {
+    const { address } = peer.remote;
     const left = childController(signal);
-    peer.onClose(() => left.abort());
+    let error: Error | undefined;
+    peer.onClose((reason) => {
+      error = reason;
+      left.abort();
+    });
     peer.onGoodbye(() => left.abort());
+    this.#onNewAddresses = () => {
+      const index = this.#addresses.indexOf(address);
+      if (index < 0) left.abort();
+      else this.#nextIndex = index;
+    };
+    if (this.#hasNewAddresses) this.#onNewAddresses();
     if (!left.signal.aborted) {
       this.#current = peer;
       this.#lastError = undefined;
       for (const waiter of this.#waiters) waiter.resolve(peer);
       this.#waiters.clear();
+      await aborted(left.signal);
     }
-    let error: Error | undefined;
-    peer.onClose((reason) => {
-      error = reason;
-    });
-    await new Promise<void>((resolve) => {
-      if (left.signal.aborted) resolve();
-      else left.signal.addEventListener("abort", () => resolve(), { once: true });
-    });
+    this.#onNewAddresses = () => undefined;
     left.dispose();
     this.#current = undefined;
     this.#lastError = error;
     // What is in flight there may finish, while we look for another connection.
-    const closing = peer.close();
-    if (signal.aborted) await closing;
-    this.#options.onDisconnected?.(error);
+    const closing = peer.close().finally(() => this.#leaving.delete(closing));
+    this.#leaving.add(closing);
+    try {
+      this.#options.onDisconnected?.(error);
+    } catch (failure) {
+      this.#settings.logger.error({ err: failure }, "onDisconnected failed");
+    }
   }
 
   /** Full jitter below a ceiling that doubles with each round through the addresses. */
   async #backOff(failureCount: number, signal: AbortSignal): Promise<void> {
+    if (this.#hasNewAddresses) return;
     const round = Math.floor(Math.max(0, failureCount - 1) / this.#addresses.length);
     const ceilingMs = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(round, 16));
-    this.#retryNow = new AbortController();
-    const either = childController(signal, this.#retryNow.signal);
+    const cut = childController(signal);
+    this.#onNewAddresses = () => cut.abort();
     try {
-      await this.#settings.clock.sleep(this.#settings.random.next() * ceilingMs, { signal: either.signal });
+      await this.#settings.clock.sleep(this.#settings.random.next() * ceilingMs, { signal: cut.signal });
     } catch {
       // Cut short: the loop looks at once what there is to do.
     } finally {
-      either.dispose();
+      this.#onNewAddresses = () => undefined;
+      cut.dispose();
     }
   }
 
@@ -179,6 +196,11 @@ class ReconnectingLink implements ReconnectingPeer {
     return `link to ${this.#addresses.join(", ")}`;
   }
 }
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 
 const checked = (addresses: readonly string[]): readonly string[] => {
   if (addresses.length > 0) return [...addresses];

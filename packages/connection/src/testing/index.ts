@@ -1,0 +1,1 @@
+export { type TransportHarness, transportSuite } from "./transport.suite.ts";

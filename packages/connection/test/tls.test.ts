@@ -1,0 +1,113 @@
+import { createServer, type Socket } from "node:net";
+import { describe, expect, it } from "vitest";
+import { connect, serve, type TlsTransportOptions, tcpTransport, tlsTransport } from "../src/index.ts";
+import { certificates } from "./certificates.ts";
+import { echo, endpoint, recordingHandlers } from "./fixture.ts";
+
+const { authority, stranger, server: serverPair, client: clientPair, impostor } = certificates;
+
+const setup = async (options: Partial<TlsTransportOptions> = {}) => {
+  const { handlers } = recordingHandlers();
+  const server = await serve({
+    ...endpoint(tlsTransport({ ...serverPair, authorities: authority, ...options }), { handlers }),
+    listen: "127.0.0.1:0",
+  });
+  return {
+    server,
+    dial: (client: TlsTransportOptions) =>
+      connect({ ...endpoint(tlsTransport(client)), address: server.address, timeoutMs: 3_000 }),
+    [Symbol.asyncDispose]: () => server.close({ drainMs: 50 }),
+  };
+};
+
+const tlsError = expect.objectContaining({ code: "CONNECTION_TLS", retryable: false });
+
+describe("a server with TLS", () => {
+  it("serves who trusts its authority", async () => {
+    await using both = await setup();
+    const peer = await both.dial({ authorities: authority });
+    expect(await peer.request(echo, { text: "a" })).toEqual({ text: "a" });
+    await peer.close();
+  });
+
+  it("is refused by who trusts another authority", async () => {
+    await using both = await setup();
+    await expect(both.dial({ authorities: stranger })).rejects.toThrowError(tlsError);
+  });
+
+  it("is refused when its certificate is for another name, and accepted for each of its own", async () => {
+    await using both = await setup();
+    await expect(both.dial({ authorities: authority, serverName: "other.test" })).rejects.toThrowError(
+      tlsError,
+    );
+    const peer = await both.dial({ authorities: authority, serverName: "node.holdfast.test" });
+    await peer.close();
+  });
+
+  it("does not talk to a plain dialler, and goes on serving others", async () => {
+    await using both = await setup();
+    await expect(
+      connect({ ...endpoint(tcpTransport()), address: both.server.address, timeoutMs: 3_000 }),
+    ).rejects.toThrowError(expect.objectContaining({ code: "CONNECTION_LOST" }));
+    const peer = await both.dial({ authorities: authority });
+    await peer.close();
+  });
+
+  it("takes only certified diallers when it asks for certificates", async () => {
+    await using both = await setup({ requireClientCertificate: true });
+    await expect(both.dial({ authorities: authority })).rejects.toMatchObject({
+      code: expect.stringMatching(/^CONNECTION_(TLS|LOST)$/),
+    });
+    await expect(both.dial({ authorities: authority, ...impostor })).rejects.toMatchObject({
+      code: expect.stringMatching(/^CONNECTION_(TLS|LOST)$/),
+    });
+    expect(both.server.peers.size).toBe(0);
+    const peer = await both.dial({ authorities: authority, ...clientPair });
+    expect(await peer.request(echo, { text: "a" })).toEqual({ text: "a" });
+    await peer.close();
+  });
+});
+
+describe("a dialler with TLS", () => {
+  it("sends nothing in the clear to a plain server", async () => {
+    const received: Buffer[] = [];
+    const plain = createServer((socket) => {
+      socket.on("data", (chunk) => {
+        received.push(chunk);
+        socket.end("this is not TLS\r\n");
+      });
+      socket.on("error", () => undefined);
+    });
+    await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", resolve));
+    const { port } = plain.address() as { port: number };
+    await expect(
+      connect({
+        ...endpoint(tlsTransport({ authorities: authority })),
+        address: `127.0.0.1:${port}`,
+        credential: { token: "very-secret-token" },
+        timeoutMs: 3_000,
+      }),
+    ).rejects.toThrowError(tlsError);
+    const bytes = Buffer.concat(received);
+    // 0x16: a TLS handshake record, and nothing else was ever sent.
+    expect(bytes[0]).toBe(0x16);
+    expect(bytes.includes("very-secret-token")).toBe(false);
+    await new Promise((resolve) => plain.close(resolve));
+  });
+
+  it("gives up at the limit when the server accepts and then says nothing", async () => {
+    const sockets: Socket[] = [];
+    const silent = createServer((socket) => sockets.push(socket));
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const { port } = silent.address() as { port: number };
+    await expect(
+      connect({
+        ...endpoint(tlsTransport({ authorities: authority })),
+        address: `127.0.0.1:${port}`,
+        timeoutMs: 50,
+      }),
+    ).rejects.toMatchObject({ code: "CONNECTION_TIMEOUT", details: { timeoutMs: 50 } });
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => silent.close(resolve));
+  });
+});
