@@ -2,7 +2,7 @@ import { HoldfastError, type HoldfastErrorInit } from "@holdfast/kernel";
 
 /**
  * The circuit breaker refused the call without trying it. Retryable unless the breaker was isolated by hand;
- * `retryAfterMs` is the time until it lets a probe through.
+ * while it is open `retryAfterMs` is the time until it lets a probe through.
  */
 export class CircuitOpenError extends HoldfastError {
   override readonly name = "CircuitOpenError";

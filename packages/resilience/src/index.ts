@@ -5,6 +5,24 @@ export { type FibonacciBackoffOptions, fibonacciBackoff } from "./backoff/fibona
 export { fixedBackoff, noBackoff } from "./backoff/fixed.ts";
 export type { Jitter } from "./backoff/jitter.ts";
 export { type LinearBackoffOptions, linearBackoff } from "./backoff/linear.ts";
+export {
+  type BreakerState,
+  type BreakerTrip,
+  CircuitBreaker,
+  type CircuitBreakerEvents,
+  type CircuitBreakerOptions,
+  type CircuitBreakerStats,
+  type WindowTrip,
+} from "./circuit-breaker/circuit-breaker.ts";
+export { type ComposeOptions, compose } from "./compose.ts";
+export { Bulkhead, type BulkheadEvents, type BulkheadOptions } from "./concurrency/bulkhead.ts";
+export {
+  ConcurrencyLimit,
+  type ConcurrencyLimitEvents,
+  type ConcurrencyLimitOptions,
+  type ConcurrencyLimitStats,
+} from "./concurrency/concurrency-limit.ts";
+export type { SlotStats, SlotWaitOptions } from "./concurrency/slots.ts";
 export { CircuitOpenError, LoadShedError, RateLimitedError } from "./errors.ts";
 export type { Body, CallContext, ExecuteOptions, Policy } from "./execution/policy.ts";
 export {
@@ -24,6 +42,11 @@ export {
 } from "./load-shedding/overload-detector.ts";
 export { type OverloadLevel, type OverloadSource, overloadLevels } from "./load-shedding/overload-level.ts";
 export { type Priority, priorities } from "./load-shedding/priority.ts";
+export {
+  type QueuePressure,
+  type QueuePressureOptions,
+  queuePressure,
+} from "./load-shedding/queue-pressure.ts";
 export {
   type Admission,
   ClientRateLimiter,
@@ -55,7 +78,6 @@ export {
   type GiveUpReason,
   Retry,
   type RetryEvents,
-  type RetryExecuteOptions,
   type RetryOptions,
   type RetryStats,
 } from "./retry/retry.ts";
@@ -68,3 +90,16 @@ export {
   type TokenBudgetOptions,
 } from "./retry/retry-budget.ts";
 export { type RetryPreset, type RetryPresetName, retryPresets } from "./retry/retry-presets.ts";
+export {
+  AdaptiveTimeout,
+  type AdaptiveTimeoutOptions,
+  type AdaptiveTimeoutStats,
+} from "./timeout/adaptive-timeout.ts";
+export {
+  type Collector,
+  type PartialResult,
+  PartialTimeout,
+  type PartialTimeoutOptions,
+  type PartialTimeoutStats,
+} from "./timeout/partial-timeout.ts";
+export { Timeout, type TimeoutEvents, type TimeoutOptions, type TimeoutStats } from "./timeout/timeout.ts";

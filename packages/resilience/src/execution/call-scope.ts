@@ -1,5 +1,5 @@
-import { type Clock, TimeoutError } from "@holdfast/kernel";
-import { type Body, type CallContext, type ExecuteOptions, isPromiseLike } from "./policy.ts";
+import { type Clock, hasCode, TimeoutError, type Timer } from "@holdfast/kernel";
+import type { CallContext, ExecuteOptions } from "./policy.ts";
 import type { Expiring, TimeoutQueue } from "./timeout-queue.ts";
 
 /**
@@ -7,17 +7,31 @@ import type { Expiring, TimeoutQueue } from "./timeout-queue.ts";
  * and makes a real one only when the wrapped function reads `signal` (a controller and its listeners cost more
  * than everything else in a call).
  *
- * A scope hears from above through `link` and tells below: its signal, its children, and the one wait that is
- * going on in it (`guard`, `sleep` or what `onAbort` was given; a scope has at most one at a time). `close` ends all that.
+ * A scope hears from above, by its parent or a caller's signal, and tells below: its own signal, its children,
+ * and the one wait that is going on in it (a scope has at most one at a time). `close` ends all that.
  */
 export class CallScope implements CallContext, Expiring {
   readonly attempt: number;
+  readonly isHedge: boolean;
   deadlineAt: number;
+  /** True when something may end this call early, so that waiting for its body needs a guard. */
+  mayAbort = false;
   /** True once the call was ended early; `reason` says why. */
   aborted = false;
   reason: unknown = undefined;
   /** True when a time limit of this very scope ended it. */
   timedOut = false;
+  /** What the caller says of repeating this call. */
+  idempotent: boolean | undefined = undefined;
+
+  // Notes of the gates that this call passes; each is read only by the gate that wrote it.
+  breakerGeneration = 0;
+  breakerEnteredAt = 0;
+  limitRound = 0;
+  limitEnteredAt = 0;
+  timeoutEnteredAt = 0;
+  timeoutMs = 0;
+  timer: Timer | undefined = undefined;
 
   expiresAt = 0;
   queuePrevious: Expiring | undefined = undefined;
@@ -31,18 +45,28 @@ export class CallScope implements CallContext, Expiring {
   #child: CallScope | undefined;
   #moreChildren: Set<CallScope> | undefined;
 
-  constructor(attempt: number, deadlineAt: number) {
+  constructor(attempt: number, deadlineAt: number, isHedge = false) {
     this.attempt = attempt;
     this.deadlineAt = deadlineAt;
+    this.isHedge = isHedge;
   }
 
-  /** Opens a scope below `options`, which is the context of an outer call or what a caller passed in. */
-  static open(options: ExecuteOptions | undefined, attempt?: number): CallScope {
-    if (options === undefined) return new CallScope(attempt ?? 1, Number.POSITIVE_INFINITY);
-    const inherited = options instanceof CallScope ? options.attempt : 1;
-    const scope = new CallScope(attempt ?? inherited, options.deadlineAt ?? Number.POSITIVE_INFINITY);
-    if (options instanceof CallScope) scope.#follow(options);
+  /** A scope below what a caller passed: the context of an outer call, or options with a signal. */
+  static open(options: ExecuteOptions): CallScope {
+    const isNested = options instanceof CallScope;
+    const scope = new CallScope(1, isNested ? options.deadlineAt : Number.POSITIVE_INFINITY);
+    scope.idempotent = options.idempotent;
+    if (isNested) scope.#follow(options);
     else if (options.signal !== undefined) scope.#listen(options.signal);
+    return scope;
+  }
+
+  /** A scope below another one inside the same execution. */
+  static below(parent: CallScope | undefined, attempt?: number, isHedge?: boolean): CallScope {
+    if (parent === undefined) return new CallScope(attempt ?? 1, Number.POSITIVE_INFINITY, isHedge ?? false);
+    const scope = new CallScope(attempt ?? parent.attempt, parent.deadlineAt, isHedge ?? parent.isHedge);
+    scope.idempotent = parent.idempotent;
+    scope.#follow(parent);
     return scope;
   }
 
@@ -54,21 +78,18 @@ export class CallScope implements CallContext, Expiring {
     return this.#controller.signal;
   }
 
-  /** True when something above may end this scope. */
-  get isLinked(): boolean {
-    return this.#parent !== undefined || this.#source !== undefined;
-  }
-
+  /** Ends the call early. The reason of the first caller stays. */
   abort(reason: unknown): void {
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason;
     const wait = this.#wait;
     this.#wait = undefined;
-    this.#controller?.abort(reason);
+    // The wait first: whoever waits must see this reason, not what the body makes of its signal.
+    wait?.(reason);
     this.#child?.abort(reason);
     if (this.#moreChildren !== undefined) for (const child of [...this.#moreChildren]) child.abort(reason);
-    wait?.(reason);
+    this.#controller?.abort(reason);
   }
 
   throwIfAborted(): void {
@@ -76,15 +97,14 @@ export class CallScope implements CallContext, Expiring {
   }
 
   expire(queue: TimeoutQueue): void {
-    if (this.aborted) return;
-    this.timedOut = true;
-    this.abort(new TimeoutError(queue.operation, queue.timeoutMs));
+    this.expireAfter(queue.operation, queue.timeoutMs);
   }
 
-  /** Calls `body` with this scope; settles early only when something may end the scope early. */
-  run<T>(body: Body<T>): T | PromiseLike<T> {
-    const work = body(this);
-    return this.isLinked && isPromiseLike(work) ? this.guard(work) : work;
+  /** Ends the call by a time limit of this very scope. */
+  expireAfter(operation: string, timeoutMs: number): void {
+    if (this.aborted) return;
+    this.timedOut = true;
+    this.abort(new TimeoutError(operation, timeoutMs));
   }
 
   /** Settles like `work`, or with `reason` as soon as the scope is aborted; `work` then goes on unheard. */
@@ -138,6 +158,7 @@ export class CallScope implements CallContext, Expiring {
   }
 
   #listen(source: AbortSignal): void {
+    this.mayAbort = true;
     if (source.aborted) {
       this.abort(source.reason);
       return;
@@ -147,6 +168,7 @@ export class CallScope implements CallContext, Expiring {
   }
 
   #follow(parent: CallScope): void {
+    this.mayAbort = parent.mayAbort;
     if (parent.aborted) {
       this.abort(parent.reason);
       return;
@@ -165,3 +187,7 @@ export class CallScope implements CallContext, Expiring {
     else this.#moreChildren?.delete(child);
   }
 }
+
+/** True when the call ended because nobody wants its result any more, as opposed to a time limit. */
+export const isUnwanted = (scope: CallScope | undefined): boolean =>
+  scope?.aborted === true && !hasCode(scope.reason, "KERNEL_TIMEOUT");

@@ -9,29 +9,35 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** Which try this is, counted from 1. */
   readonly attempt: number;
+  /** True for the extra copy of a slow call: it should go to another node. */
+  readonly isHedge: boolean;
   /** The instant on the policy's monotonic clock after which the answer is useless; Infinity when there is none. */
   readonly deadlineAt: number;
 }
 
+/**
+ * The caller's side of one execution. A {@link CallContext} given to an outer body may be passed as it is: that
+ * ties the inner call to the outer one's end and deadline without creating a signal.
+ */
 export interface ExecuteOptions extends Abortable {
-  /** An instant on the policy's monotonic clock; the earlier of this and the policy's own limits holds. */
-  readonly deadlineAt?: number | undefined;
+  /**
+   * Whether the body may run again after it may have had an effect. False keeps a retry to calls that were
+   * refused before they began, and a hedge from starting a copy. Default: what the policies say.
+   */
+  readonly idempotent?: boolean | undefined;
 }
 
-/** The function that a policy guards. May be called several times, and must not be called outside the policy's rules. */
+/** The function that a policy guards. It may be called several times. */
 export type Body<T> = (context: CallContext) => T | PromiseLike<T>;
 
-/** A rule for how a function is called: how often, how long, how many at once, or not at all. */
-export interface Policy {
+/**
+ * A rule for how a function is called: how often, how long, how many at once, or not at all.
+ * `F` is what the policy may answer in place of the body's result.
+ */
+export interface Policy<F = never> {
   /**
-   * Calls `body` under this policy. A context given to an outer body may be passed as `options`, which ties the
-   * inner call to the outer one's signal and deadline without creating a signal.
+   * Calls `body` under this policy.
    * @throws signal.reason as soon as the caller aborts, also when `body` ignores its signal.
    */
-  execute<T>(body: Body<T>, options?: ExecuteOptions): Promise<T>;
+  execute<T>(body: Body<T>, options?: ExecuteOptions): Promise<T | F>;
 }
-
-export const isPromiseLike = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
-  value !== null &&
-  (typeof value === "object" || typeof value === "function") &&
-  typeof (value as PromiseLike<T>).then === "function";

@@ -28,7 +28,8 @@ export class TimeoutQueue {
   #head: Expiring | undefined;
   #tail: Expiring | undefined;
   #timer: Timer | undefined;
-  #timerAt = 0;
+  /** True when the timer that is set would stay longer than it may linger. */
+  #isLong = false;
 
   constructor(options: { readonly clock: Clock; readonly operation: string; readonly timeoutMs: number }) {
     this.operation = options.operation;
@@ -36,18 +37,21 @@ export class TimeoutQueue {
     this.#clock = options.clock;
   }
 
-  /** Starts the wait of `entry` at `now`, which must be a fresh reading of the clock. */
-  add(entry: Expiring, now: number): void {
-    entry.expiresAt = now + this.timeoutMs;
-    entry.queuePrevious = this.#tail;
-    if (this.#tail === undefined) this.#head = entry;
-    else this.#tail.queueNext = entry;
+  /** Starts the wait of `entry` now and returns the instant at which it ends. */
+  add(entry: Expiring): number {
+    const expiresAt = this.#clock.monotonicNow() + this.timeoutMs;
+    entry.expiresAt = expiresAt;
+    const tail = this.#tail;
+    entry.queuePrevious = tail;
+    if (tail === undefined) this.#head = entry;
+    else tail.queueNext = entry;
     this.#tail = entry;
-    if (this.#timer === undefined) this.#arm(Math.min(entry.expiresAt, now + LINGER_MS), now);
+    if (this.#timer === undefined) this.#arm(Math.min(this.timeoutMs, LINGER_MS));
+    return expiresAt;
   }
 
   /** Ends the wait of `entry` without expiring it. No effect when it is not in this queue. */
-  remove(entry: Expiring, now: number): void {
+  remove(entry: Expiring): void {
     const previous = entry.queuePrevious;
     const next = entry.queueNext;
     if (previous === undefined && this.#head !== entry) return;
@@ -57,27 +61,29 @@ export class TimeoutQueue {
     else next.queuePrevious = previous;
     entry.queuePrevious = undefined;
     entry.queueNext = undefined;
-    if (this.#head === undefined && this.#timerAt > now + LINGER_MS) this.#disarm();
+    if (this.#head === undefined && this.#isLong) this.#disarm();
   }
 
-  #arm(at: number, now: number): void {
-    this.#timerAt = at;
-    this.#timer = this.#clock.schedule(at - now, this.#onTimer);
+  #arm(ms: number): void {
+    this.#isLong = ms > LINGER_MS;
+    this.#timer = this.#clock.schedule(ms, this.#onTimer);
   }
 
   #disarm(): void {
+    this.#isLong = false;
     this.#timer?.cancel();
     this.#timer = undefined;
   }
 
   readonly #onTimer = (): void => {
     this.#timer = undefined;
+    this.#isLong = false;
     const now = this.#clock.monotonicNow();
     for (let entry = this.#head; entry !== undefined && entry.expiresAt <= now; entry = this.#head) {
-      this.remove(entry, now);
+      this.remove(entry);
       entry.expire(this);
     }
-    // A timer of the platform may fire a fraction early; then the head is still there and gets a new one.
-    if (this.#head !== undefined && this.#timer === undefined) this.#arm(this.#head.expiresAt, now);
+    // The first timer looks only a little ahead, and one of the platform may fire a fraction early.
+    if (this.#head !== undefined && this.#timer === undefined) this.#arm(this.#head.expiresAt - now);
   };
 }

@@ -2,6 +2,7 @@ import { Emitter } from "@holdfast/kernel";
 import { LoadShedError } from "../errors.ts";
 import { CallScope } from "../execution/call-scope.ts";
 import type { Body, ExecuteOptions } from "../execution/policy.ts";
+import { bodyRunner } from "../execution/runner.ts";
 import { checkNumber, checkOneOf } from "../option-checks.ts";
 import { type OverloadLevel, type OverloadSource, overloadLevels, severityOf } from "./overload-level.ts";
 import { type Priority, priorities } from "./priority.ts";
@@ -98,7 +99,7 @@ export class LoadShedder {
     try {
       scope.throwIfAborted();
       this.admit(options.priority);
-      return await scope.run(body);
+      return await bodyRunner.run(body, scope);
     } finally {
       scope.close();
     }

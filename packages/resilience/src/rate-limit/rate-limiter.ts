@@ -1,7 +1,10 @@
 import { type Clock, Emitter, systemClock, type Timer } from "@holdfast/kernel";
 import { RateLimitedError } from "../errors.ts";
 import { CallScope } from "../execution/call-scope.ts";
+import { Engine, type Gate } from "../execution/engine.ts";
+import { markLocalRefusal } from "../execution/local-refusal.ts";
 import type { Body, ExecuteOptions, Policy } from "../execution/policy.ts";
+import { bodyRunner } from "../execution/runner.ts";
 import { WaitLine } from "../execution/wait-line.ts";
 import { checkCount, checkNumber } from "../option-checks.ts";
 
@@ -54,7 +57,7 @@ export interface PermitOptions {
  * Limits how often something happens. `tryTake` answers at once; `acquire` and `execute` may wait, in the order
  * of their coming: while somebody waits, a newcomer never passes.
  */
-export class RateLimiter implements Policy {
+export class RateLimiter implements Policy, Gate {
   readonly events = new Emitter<RateLimiterEvents>();
   readonly #source: PermitSource;
   readonly #name: string;
@@ -62,6 +65,7 @@ export class RateLimiter implements Policy {
   readonly #waitMaxMs: number;
   readonly #clock: Clock;
   readonly #line: WaitLine;
+  readonly #engine = new Engine({ gates: [this] });
   #timer: Timer | undefined;
   #askedCount = 0;
   #grantedCount = 0;
@@ -118,31 +122,54 @@ export class RateLimiter implements Policy {
   }
 
   /** Calls `body` once it has its permits; throws as `acquire` does. Permits are not given back. */
-  async execute<T>(body: Body<T>, options: ExecuteOptions & PermitOptions = {}): Promise<T> {
+  execute<T>(body: Body<T>, options?: ExecuteOptions & PermitOptions): Promise<T> {
+    const permitCount = options?.permitCount;
+    if (options === undefined || permitCount === undefined) return this.#engine.execute(body, options);
+    return this.#executeWith(permitCount, body, options);
+  }
+
+  enter(call: CallScope): Promise<void> | undefined {
+    return this.#acquire(call, 1);
+  }
+
+  succeeded(): void {}
+
+  failed(): void {}
+
+  async #executeWith<T>(permitCount: number, body: Body<T>, options: ExecuteOptions): Promise<T> {
     const scope = CallScope.open(options);
     try {
-      await this.#acquire(scope, options.permitCount ?? 1);
-      return await scope.run(body);
+      await this.#acquire(scope, permitCount);
+      return await bodyRunner.run(body, scope);
     } finally {
       scope.close();
     }
   }
 
-  async #acquire(scope: CallScope, permitCount: number): Promise<void> {
+  /** Undefined when the permits are taken, else the wait for them. */
+  #acquire(scope: CallScope, permitCount: number): Promise<void> | undefined {
     this.#checkCount(permitCount);
     scope.throwIfAborted();
     const retryAfterMs = this.#take(permitCount);
-    if (retryAfterMs === 0) return;
+    if (retryAfterMs === 0) return undefined;
     if (this.#line.size >= this.#waiterMaxCount || retryAfterMs > this.#waitMaxMs) {
       this.#refusedCount += 1;
       throw this.#refusal(permitCount, retryAfterMs);
     }
-    const wait = this.#line.join(scope, { waitMaxMs: this.#waitMaxMs, weight: permitCount });
+    const wait = this.#wait(scope, permitCount);
     if (this.#timer === undefined) this.#pumpIn(retryAfterMs);
+    return wait;
+  }
+
+  async #wait(scope: CallScope, permitCount: number): Promise<void> {
     try {
-      if ((await wait) === "timed-out") throw this.#refusal(permitCount, this.#waitMs(permitCount));
-    } finally {
-      if (this.#line.size === 0) this.#stopPump();
+      const end = await this.#line.join(scope, { waitMaxMs: this.#waitMaxMs, weight: permitCount });
+      if (end === "timed-out") throw this.#refusal(permitCount, this.#waitMs(permitCount));
+    } catch (error) {
+      // Whoever comes next may need fewer permits than the one who left.
+      this.#stopPump();
+      this.#pump();
+      throw error;
     }
   }
 
@@ -186,7 +213,7 @@ export class RateLimiter implements Policy {
 
   #refusal(permitCount: number, retryAfterMs: number): RateLimitedError {
     this.events.emit("refused", { permitCount, retryAfterMs });
-    return new RateLimitedError(this.#name, { retryAfterMs, details: { permitCount } });
+    return markLocalRefusal(new RateLimitedError(this.#name, { retryAfterMs, details: { permitCount } }));
   }
 
   #checkCount(permitCount: number): void {

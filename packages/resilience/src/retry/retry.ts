@@ -8,10 +8,12 @@ import {
 } from "@holdfast/kernel";
 import type { Backoff } from "../backoff/backoff.ts";
 import { exponentialBackoff } from "../backoff/exponential.ts";
-import { CallScope } from "../execution/call-scope.ts";
-import { type Body, type ExecuteOptions, isPromiseLike, type Policy } from "../execution/policy.ts";
-import { TimeoutQueue } from "../execution/timeout-queue.ts";
+import { type CallScope, isUnwanted } from "../execution/call-scope.ts";
+import { Engine, type Failure, type Gate, type RetryRule } from "../execution/engine.ts";
+import type { Body, ExecuteOptions, Policy } from "../execution/policy.ts";
+import { bodyRunner, execute, type PolicyRunner, type Runner } from "../execution/runner.ts";
 import { checkCount, checkDurationMs, checkFunction, checkNumber } from "../option-checks.ts";
+import { Timeout } from "../timeout/timeout.ts";
 import { isRefusal, isRetryable, type RetryClassifier } from "./classifier.ts";
 import type { RetryBudget } from "./retry-budget.ts";
 
@@ -81,14 +83,9 @@ export interface RetryStats {
   readonly unstartedCount: number;
   readonly attemptCount: number;
   readonly retryCount: number;
-  /** Calls that ended by the deadline during an attempt. */
+  /** Calls that ended by a deadline, this policy's or an outer one. */
   readonly deadlineCount: number;
   readonly gaveUpCounts: Readonly<Record<GiveUpReason, number>>;
-}
-
-export interface RetryExecuteOptions extends ExecuteOptions {
-  /** Overrides the policy's `idempotent` for this call. */
-  readonly idempotent?: boolean;
 }
 
 /**
@@ -98,18 +95,19 @@ export interface RetryExecuteOptions extends ExecuteOptions {
  * caller's abort, and a call whose next attempt could not start before its deadline fails at once with the
  * error at hand instead of waiting. A server's `retryAfterMs` replaces the computed pause.
  */
-export class Retry implements Policy {
+export class Retry implements Policy, RetryRule {
   readonly events = new Emitter<RetryEvents>();
   readonly #maxAttempts: number;
   readonly #backoff: Backoff;
   readonly #shouldRetry: RetryClassifier;
   readonly #idempotent: boolean;
   readonly #budget: RetryBudget | undefined;
-  readonly #deadline: TimeoutQueue | undefined;
+  readonly #deadline: Timeout | undefined;
   readonly #attemptMinMs: number;
   readonly #hintMaxMs: number;
   readonly #onSuccess: ((result: unknown) => void) | undefined;
   readonly #clock: Clock;
+  readonly #runner: PolicyRunner;
   readonly #random: Random;
   #callCount = 0;
   #inFlightCount = 0;
@@ -141,15 +139,16 @@ export class Retry implements Policy {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
     if (options.deadlineMs !== undefined) {
-      this.#deadline = new TimeoutQueue({
+      this.#deadline = new Timeout({
         clock: this.#clock,
-        operation: options.name ?? "retry",
+        name: options.name ?? "retry",
         timeoutMs: checkDurationMs("retry.deadlineMs", options.deadlineMs),
       });
     }
     const { onRetry } = options;
     if (onRetry !== undefined) this.events.on("retrying", ({ attempt, error }) => onRetry(attempt, error));
     this.#onSuccess = options.onSuccess;
+    this.#runner = this.around([], bodyRunner);
   }
 
   get stats(): RetryStats {
@@ -173,89 +172,66 @@ export class Retry implements Policy {
    *   effect is not known.
    * @throws signal.reason when the caller aborts; the attempt's own signal aborts with it.
    */
-  async execute<T>(body: Body<T>, options?: RetryExecuteOptions): Promise<T> {
-    const scope = CallScope.open(options);
-    const deadline = this.#deadline;
-    if (deadline !== undefined) {
-      const now = this.#clock.monotonicNow();
-      deadline.add(scope, now);
-      scope.deadlineAt = Math.min(scope.deadlineAt, now + deadline.timeoutMs);
-    }
+  execute<T>(body: Body<T>, options?: ExecuteOptions): Promise<T> {
+    return execute(this.#runner, body, options);
+  }
+
+  /** For `compose`: this policy around `inner`, with `gates` around each attempt. */
+  around(gates: readonly Gate[], inner: Runner): PolicyRunner {
+    const attempts = new Engine({ retry: this, gates }, inner);
+    return this.#deadline === undefined ? attempts : new Engine({ gates: [this.#deadline] }, attempts);
+  }
+
+  callStarted(): void {
     this.#callCount += 1;
     this.#inFlightCount += 1;
     this.#budget?.callStarted();
-    try {
-      const value = await this.#attempts(body, scope, options?.idempotent ?? this.#idempotent);
-      this.#successCount += 1;
-      this.#reportSuccess(value);
-      return value;
-    } catch (error) {
-      if (!scope.aborted) this.#failureCount += 1;
-      else if (scope.timedOut) {
-        this.#failureCount += 1;
-        this.#deadlineCount += 1;
-      } else this.#abortCount += 1;
-      throw error;
-    } finally {
-      this.#inFlightCount -= 1;
-      deadline?.remove(scope, this.#clock.monotonicNow());
-      scope.close();
-    }
   }
 
-  async #attempts<T>(body: Body<T>, scope: CallScope, idempotent: boolean): Promise<T> {
-    if (scope.aborted) {
-      this.#unstartedCount += 1;
-      throw scope.reason;
-    }
-    let delayMs: number | undefined;
-    for (let attempt = 1; ; attempt += 1) {
-      this.#attemptCount += 1;
-      const attemptScope = CallScope.open(scope, attempt);
-      try {
-        const work = body(attemptScope);
-        const value = isPromiseLike(work) ? await scope.guard(work) : work;
-        this.#budget?.attemptSucceeded();
-        return value;
-      } catch (error) {
-        scope.throwIfAborted();
-        delayMs = this.#pauseAfter(error, {
-          attempt,
-          previousMs: delayMs,
-          deadlineAt: scope.deadlineAt,
-          idempotent,
-        });
-        if (delayMs === undefined) throw error;
-        this.#reportRetry(attempt, error, delayMs);
-        await scope.sleep(this.#clock, delayMs);
-        this.#retryCount += 1;
-      } finally {
-        attemptScope.close();
-      }
-    }
+  attemptStarted(): void {
+    this.#attemptCount += 1;
   }
 
-  /** The pause before the next attempt, or undefined when there must not be one. The budget is asked last: it is taken only by a retry that happens. */
-  #pauseAfter(
-    error: unknown,
-    run: {
-      readonly attempt: number;
-      readonly previousMs: number | undefined;
-      readonly deadlineAt: number;
-      readonly idempotent: boolean;
-    },
-  ): number | undefined {
-    if (!this.#shouldRetry(error, run.attempt)) return this.#giveUp("not-retryable", run.attempt, error);
+  /** The budget is asked last, so that it is taken only by a retry that happens. */
+  pauseAfter(error: unknown, failure: Failure): number | undefined {
+    const { attempt, scope } = failure;
+    if (!this.#shouldRetry(error, attempt)) return this.#giveUp("not-retryable", attempt, error);
     this.#budget?.attemptFailed();
-    if (run.attempt >= this.#maxAttempts) return this.#giveUp("attempts", run.attempt, error);
-    if (!run.idempotent && !isRefusal(error)) return this.#giveUp("not-idempotent", run.attempt, error);
+    if (attempt >= this.#maxAttempts) return this.#giveUp("attempts", attempt, error);
+    const isRepeatable = (scope?.idempotent ?? this.#idempotent) || isRefusal(error);
+    if (!isRepeatable) return this.#giveUp("not-idempotent", attempt, error);
     const hintMs = isHoldfastError(error) ? error.retryAfterMs : undefined;
-    if (hintMs !== undefined && hintMs > this.#hintMaxMs) return this.#giveUp("hint", run.attempt, error);
-    const delayMs = hintMs ?? this.#backoff.delayMs(run.attempt, run.previousMs, this.#random);
+    if (hintMs !== undefined && hintMs > this.#hintMaxMs) return this.#giveUp("hint", attempt, error);
+    const delayMs = hintMs ?? this.#backoff.delayMs(attempt, failure.previousMs, this.#random);
     const finishAt = this.#clock.monotonicNow() + delayMs + this.#attemptMinMs;
-    if (finishAt >= run.deadlineAt) return this.#giveUp("deadline", run.attempt, error);
-    if (this.#budget?.tryWithdraw() === false) return this.#giveUp("budget", run.attempt, error);
+    if (scope !== undefined && finishAt >= scope.deadlineAt) return this.#giveUp("deadline", attempt, error);
+    if (this.#budget?.tryWithdraw() === false) return this.#giveUp("budget", attempt, error);
+    this.events.emit("retrying", { attempt, error, delayMs });
     return delayMs;
+  }
+
+  async pause(ms: number, scope: CallScope | undefined): Promise<void> {
+    await (scope === undefined ? this.#clock.sleep(ms) : scope.sleep(this.#clock, ms));
+    scope?.throwIfAborted();
+    this.#retryCount += 1;
+  }
+
+  callSucceeded(value: unknown): void {
+    this.#inFlightCount -= 1;
+    this.#successCount += 1;
+    this.#budget?.attemptSucceeded();
+    if (this.#onSuccess !== undefined) this.#reportSuccess(value);
+  }
+
+  callFailed(scope: CallScope | undefined, attempt: number): void {
+    this.#inFlightCount -= 1;
+    if (attempt === 0) this.#unstartedCount += 1;
+    if (isUnwanted(scope)) {
+      this.#abortCount += 1;
+      return;
+    }
+    this.#failureCount += 1;
+    if (scope?.aborted) this.#deadlineCount += 1;
   }
 
   #giveUp(reason: GiveUpReason, attempt: number, error: unknown): undefined {
@@ -263,14 +239,9 @@ export class Retry implements Policy {
     this.events.emit("gaveUp", { attempt, error, reason });
   }
 
-  #reportRetry(attempt: number, error: unknown, delayMs: number): void {
-    this.events.emit("retrying", { attempt, error, delayMs });
-  }
-
   #reportSuccess(value: unknown): void {
-    if (this.#onSuccess === undefined) return;
     try {
-      this.#onSuccess(value);
+      this.#onSuccess?.(value);
     } catch {
       // A listener must not turn a success into a failure; the events behave the same way.
     }
