@@ -1,11 +1,12 @@
 import { defineConfig } from "vitest/config";
 
 // Tests run against the sources of every package, so no build is needed between an edit and a run.
-const conditions = ["holdfast-source", "node", "import", "module", "default"];
+// Without "import": Vitest hands these to Node for require() too, and a CommonJS package would get an ES module.
+const conditions = ["holdfast-source", "node", "module", "default"];
 
 export default defineConfig({
   resolve: { conditions },
-  ssr: { resolve: { conditions, externalConditions: ["node", "import", "default"] } },
+  ssr: { resolve: { conditions, externalConditions: ["node", "default"] } },
   oxc: { target: "node20" },
   test: {
     include: ["{packages,apps,examples}/*/{src,test}/**/*.test.{ts,tsx}", "scripts/**/*.test.ts"],
