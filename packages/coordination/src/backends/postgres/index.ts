@@ -1,1 +1,2 @@
+export type { SqlClient, SqlExecutor } from "./sql-client.ts";
 export { createPostgresStore, type PostgresStoreOptions } from "./store.ts";
