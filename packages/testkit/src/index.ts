@@ -1,4 +1,7 @@
 export { ConditionTimeoutError, ProcessFailedError, ServiceUnavailableError } from "./errors.ts";
+export { createFaultProxy, type FaultProxy, type FaultProxyOptions } from "./fault-proxy/fault-proxy.ts";
+export type { Faults } from "./fault-proxy/faults.ts";
+export type { Direction } from "./fault-proxy/link.ts";
 export {
   ManagedProcess,
   type ProcessExit,

@@ -1,1 +1,2 @@
 export { describeService } from "./describe-service.ts";
+export { expectNoLeaks } from "./expect-no-leaks.ts";
