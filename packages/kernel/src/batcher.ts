@@ -10,6 +10,10 @@ export interface BatcherOptions<In, Out> {
   readonly batchMaxCount: number;
   /** Most items waiting; more are refused with OverloadedError. */
   readonly pendingMaxCount: number;
+  /** How much of a batch one item takes, for items of very different size. Default 1 each. */
+  readonly weigh?: (item: In) => number;
+  /** A batch ends before the item that would make it heavier; a single heavier item goes alone. Default: no limit. */
+  readonly batchMaxWeight?: number;
 }
 
 /**
@@ -54,11 +58,23 @@ export class Batcher<In, Out> {
     await this.#active;
   }
 
+  #nextCount(): number {
+    const { batchMaxCount, batchMaxWeight, weigh } = this.#options;
+    const limit = Math.min(batchMaxCount, this.#pending.length);
+    if (weigh === undefined || batchMaxWeight === undefined) return limit;
+    let weight = 0;
+    for (let count = 0; count < limit; count += 1) {
+      weight += weigh((this.#pending[count] as { item: In }).item);
+      if (weight > batchMaxWeight && count > 0) return count;
+    }
+    return limit;
+  }
+
   async #drain(): Promise<void> {
     // Let the callers of this turn join the first batch.
     await Promise.resolve();
     while (this.#pending.length > 0) {
-      const batch = this.#pending.splice(0, this.#options.batchMaxCount);
+      const batch = this.#pending.splice(0, this.#nextCount());
       try {
         const results = await this.#options.run(batch.map(({ item }) => item));
         batch.forEach(({ done }, index) => {
