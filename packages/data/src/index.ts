@@ -1,3 +1,4 @@
+export { createEffects, type EffectRequest, type Effects } from "./effects/effects.ts";
 export { type EmbeddedOptions, openEmbedded } from "./embedded/open-embedded.ts";
 export {
   AuthenticationError,

@@ -1,4 +1,4 @@
-import type { SqlClient } from "@holdfast/coordination/postgres";
+import type { SqlClient } from "@holdfast/coordination";
 import { hasCode } from "@holdfast/kernel";
 import { describe, expect, it, vi } from "vitest";
 import type { Database } from "../src/index.ts";
