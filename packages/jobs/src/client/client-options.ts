@@ -9,6 +9,7 @@ import {
   systemClock,
   systemRandom,
 } from "@holdfast/kernel";
+import type { CallerOptions } from "../caller/caller-options.ts";
 
 export interface ClientOptions {
   /** `host:port` of gates, asked first. */
@@ -38,9 +39,10 @@ export interface ClientOptions {
   readonly watchBufferMaxBytes?: number;
 }
 
-export type ResolvedClientOptions = Required<Omit<ClientOptions, "credential">> & {
-  readonly credential: Credential | undefined;
-};
+/** What the client needs beyond asking. */
+export interface ResolvedClientOptions extends CallerOptions {
+  readonly clientId: string;
+}
 
 /** @throws InvalidInputError naming the option that is not acceptable. */
 export const resolveClientOptions = (options: ClientOptions): ResolvedClientOptions => {
@@ -52,12 +54,14 @@ export const resolveClientOptions = (options: ClientOptions): ResolvedClientOpti
     }
     return value;
   };
+  const clientId = checkClientId(options.clientId ?? newId("client", random));
   return {
     gates: checkAddresses("gates", options.gates ?? []),
     managers: checkAddresses("managers", options.managers ?? []),
     transport: options.transport,
     credential: options.credential,
-    clientId: checkClientId(options.clientId ?? newId("client", random)),
+    clientId,
+    identity: { nodeId: clientId, role: "client" },
     clock: options.clock ?? systemClock,
     random,
     logger: options.logger ?? silentLogger,
@@ -65,9 +69,9 @@ export const resolveClientOptions = (options: ClientOptions): ResolvedClientOpti
     deadlineMs: positive("deadlineMs", 60_000),
     backoffBaseMs: positive("backoffBaseMs", 500),
     backoffMaxMs: positive("backoffMaxMs", 5_000),
-    watchSilenceMs: positive("watchSilenceMs", 10_000),
-    watchBufferMaxCount: positive("watchBufferMaxCount", 2_000),
-    watchBufferMaxBytes: positive("watchBufferMaxBytes", 4 * 1024 * 1024),
+    silenceMs: positive("watchSilenceMs", 10_000),
+    bufferMaxCount: positive("watchBufferMaxCount", 2_000),
+    bufferMaxBytes: positive("watchBufferMaxBytes", 4 * 1024 * 1024),
   };
 };
 

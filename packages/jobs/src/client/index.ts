@@ -1,3 +1,4 @@
+export { NoTargetError } from "../caller/transient.ts";
 export type { ClientOptions } from "./client-options.ts";
 export { createClient } from "./create-client.ts";
 export type {
@@ -8,4 +9,3 @@ export type {
   SubmitWorkflow,
   WatchItem,
 } from "./jobs-client.ts";
-export { NoTargetError } from "./transient.ts";

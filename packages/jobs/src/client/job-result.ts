@@ -1,9 +1,9 @@
 import { childController, hasCode, withTimeout } from "@holdfast/kernel";
 import { getJob, getResult, type JobResult, type JobStatus } from "@holdfast/protocol/contract";
+import type { Caller } from "../caller/caller.ts";
+import { isTransient } from "../caller/transient.ts";
 import { TERMINAL_STATUSES } from "../model/job-table.ts";
-import { type WatchParts, watchJob } from "./job-watch.ts";
 import type { TrackedJobs } from "./tracked-jobs.ts";
-import { isTransient } from "./transient.ts";
 
 /** A job submitted by this client no longer ago than this is watched from its first event, without asking for its state. */
 const FRESH_MS = 10_000;
@@ -16,28 +16,30 @@ const POLL_MAX_MS = 60_000;
  * @throws TimeoutError after `timeoutMs`; the job goes on.
  */
 export const awaitResult = (
-  parts: WatchParts & { readonly tracked: TrackedJobs },
+  caller: Caller,
+  tracked: TrackedJobs,
   jobId: string,
   request: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number },
 ): Promise<JobResult> => {
-  const { clock } = parts.options;
-  if (request.timeoutMs === undefined) return resultOf(parts, jobId, request.signal);
+  const { clock } = caller.options;
+  if (request.timeoutMs === undefined) return resultOf(caller, tracked, jobId, request.signal);
   const operation = `the result of job ${jobId}`;
   return withTimeout(clock, { operation, timeoutMs: request.timeoutMs, signal: request.signal }, (signal) =>
-    resultOf(parts, jobId, signal),
+    resultOf(caller, tracked, jobId, signal),
   );
 };
 
 const resultOf = async (
-  parts: WatchParts & { readonly tracked: TrackedJobs },
+  caller: Caller,
+  tracked: TrackedJobs,
   jobId: string,
   callerSignal: AbortSignal | undefined,
 ): Promise<JobResult> => {
-  const { router, tracked, options } = parts;
-  const scope = childController(callerSignal, parts.closed);
+  const { options } = caller;
+  const scope = childController(callerSignal, caller.closed);
   const { signal } = scope;
   const ask = async (): Promise<JobResult | undefined> =>
-    (await router.ask(getResult, { jobId }, { jobId, signal })).output.result;
+    (await caller.ask(getResult, { jobId }, { jobId, signal })).output.result;
 
   const poll = async (firstMs: number): Promise<JobResult> => {
     for (let waitMs = firstMs; ; waitMs = Math.min(waitMs * 2, POLL_MAX_MS)) {
@@ -53,7 +55,7 @@ const resultOf = async (
   const startOf = async () => {
     const known = tracked.get(jobId);
     if (known !== undefined && options.clock.monotonicNow() - known.at <= FRESH_MS) return known.position;
-    const { output } = await router.ask(getJob, { jobId }, { jobId, signal });
+    const { output } = await caller.ask(getJob, { jobId }, { jobId, signal });
     const isTerminal = (TERMINAL_STATUSES as readonly JobStatus[]).includes(output.status);
     return isTerminal ? undefined : output.head;
   };
@@ -61,7 +63,7 @@ const resultOf = async (
   const fromWatch = async (): Promise<JobResult> => {
     const after = await startOf();
     if (after !== undefined) {
-      for await (const item of watchJob(parts, jobId, { after, signal })) {
+      for await (const item of caller.follow(jobId, { after, signal })) {
         if (item.kind !== "event" || item.event.type !== "job.result") continue;
         if (item.event.datacenter === undefined) return item.event.result;
       }

@@ -1,7 +1,7 @@
 import { type Clock, toWireError, withTimeout } from "@holdfast/kernel";
 import { ping } from "@holdfast/protocol/contract";
+import type { NodeLinks } from "../caller/node-links.ts";
 import type { PingAnswer } from "./jobs-client.ts";
-import type { NodeLinks } from "./node-links.ts";
 
 const PING_TIMEOUT_MS = 5_000;
 

@@ -7,22 +7,22 @@ import {
   jobSpec,
   submitJob,
 } from "@holdfast/protocol/contract";
+import type { Caller } from "../caller/caller.ts";
 import { JobTooLargeError } from "../errors.ts";
 import type { ResolvedClientOptions } from "./client-options.ts";
 import type { SubmitOptions, SubmittedJob } from "./jobs-client.ts";
-import type { RequestRouter } from "./request-router.ts";
 import type { TrackedJobs } from "./tracked-jobs.ts";
 
 /** Makes job ids, workflow ids and one idempotency key per call, and submits until a node has the job or the deadline passes. */
 export class Submitter {
   readonly #options: ResolvedClientOptions;
-  readonly #router: RequestRouter;
+  readonly #caller: Caller;
   readonly #tracked: TrackedJobs;
   #sequence = 0;
 
-  constructor(options: ResolvedClientOptions, router: RequestRouter, tracked: TrackedJobs) {
+  constructor(options: ResolvedClientOptions, caller: Caller, tracked: TrackedJobs) {
     this.#options = options;
-    this.#router = router;
+    this.#caller = caller;
     this.#tracked = tracked;
   }
 
@@ -38,7 +38,7 @@ export class Submitter {
       dryRun: options.dryRun ?? false,
     };
     checkSize(input);
-    const { output } = await this.#router.ask(submitJob, input, {
+    const { output } = await this.#caller.ask(submitJob, input, {
       signal: options.signal,
       jobId,
       ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),

@@ -134,7 +134,7 @@ const setup = (options: Partial<EventFeedOptions> = {}) => {
   const follow = async (peer: ScriptedPeer, jobId: string, subscriptionId: string, after?: WirePosition) => {
     const answer = await feed.follow(
       { jobId, subscriptionId, after },
-      { peer: peer.asPeer, signal: new AbortController().signal },
+      { peer: peer.asPeer, signal: new AbortController().signal, timeoutMs: 10_000 },
     );
     await clock.advance(0);
     return answer;
@@ -314,7 +314,7 @@ describe("EventFeed", () => {
     expect(t.feed.stats().subscriptions).toBe(1);
     await t.feed.unfollow(
       { subscriptionId: "s" },
-      { peer: peer.asPeer, signal: new AbortController().signal },
+      { peer: peer.asPeer, signal: new AbortController().signal, timeoutMs: 10_000 },
     );
     await t.append("j", "c");
     expect(peer.texts("s")).toEqual(["a", "b", "b"]);
@@ -386,7 +386,7 @@ describe("EventFeed", () => {
     const peer = new ScriptedPeer("p");
     await feed.follow(
       { jobId: "j", subscriptionId: "s" },
-      { peer: peer.asPeer, signal: new AbortController().signal },
+      { peer: peer.asPeer, signal: new AbortController().signal, timeoutMs: 10_000 },
     );
     await clock.advance(10_000);
     expect(peer.texts("s")).toEqual([]);

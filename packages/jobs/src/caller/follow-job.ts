@@ -1,19 +1,32 @@
 import type { Peer } from "@holdfast/connection";
 import type { WirePosition } from "@holdfast/coordination";
 import { ClosedError, childController } from "@holdfast/kernel";
-import { followJob, unfollowJob } from "@holdfast/protocol/contract";
-import type { ResolvedClientOptions } from "./client-options.ts";
+import { followJob as followRequest, type JobEvent, unfollowJob } from "@holdfast/protocol/contract";
+import type { CallerOptions } from "./caller-options.ts";
 import { EventBuffer } from "./event-buffer.ts";
-import type { WatchItem } from "./jobs-client.ts";
 import type { RequestRouter } from "./request-router.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import { isTransient } from "./transient.ts";
 
-export interface WatchParts {
-  readonly options: ResolvedClientOptions;
+/** One item of a followed job. */
+export type FollowItem =
+  | { readonly kind: "event"; readonly position: WirePosition; readonly event: JobEvent }
+  /** History before this point is gone: drop what you have and go on from the events that follow. */
+  | { readonly kind: "reset"; readonly reason: "trimmed" | "epoch-changed" | "ahead-of-head" }
+  /** The connection was lost or came back. No event is missed or repeated by it. */
+  | { readonly kind: "connection"; readonly state: "lost" | "restored" };
+
+export interface FollowRequest {
+  /** Go on right after this position. Default: from the beginning. */
+  readonly after?: WirePosition | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface FollowParts {
+  readonly options: CallerOptions;
   readonly router: RequestRouter;
   readonly subscriptions: Subscriptions;
-  /** Aborts when the client is closed. */
+  /** Aborts when the caller is closed. */
   readonly closed: AbortSignal;
 }
 
@@ -34,11 +47,11 @@ interface Session {
  * @throws JobNotFoundError's code when no node knows the job; the last transient error when no node answered the
  * first time within the client's deadline; ClosedError when the client is closed; signal.reason when aborted.
  */
-export async function* watchJob(
-  parts: WatchParts,
+export async function* followJob(
+  parts: FollowParts,
   jobId: string,
-  request: { readonly after?: WirePosition | undefined; readonly signal?: AbortSignal | undefined },
-): AsyncGenerator<WatchItem, void, undefined> {
+  request: FollowRequest,
+): AsyncGenerator<FollowItem, void, undefined> {
   const { options, subscriptions } = parts;
   const scope = childController(request.signal, parts.closed);
   const unfollow = (of: Session | undefined): void => {
@@ -48,8 +61,8 @@ export async function* watchJob(
   const buffer = new EventBuffer({
     clock: options.clock,
     after: request.after,
-    countMax: options.watchBufferMaxCount,
-    bytesMax: options.watchBufferMaxBytes,
+    countMax: options.bufferMaxCount,
+    bytesMax: options.bufferMaxBytes,
     onFull: () => unfollow(session),
   });
   const subscriptionId = subscriptions.add(buffer);
@@ -69,7 +82,7 @@ export async function* watchJob(
         continue;
       }
       if (!buffer.needsFollow) {
-        const silenceMs = subscriptions.silenceMs(options.watchSilenceMs);
+        const silenceMs = subscriptions.silenceMs(options.silenceMs);
         const wake = await buffer.wait({ silenceMs, signal: scope.signal });
         if (wake === "changed") continue;
       }
@@ -92,19 +105,19 @@ export async function* watchJob(
   }
 }
 
-interface FollowRequest {
+interface SessionRequest {
   readonly jobId: string;
   readonly subscriptionId: string;
   readonly buffer: EventBuffer;
   readonly signal: AbortSignal;
 }
 
-const follow = async (parts: WatchParts, request: FollowRequest): Promise<Session> => {
+const follow = async (parts: FollowParts, request: SessionRequest): Promise<Session> => {
   const { jobId, subscriptionId, buffer, signal } = request;
   // Before asking, because pushes may come before the answer.
   buffer.reopen();
   const { peer } = await parts.router.ask(
-    followJob,
+    followRequest,
     { jobId, subscriptionId, ...(buffer.position === undefined ? {} : { after: buffer.position }) },
     { jobId, signal },
   );
@@ -118,7 +131,7 @@ const follow = async (parts: WatchParts, request: FollowRequest): Promise<Sessio
 };
 
 /** Follows again for as long as it takes: only a final refusal or an abort ends it. */
-const followAgain = async (parts: WatchParts, request: FollowRequest): Promise<Session> => {
+const followAgain = async (parts: FollowParts, request: SessionRequest): Promise<Session> => {
   for (;;) {
     try {
       return await follow(parts, request);

@@ -1,7 +1,7 @@
 import type { Peer } from "@holdfast/connection";
 import { type Abortable, hasCode, isHoldfastError, TimeoutError } from "@holdfast/kernel";
 import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
-import type { ResolvedClientOptions } from "./client-options.ts";
+import type { CallerOptions } from "./caller-options.ts";
 import type { NodeLinks } from "./node-links.ts";
 import type { TargetSelector } from "./target-selector.ts";
 import { isTransient, isUnreachable, NoTargetError, redirectOf } from "./transient.ts";
@@ -17,6 +17,8 @@ export interface AskOptions extends Abortable {
   readonly jobId?: string;
   /** From the first attempt to the last, milliseconds. Default: the client's. */
   readonly deadlineMs?: number;
+  /** Hears of every failed attempt, also of those that are followed by another. Must not throw. */
+  readonly onFailedAttempt?: (error: unknown, address: string) => void;
 }
 
 export interface Answered<T> {
@@ -35,11 +37,11 @@ export interface Answered<T> {
  * reached. The total is bounded by the deadline. Everything asked here is safe to repeat.
  */
 export class RequestRouter {
-  readonly #options: ResolvedClientOptions;
+  readonly #options: CallerOptions;
   readonly #links: NodeLinks;
   readonly #selector: TargetSelector;
 
-  constructor(options: ResolvedClientOptions, links: NodeLinks, selector: TargetSelector) {
+  constructor(options: CallerOptions, links: NodeLinks, selector: TargetSelector) {
     this.#options = options;
     this.#links = links;
     this.#selector = selector;
@@ -108,6 +110,7 @@ export class RequestRouter {
         this.#selector.succeeded(address, options.jobId);
         return { output, address, peer };
       } catch (error) {
+        options.onFailedAttempt?.(error, address);
         const next = redirectOf(error);
         if (next === undefined || visited.has(next) || visited.size > REDIRECTS_MAX_COUNT) {
           if (isUnreachable(error) || hasCode(error, "KERNEL_TIMEOUT"))

@@ -10,7 +10,7 @@ const REMEMBERED_MAX_COUNT = 10_000;
  */
 export class TargetSelector {
   readonly #gates: readonly string[];
-  readonly #managers: readonly string[];
+  #managers: readonly string[];
   readonly #byJob = new Map<string, string>();
   #gateIndex = 0;
   #managerIndex = 0;
@@ -47,8 +47,15 @@ export class TargetSelector {
     return [...new Set([...this.#gates, ...this.#managers])];
   }
 
-  isGate(address: string): boolean {
-    return this.#gates.includes(address);
+  /** Replaces the managers, when more of them became known. */
+  setManagers(addresses: readonly string[]): void {
+    this.#managers = [...addresses];
+    if (
+      this.#current === undefined ||
+      (!this.#gates.includes(this.#current) && !addresses.includes(this.#current))
+    ) {
+      this.#current = this.#gates[0] ?? this.#managers[0];
+    }
   }
 
   /** Every node in the order in which to ask it, without repeats. */
@@ -80,11 +87,6 @@ export class TargetSelector {
       this.#current = ring[(ring.indexOf(address) + 1) % ring.length];
     }
     if (jobId !== undefined && this.#byJob.get(jobId) === address) this.#byJob.delete(jobId);
-  }
-
-  /** Who is known to answer for the job. */
-  recorded(jobId: string): string | undefined {
-    return this.#byJob.get(jobId);
   }
 
   forget(jobId: string): void {

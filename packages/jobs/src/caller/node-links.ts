@@ -1,19 +1,19 @@
 import { connect, type Handlers, type Peer } from "@holdfast/connection";
 import { type Abortable, ClosedError, untilAborted } from "@holdfast/kernel";
-import type { ResolvedClientOptions } from "./client-options.ts";
+import type { CallerOptions } from "./caller-options.ts";
 
 /** Most connections at once; beyond it the one opened first is closed. Redirects name only nodes of the cluster. */
 const LINKS_MAX_COUNT = 256;
 
 /** One connection per node, opened when it is first asked and again after it broke. Callers share it. */
 export class NodeLinks {
-  readonly #options: ResolvedClientOptions;
+  readonly #options: CallerOptions;
   readonly #handlers: Handlers;
   readonly #open = new Map<string, Peer>();
   readonly #opening = new Map<string, Promise<Peer>>();
   readonly #controller = new AbortController();
 
-  constructor(options: ResolvedClientOptions, handlers: Handlers) {
+  constructor(options: CallerOptions, handlers: Handlers) {
     this.#options = options;
     this.#handlers = handlers;
   }
@@ -45,7 +45,7 @@ export class NodeLinks {
   }
 
   async #dial(address: string): Promise<Peer> {
-    const { transport, credential, clock, random, logger, clientId } = this.#options;
+    const { transport, credential, clock, random, logger, identity } = this.#options;
     const peer = await connect({
       address,
       transport,
@@ -53,7 +53,7 @@ export class NodeLinks {
       random,
       logger,
       handlers: this.#handlers,
-      identity: { nodeId: clientId, role: "client" },
+      identity,
       signal: this.#controller.signal,
       ...(credential === undefined ? {} : { credential }),
     });

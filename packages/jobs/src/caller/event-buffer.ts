@@ -2,9 +2,9 @@ import type { WirePosition } from "@holdfast/coordination";
 import { type Clock, type Deferred, deferred, untilAborted } from "@holdfast/kernel";
 import type { JobEventsPush } from "@holdfast/protocol/contract";
 import { approximateBytes } from "../model/approximate-bytes.ts";
-import type { WatchItem } from "./jobs-client.ts";
+import type { FollowItem } from "./follow-job.ts";
 
-type BufferedItem = Exclude<WatchItem, { readonly kind: "connection" }>;
+type BufferedItem = Exclude<FollowItem, { readonly kind: "connection" }>;
 
 /** Why a wait for events ended. */
 export type BufferWake =

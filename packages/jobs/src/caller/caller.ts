@@ -1,0 +1,71 @@
+import { createHandlers, type Handlers } from "@holdfast/connection";
+import { ClosedError, randomInt } from "@holdfast/kernel";
+import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
+import type { CallerOptions } from "./caller-options.ts";
+import { type FollowItem, type FollowRequest, followJob } from "./follow-job.ts";
+import { NodeLinks } from "./node-links.ts";
+import { type Answered, type AskOptions, RequestRouter } from "./request-router.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import { TargetSelector } from "./target-selector.ts";
+
+/**
+ * The asking side of the jobs contract: a client towards gates and managers, a gate towards the managers of a
+ * datacenter. Opens its connections when they are first needed.
+ */
+export class Caller implements AsyncDisposable {
+  readonly options: CallerOptions;
+  readonly selector: TargetSelector;
+  readonly links: NodeLinks;
+  readonly #router: RequestRouter;
+  readonly #subscriptions: Subscriptions;
+  readonly #closing = new AbortController();
+
+  /** @param handlers Answers what the nodes ask of us, and gets their pushes. Default: fresh ones. */
+  constructor(options: CallerOptions, handlers: Handlers = createHandlers()) {
+    const { gates, managers, random } = options;
+    this.options = options;
+    this.#subscriptions = new Subscriptions(handlers, random);
+    this.links = new NodeLinks(options, handlers);
+    const startAt = randomInt(random, Math.max(gates.length, managers.length, 1));
+    this.selector = new TargetSelector({ gates, managers, startAt });
+    this.#router = new RequestRouter(options, this.links, this.selector);
+  }
+
+  /** Aborts when the caller is closed. */
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** See {@link RequestRouter.ask}. */
+  ask<D extends RequestDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options?: AskOptions,
+  ): Promise<Answered<OutputOf<D>>> {
+    return this.#router.ask(definition, input, options);
+  }
+
+  /** See {@link followJob}. */
+  follow(jobId: string, request: FollowRequest = {}): AsyncGenerator<FollowItem, void, undefined> {
+    return followJob(
+      {
+        options: this.options,
+        router: this.#router,
+        subscriptions: this.#subscriptions,
+        closed: this.#closing.signal,
+      },
+      jobId,
+      request,
+    );
+  }
+
+  /** Ends all waits with ClosedError and closes the connections. Idempotent. */
+  async close(): Promise<void> {
+    if (!this.#closing.signal.aborted) this.#closing.abort(new ClosedError("the jobs client"));
+    await this.links.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,221 @@
+import { createHandlers, type Server, serve, type Transport } from "@holdfast/connection";
+import { type CoordinationStore, toWirePosition } from "@holdfast/coordination";
+import { createMemoryStore } from "@holdfast/coordination/memory";
+import { seededRandom, silentLogger } from "@holdfast/kernel";
+import type { VirtualClock } from "@holdfast/kernel/testing";
+import {
+  cancelJob,
+  getJob,
+  getResult,
+  type InputOf,
+  type JobEvent,
+  type JobResult,
+  type JobStatus,
+  type OutputOf,
+  ping,
+  submitJob,
+} from "@holdfast/protocol/contract";
+import { JobNotFoundError } from "../src/errors.ts";
+import { jobStream } from "../src/model/job-stream.ts";
+import { EventFeed } from "../src/node/event-feed.ts";
+
+/** What several scripted nodes share: jobs and their logs, as gates share a store. */
+export class ScriptedCluster {
+  readonly clock: VirtualClock;
+  readonly store: CoordinationStore<unknown>;
+  readonly jobs = new Map<string, { key: string; status: JobStatus; result: JobResult | undefined }>();
+  readonly nodes: ScriptedNode[] = [];
+
+  constructor(clock: VirtualClock) {
+    this.clock = clock;
+    this.store = createMemoryStore({ clock }) as CoordinationStore<unknown>;
+  }
+
+  async append(jobId: string, ...events: JobEvent[]): Promise<void> {
+    await this.store.log.append(
+      events.map((event) => ({ stream: jobStream(jobId), payload: JSON.parse(JSON.stringify(event)) })),
+    );
+  }
+
+  async finish(jobId: string): Promise<JobResult> {
+    const job = this.jobs.get(jobId);
+    if (job === undefined) throw new Error(`no job ${jobId}`);
+    job.status = "completed";
+    job.result = jobResult(jobId);
+    await this.append(jobId, { type: "job.result", at: 0, result: job.result });
+    return job.result;
+  }
+}
+
+export const jobResult = (jobId: string): JobResult => ({
+  jobId,
+  name: "n",
+  status: "completed",
+  workflows: [],
+  datacenters: {},
+  errors: [],
+  submittedAt: 0,
+  finishedAt: 1,
+  elapsedMs: 1,
+});
+
+export const logLine = (message: string): JobEvent => ({
+  type: "log",
+  at: 0,
+  workflowId: "wf",
+  shard: 0,
+  worker: "w",
+  level: "info",
+  message,
+});
+
+type Submission = InputOf<typeof submitJob>;
+
+/** A node that answers as the test says, over a real connection. */
+export class ScriptedNode {
+  readonly nodeId: string;
+  readonly submissions: Submission[] = [];
+  readonly cancellations: InputOf<typeof cancelJob>[] = [];
+  followCount = 0;
+  /** Asked before each answer; an error that it returns is the answer. */
+  onSubmit: (input: Submission) => Promise<Error | undefined> | Error | undefined = () => undefined;
+  /** Asked after a submission was carried out, before the answer leaves. */
+  afterSubmit: (input: Submission) => Promise<void> = async () => undefined;
+  #server: Server | undefined;
+  #feed: EventFeed | undefined;
+  readonly #cluster: ScriptedCluster;
+  readonly #transport: Transport;
+  readonly #listen: string;
+
+  private constructor(cluster: ScriptedCluster, transport: Transport, listen: string) {
+    this.#cluster = cluster;
+    this.#transport = transport;
+    this.#listen = listen;
+    this.nodeId = `node-${listen}`;
+  }
+
+  static async start(cluster: ScriptedCluster, transport: Transport, listen: string): Promise<ScriptedNode> {
+    const node = new ScriptedNode(cluster, transport, listen);
+    cluster.nodes.push(node);
+    await node.restart();
+    return node;
+  }
+
+  get address(): string {
+    return this.#listen;
+  }
+
+  get feed(): EventFeed {
+    if (this.#feed === undefined) throw new Error("stopped");
+    return this.#feed;
+  }
+
+  async restart(): Promise<void> {
+    const { clock, store, jobs } = this.#cluster;
+    const handlers = createHandlers();
+    const leader = { nodeId: this.nodeId, address: this.#listen, fence: "1" };
+    const known = (jobId: string) => {
+      const job = jobs.get(jobId);
+      if (job === undefined) throw new JobNotFoundError(jobId, this.nodeId);
+      return job;
+    };
+    const feed = new EventFeed({
+      log: store.log,
+      clock,
+      logger: silentLogger,
+      leads: () => false,
+      lookup: async (jobId) => {
+        this.followCount += 1;
+        return { status: known(jobId).status, leader };
+      },
+    });
+    feed.register(handlers);
+    handlers.onRequest(submitJob, async (input) => {
+      this.submissions.push(input);
+      const refusal = await this.onSubmit(input);
+      if (refusal !== undefined) throw refusal;
+      let jobId = [...jobs].find(([, { key }]) => key === input.idempotencyKey)?.[0];
+      const duplicate = jobId !== undefined;
+      jobId ??= input.jobId;
+      if (!duplicate) {
+        jobs.set(jobId, { key: input.idempotencyKey, status: "submitted", result: undefined });
+        await this.#cluster.append(jobId, { type: "job.status", at: 0, status: "submitted" });
+      }
+      await this.afterSubmit(input);
+      const { head } = await store.log.bounds(jobStream(jobId));
+      const position = toWirePosition({ epoch: head.epoch, offset: 0n });
+      return { jobId, status: known(jobId).status, position, leader, duplicate };
+    });
+    handlers.onRequest(getResult, async ({ jobId }) => {
+      const { status, result } = known(jobId);
+      return { jobId, status, ...(result === undefined ? {} : { result }) };
+    });
+    handlers.onRequest(getJob, async ({ jobId }): Promise<OutputOf<typeof getJob>> => {
+      const { status } = known(jobId);
+      const { head } = await store.log.bounds(jobStream(jobId));
+      return {
+        jobId,
+        name: "n",
+        status,
+        submittedAt: 0,
+        elapsedMs: 0,
+        datacenters: {},
+        progress: { done: 0, total: 0 },
+        workflows: [],
+        leader,
+        head: toWirePosition(head),
+        errors: [],
+        labels: {},
+      };
+    });
+    handlers.onRequest(cancelJob, async (input) => {
+      this.cancellations.push(input);
+      known(input.jobId);
+      return {
+        jobId: input.jobId,
+        outcome: "cancelling" as const,
+        status: "cancelling" as const,
+        cancelledWorkflows: 1,
+      };
+    });
+    handlers.onRequest(ping, async () => ({
+      nodeId: this.nodeId,
+      role: "gate" as const,
+      state: "active" as const,
+      datacenter: "",
+      version: "0.1.0",
+      isLeader: true,
+      wallNow: clock.wallNow(),
+    }));
+    this.#feed = feed;
+    this.#server = await serve({
+      listen: this.#listen,
+      transport: this.#transport,
+      clock,
+      random: seededRandom(7),
+      handlers,
+      identity: { nodeId: this.nodeId, role: "gate", address: this.#listen },
+    });
+  }
+
+  /** Stops at once, as a process that dies. */
+  async kill(): Promise<void> {
+    await this.#server?.close({ drainMs: 0 });
+    await this.#feed?.close();
+  }
+}
+
+/** Lets virtual time pass until the promise settles. */
+export const settle = async <T>(clock: VirtualClock, promise: Promise<T>, limitMs = 120_000): Promise<T> => {
+  let isSettled = false;
+  promise.then(
+    () => {
+      isSettled = true;
+    },
+    () => {
+      isSettled = true;
+    },
+  );
+  await clock.advanceUntil(() => isSettled, limitMs);
+  return promise;
+};
