@@ -25,7 +25,7 @@ export interface NodeSecurity {
 export const readTransport = async (options: { readonly ca: string | undefined }): Promise<Transport> =>
   options.ca === undefined
     ? tcpTransport()
-    : tlsTransport({ ca: await readOrRefuse("--tls-ca", options.ca) });
+    : tlsTransport({ authorities: await readOrRefuse("--tls-ca", options.ca) });
 
 /**
  * Refuses to listen beyond this machine without TLS and tokens, unless told `--insecure`.
@@ -52,9 +52,9 @@ export const readNodeSecurity = async (
     transport:
       hasTls || ca !== undefined
         ? tlsTransport({
-            ...(flags.tlsCert === undefined ? {} : { cert: await readOrRefuse("--tls-cert", flags.tlsCert) }),
+            ...(flags.tlsCert === undefined ? {} : { certificate: await readOrRefuse("--tls-cert", flags.tlsCert) }),
             ...(flags.tlsKey === undefined ? {} : { key: await readOrRefuse("--tls-key", flags.tlsKey) }),
-            ...(ca === undefined ? {} : { ca }),
+            ...(ca === undefined ? {} : { authorities: ca }),
           })
         : tcpTransport(),
     authenticate: tokens === undefined ? undefined : (credential) => scopesOf(tokens, credential),

@@ -1,0 +1,93 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { countIndependently, dataSetPath } from "@holdfast/example-import/cities";
+import { startTargetServer } from "@holdfast/example-load-test/target-server";
+import type { JobResult } from "@holdfast/protocol/contract";
+import { makeTempDirectory } from "@holdfast/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { askHoldfast, runHoldfast, startDev } from "./holdfast-command.ts";
+
+describe("the examples on holdfast dev", () => {
+  let context: Awaited<ReturnType<typeof setUp>>;
+  const setUp = async () => {
+    const directory = await makeTempDirectory("examples");
+    const { dev, ready } = await startDev([
+      "--port",
+      "0",
+      "--data-dir",
+      `${directory.path}/data`,
+      "--datacenters",
+      "east,west",
+    ]);
+    return { directory, dev, ready };
+  };
+  beforeAll(async () => {
+    context = await setUp();
+  });
+  afterAll(async () => {
+    await context.dev.stop();
+    await context.directory[Symbol.asyncDispose]();
+  });
+
+  it("imports as many cities per country as an independent count of the input finds", async () => {
+    const truth = await countIndependently(dataSetPath());
+    const total = [...truth.values()].reduce((sum, count) => sum + count, 0);
+    expect(total).toBeGreaterThan(100_000);
+    const reports = `${context.directory.path}/reports`;
+    const end = await runHoldfast([
+      "submit",
+      "import",
+      "--gate",
+      context.ready.gate,
+      "--report",
+      "json,csv,xml",
+      "--report-dir",
+      reports,
+      "--json",
+    ]);
+    expect(end.code).toBe(0);
+    const { jobId } = JSON.parse(end.lines[0] ?? "") as { jobId: string };
+    const result = await askHoldfast<JobResult>(["result", jobId, "--gate", context.ready.gate]);
+    const rows = result.workflows.find((workflow) => workflow.workflow === "import-rows");
+    expect(rows?.totals.counters).toMatchObject({ rows: total });
+    expect(result.workflows.find((workflow) => workflow.workflow === "import")?.outputs[0]).toEqual({
+      cities: total,
+      countries: truth.size,
+      rejected: 0,
+    });
+    expect(existsSync(reports)).toBe(true);
+    const files = readdirSync(reports);
+    for (const extension of [".json", ".csv", ".xml"]) {
+      const file = files.find((name) => name.endsWith(extension));
+      expect(readFileSync(`${reports}/${file}`, "utf8").length).toBeGreaterThan(50);
+    }
+  }, 120_000);
+
+  it("reports exactly the requests that the loaded server itself counted, over two datacenters", async () => {
+    const server = await startTargetServer({ port: 0 });
+    try {
+      const input = { url: server.url, ratePerSecond: 300, durationMs: 3_000, shards: 2 };
+      const end = await runHoldfast([
+        "submit",
+        "load-test",
+        "--gate",
+        context.ready.gate,
+        "--dc",
+        "east,west",
+        "--input",
+        JSON.stringify(input),
+        "--watch",
+        "--json",
+      ]);
+      expect(end.code).toBe(0);
+      const { jobId } = JSON.parse(end.lines[0] ?? "") as { jobId: string };
+      const { workflows } = await askHoldfast<JobResult>(["result", jobId, "--gate", context.ready.gate]);
+      const totals = workflows[0]?.totals;
+      expect(totals?.counters.requests).toBe(server.counts.get(jobId));
+      expect(totals?.counters.requests).toBe(2 * 300 * 3);
+      expect(totals?.histograms.latency?.count).toBe(totals?.counters.requests);
+      expect(totals?.counters.errors ?? 0).toBe(0);
+    } finally {
+      await server.close();
+    }
+  }, 60_000);
+});
