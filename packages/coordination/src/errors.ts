@@ -41,6 +41,32 @@ export class LeaseLostError extends HoldfastError {
   }
 }
 
+/** A worker's claim of a task ended: it lapsed and was taken back, or could not be renewed in time. Stop; another may run it. Not retryable. */
+export class ClaimLostError extends HoldfastError {
+  override readonly name = "ClaimLostError";
+  readonly code = "COORDINATION_CLAIM_LOST";
+
+  constructor(taskId: string, token: bigint, init: HoldfastErrorInit = {}) {
+    super(`the claim of task ${taskId} (token ${token}) is lost: stop, another worker may run it`, {
+      ...init,
+      details: { ...init.details, taskId, token: token.toString() },
+    });
+  }
+}
+
+/** The task was cancelled while it ran. Stop; its result will not be taken. Not retryable. */
+export class TaskCancelledError extends HoldfastError {
+  override readonly name = "TaskCancelledError";
+  readonly code = "COORDINATION_TASK_CANCELLED";
+
+  constructor(taskId: string, init: HoldfastErrorInit = {}) {
+    super(`task ${taskId} was cancelled: stop, its result will not be taken`, {
+      ...init,
+      details: { ...init.details, taskId },
+    });
+  }
+}
+
 /** A payload exceeds the store's limit. Nothing was written. Not retryable. */
 export class PayloadTooLargeError extends HoldfastError {
   override readonly name = "PayloadTooLargeError";

@@ -1,12 +1,23 @@
 export type { SqlClient, SqlExecutor } from "./backends/postgres/sql-client.ts";
 export {
+  ClaimLostError,
   LeaseLostError,
   PayloadTooLargeError,
   SchemaTooNewError,
   StoreConflictError,
   StoreUnavailableError,
+  TaskCancelledError,
 } from "./errors.ts";
 export type { Json } from "./json.ts";
+export { type ElectionOptions, electLeader, type Term } from "./lease/elect-leader.ts";
+export {
+  type HeldLease,
+  type HoldOptions,
+  type HoldOutcome,
+  holdLease,
+  LeaseKeeper,
+  type LeaseKeeperOptions,
+} from "./lease/lease-keeper.ts";
 export {
   type GrantOptions,
   type GrantOutcome,
@@ -18,6 +29,7 @@ export {
 } from "./lease/leases.ts";
 export type { Log, LogAppend, LogEntry, LogRead, LogTailItem, ReadOptions, StreamBounds } from "./log/log.ts";
 export { fromWirePosition, type Position, toWirePosition, type WirePosition } from "./position.ts";
+export { ClaimKeeper, type ClaimKeeperOptions, type KeptClaim } from "./queue/claim-keeper.ts";
 export {
   type Backoff,
   type ClaimedTask,

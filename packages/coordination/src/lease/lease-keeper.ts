@@ -1,0 +1,206 @@
+import {
+  type Abortable,
+  type Clock,
+  isHoldfastError,
+  type Logger,
+  newId,
+  type Random,
+  silentLogger,
+  systemClock,
+  systemRandom,
+} from "@holdfast/kernel";
+import { LeaseLostError } from "../errors.ts";
+import type { Json } from "../json.ts";
+import type { GrantOutcome, LeaseInfo, Leases } from "./leases.ts";
+import { type Kept, RenewalKeeper } from "./renewal-keeper.ts";
+
+/** A lease that renews itself until it is released or lost. */
+export interface HeldLease extends AsyncDisposable {
+  readonly name: string;
+  readonly owner: string;
+  /** Send it with every write that the lease protects. */
+  readonly token: bigint;
+  /**
+   * Aborts with LeaseLostError when a renewal is refused, or when none was confirmed by nine tenths of the
+   * TTL, counted from when the last confirmed one was asked for. Not aborted by `release`.
+   */
+  readonly signal: AbortSignal;
+  /** False from the loss, from nine tenths of the TTL without confirmation, or from `release` on. */
+  readonly isHeld: boolean;
+  /**
+   * Stops renewing and ends the lease. False when it was not held any more. When the store does not answer
+   * it throws, and the lease ends by itself within its TTL. A second call returns false.
+   */
+  release(options?: Abortable): Promise<boolean>;
+}
+
+export type HoldOutcome =
+  | { readonly kind: "granted"; readonly lease: HeldLease }
+  | { readonly kind: "held"; readonly holder: LeaseInfo };
+
+export interface HoldOptions extends Abortable {
+  /** Who holds it, for people. */
+  readonly owner: string;
+  readonly metadata?: Json;
+}
+
+export interface LeaseKeeperOptions {
+  readonly leases: Leases<never>;
+  /** For every lease of this keeper. From 100 ms to a day; renewed every third of it. */
+  readonly ttlMs: number;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly logger?: Logger;
+}
+
+/** A grant whose answer was lost is asked for again this often, with the same request id. */
+const GRANT_TRIES = 3;
+const GRANT_RETRY_MS = 50;
+
+/**
+ * Holds many leases of one store, renewing all of them in one call. The signal of a lease aborts when it is
+ * lost; losing one does not touch the others.
+ */
+export class LeaseKeeper implements AsyncDisposable {
+  readonly #leases: Leases<never>;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #ttlMs: number;
+  readonly #keeper: RenewalKeeper<LeaseRef>;
+  readonly #held = new Set<SelfRenewingLease>();
+
+  constructor(options: LeaseKeeperOptions) {
+    const { leases, ttlMs, clock = systemClock, random = systemRandom, logger = silentLogger } = options;
+    this.#leases = leases;
+    this.#clock = clock;
+    this.#random = random;
+    this.#ttlMs = ttlMs;
+    this.#keeper = new RenewalKeeper({
+      name: "leases",
+      ttlMs,
+      clock,
+      logger,
+      renew: async (refs, signal) => {
+        const held = await leases.renew(refs, { ttlMs, signal });
+        return refs.map(({ name, token }, index) =>
+          held[index] ? "renewed" : { lost: new LeaseLostError(name, token) },
+        );
+      },
+      unconfirmed: ({ name, token }, cause) => new LeaseLostError(name, token, { cause }),
+    });
+  }
+
+  /** How many leases are held. */
+  get count(): number {
+    return this.#keeper.count;
+  }
+
+  /**
+   * Takes `name` when it is free; never waits for its holder. A lost answer is asked for again, so the lease
+   * is not left behind without anybody knowing.
+   * @throws StoreUnavailableError when the store does not answer; nothing is held, or lapses within the TTL.
+   */
+  async hold(name: string, options: HoldOptions): Promise<HoldOutcome> {
+    const requestId = newId("request", this.#random);
+    let pauseMs = GRANT_RETRY_MS;
+    for (let tries = 1; ; tries += 1) {
+      const askedAt = this.#clock.monotonicNow();
+      try {
+        return this.#keep(
+          await this.#leases.grant(name, { ...options, ttlMs: this.#ttlMs, requestId }),
+          askedAt,
+        );
+      } catch (error) {
+        const mayRepeat =
+          isHoldfastError(error) && (error.retryable || error.code === "KERNEL_OUTCOME_UNKNOWN");
+        if (!mayRepeat || tries === GRANT_TRIES) throw error;
+      }
+      await this.#clock.sleep(pauseMs, { signal: options.signal });
+      pauseMs *= 4;
+    }
+  }
+
+  /** Releases every lease that is held, in parallel, and returns how many were. Others' leases are not touched. */
+  async releaseAll(options: Abortable = {}): Promise<number> {
+    const released = await Promise.all([...this.#held].map((lease) => lease.release(options)));
+    return released.filter(Boolean).length;
+  }
+
+  /** Stops renewing. What is still held lapses within its TTL: call `releaseAll` before to hand over at once. */
+  async close(): Promise<void> {
+    this.#held.clear();
+    await this.#keeper.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #keep(outcome: GrantOutcome, askedAt: number): HoldOutcome {
+    if (outcome.kind === "held") return outcome;
+    const { name, owner, token } = outcome.grant;
+    const ref = { name, token };
+    const lease = new SelfRenewingLease(ref, owner, this.#keeper.keep(ref, { askedAt }), (options) => {
+      this.#held.delete(lease);
+      return this.#leases.release(ref, options);
+    });
+    this.#held.add(lease);
+    lease.signal.addEventListener("abort", () => this.#held.delete(lease), { once: true });
+    return { kind: "granted", lease };
+  }
+}
+
+interface LeaseRef {
+  readonly name: string;
+  readonly token: bigint;
+}
+
+class SelfRenewingLease implements HeldLease {
+  readonly name: string;
+  readonly token: bigint;
+  readonly owner: string;
+  readonly #kept: Kept;
+  readonly #end: (options: Abortable) => Promise<boolean>;
+  #released = false;
+
+  constructor(ref: LeaseRef, owner: string, kept: Kept, end: (options: Abortable) => Promise<boolean>) {
+    this.name = ref.name;
+    this.token = ref.token;
+    this.owner = owner;
+    this.#kept = kept;
+    this.#end = end;
+  }
+
+  get signal(): AbortSignal {
+    return this.#kept.signal;
+  }
+
+  get isHeld(): boolean {
+    return !this.#released && this.#kept.isHeld;
+  }
+
+  async release(options: Abortable = {}): Promise<boolean> {
+    if (this.#released) return false;
+    this.#released = true;
+    this.#kept.drop();
+    // Lost already: there is nothing of ours to end, and the new holder must not be disturbed by asking.
+    return this.signal.aborted ? false : this.#end(options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+}
+
+/**
+ * Takes one lease and keeps it, as `LeaseKeeper.hold` does for many.
+ * @throws StoreUnavailableError when the store does not answer; nothing is held, or lapses within the TTL.
+ */
+export const holdLease = async (
+  leases: Leases<never>,
+  name: string,
+  options: HoldOptions & Omit<LeaseKeeperOptions, "leases">,
+): Promise<HoldOutcome> => {
+  const keeper = new LeaseKeeper({ ...options, leases });
+  return keeper.hold(name, options);
+};

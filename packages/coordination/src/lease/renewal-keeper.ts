@@ -1,0 +1,209 @@
+import { type Clock, type Deferred, deferred, type Logger, TaskGroup, withTimeout } from "@holdfast/kernel";
+
+/** What became of one renewal: it holds, or it is lost for the reason given. */
+export type RenewalResult = "renewed" | { readonly lost: Error };
+
+export interface RenewalKeeperOptions<Ref> {
+  /** Names the keeper in its log lines. */
+  readonly name: string;
+  readonly ttlMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Renews all of `refs` in one call, with one result per ref, in order. */
+  readonly renew: (refs: readonly Ref[], signal: AbortSignal) => Promise<readonly RenewalResult[]>;
+  /** The loss to report when no renewal was confirmed in time; `cause` is the last failure, if there was one. */
+  readonly unconfirmed: (ref: Ref, cause: unknown) => Error;
+}
+
+/** Something kept alive by renewals. */
+export interface Kept {
+  /** Aborts with the reason when the lease is lost, or could not be confirmed shortly before its end. */
+  readonly signal: AbortSignal;
+  /** Whether it is surely held now: by the local clock, counted from when it was asked for. */
+  readonly isHeld: boolean;
+  /** Renews it no more; its signal will not abort. Idempotent. */
+  drop(): void;
+}
+
+/** Renewals begin at this share of the TTL, so that two of them may fail before the lease is in danger. */
+const RENEW_AT = 1 / 3;
+/** Whatever is older than this is renewed along with the one that is due, which saves round trips. */
+const RENEW_ALONG = 1 / 6;
+/** Pause after a failed renewal. */
+const RETRY_AFTER = 1 / 10;
+/** At this share of the TTL we stop work: the last tenth is for stopping, and for clocks that differ in rate. */
+const GIVE_UP_AT = 0.9;
+
+class Item<Ref> implements Kept {
+  readonly ref: Ref;
+  readonly #keeper: RenewalKeeper<Ref>;
+  readonly #controller = new AbortController();
+  /** When the newest confirmed grant or renewal was asked for, by the monotonic clock. */
+  confirmedAt: number;
+
+  constructor(ref: Ref, confirmedAt: number, keeper: RenewalKeeper<Ref>) {
+    this.ref = ref;
+    this.confirmedAt = confirmedAt;
+    this.#keeper = keeper;
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get isHeld(): boolean {
+    return !this.signal.aborted && this.#keeper.isSafe(this);
+  }
+
+  drop(): void {
+    this.#keeper.drop(this);
+  }
+
+  lose(reason: Error): void {
+    this.#controller.abort(reason);
+  }
+}
+
+/**
+ * Keeps many leases of one TTL alive with as few calls as possible.
+ *
+ * Time counts from when a grant or renewal was asked for, never from its answer, so a slow answer cannot make
+ * a lease look longer than the store sees it. A renewal that hangs or fails is repeated; what is not confirmed
+ * at nine tenths of its TTL is given up. The loop runs only while something is kept.
+ */
+export class RenewalKeeper<Ref> implements AsyncDisposable {
+  readonly #options: RenewalKeeperOptions<Ref>;
+  readonly #items = new Set<Item<Ref>>();
+  readonly #loops: TaskGroup;
+  #isRunning = false;
+  #notBefore = Number.NEGATIVE_INFINITY;
+  #lastFailure: unknown;
+  #poke: Deferred<void> | undefined;
+
+  constructor(options: RenewalKeeperOptions<Ref>) {
+    this.#options = options;
+    this.#loops = new TaskGroup({ logger: options.logger });
+  }
+
+  get count(): number {
+    return this.#items.size;
+  }
+
+  /** Keeps `ref` alive. `askedAt` is `clock.monotonicNow()` from before the grant was sent. */
+  keep(ref: Ref, options: { readonly askedAt: number }): Kept {
+    const item = new Item(ref, options.askedAt, this);
+    this.#items.add(item);
+    if (!this.#isRunning) {
+      this.#isRunning = true;
+      this.#loops.spawn(`renewal of ${this.#options.name}`, (signal) => this.#run(signal));
+    } else {
+      this.#poke?.resolve();
+    }
+    return item;
+  }
+
+  /** Stops renewing. What was kept lapses in the store; its signals do not abort. */
+  async close(): Promise<void> {
+    this.#items.clear();
+    await this.#loops.stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  isSafe(item: Item<Ref>): boolean {
+    return this.#options.clock.monotonicNow() < this.#giveUpAt(item);
+  }
+
+  drop(item: Item<Ref>): void {
+    // An empty loop ends by itself at its next turn.
+    if (this.#items.delete(item) && this.#items.size === 0) this.#poke?.resolve();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { clock, ttlMs } = this.#options;
+    try {
+      for (;;) {
+        this.#giveUpUnconfirmed();
+        if (this.#items.size === 0) return;
+        const oldest = this.#oldestConfirmedAt();
+        const renewAt = Math.max(oldest + ttlMs * RENEW_AT, this.#notBefore);
+        const wakeAt = Math.min(renewAt, oldest + ttlMs * GIVE_UP_AT);
+        const now = clock.monotonicNow();
+        if (wakeAt > now) await this.#sleep(wakeAt - now, signal);
+        else if (renewAt <= now) await this.#renew(signal);
+      }
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  async #renew(signal: AbortSignal): Promise<void> {
+    const { clock, ttlMs, name, logger, renew } = this.#options;
+    const askedAt = clock.monotonicNow();
+    const due = [...this.#items].filter((item) => item.confirmedAt <= askedAt - ttlMs * RENEW_ALONG);
+    const earliestEnd = Math.min(...due.map((item) => this.#giveUpAt(item)));
+    try {
+      const timeoutMs = Math.max(1, earliestEnd - askedAt);
+      const results = await withTimeout(
+        clock,
+        { operation: `renewal of ${name}`, timeoutMs, signal },
+        (inner) =>
+          renew(
+            due.map(({ ref }) => ref),
+            inner,
+          ),
+      );
+      this.#lastFailure = undefined;
+      due.forEach((item, index) => {
+        const result = results[index];
+        if (!this.#items.has(item) || result === undefined) return;
+        if (result === "renewed") item.confirmedAt = askedAt;
+        else this.#lose(item, result.lost);
+      });
+    } catch (err) {
+      if (signal.aborted) throw err;
+      this.#lastFailure = err;
+      this.#notBefore = clock.monotonicNow() + ttlMs * RETRY_AFTER;
+      logger.warn({ err, keeper: name, count: due.length }, "could not renew; trying again");
+    }
+  }
+
+  #giveUpUnconfirmed(): void {
+    for (const item of this.#items) {
+      if (!this.isSafe(item)) this.#lose(item, this.#options.unconfirmed(item.ref, this.#lastFailure));
+    }
+  }
+
+  #lose(item: Item<Ref>, reason: Error): void {
+    this.#items.delete(item);
+    item.lose(reason);
+  }
+
+  #giveUpAt(item: Item<Ref>): number {
+    return item.confirmedAt + this.#options.ttlMs * GIVE_UP_AT;
+  }
+
+  #oldestConfirmedAt(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const item of this.#items) oldest = Math.min(oldest, item.confirmedAt);
+    return oldest;
+  }
+
+  /** Sleeps until then, or until something else is kept or nothing is kept any more. */
+  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    const poke = deferred<void>();
+    this.#poke = poke;
+    const timer = this.#options.clock.schedule(ms, () => poke.resolve());
+    const onAbort = (): void => poke.reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      await poke.promise;
+    } finally {
+      this.#poke = undefined;
+      timer.cancel();
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+}
