@@ -1,5 +1,13 @@
 import type { LeaseInfo, Leases } from "@holdfast/coordination";
-import { type Abortable, type Clock, type Logger, type Random, randomHex, TaskGroup } from "@holdfast/kernel";
+import {
+  type Abortable,
+  type Clock,
+  type Logger,
+  type Random,
+  randomHex,
+  TaskGroup,
+  withTimeout,
+} from "@holdfast/kernel";
 import type { Leader } from "@holdfast/protocol/contract";
 
 export interface NodeLeaseOptions {
@@ -55,6 +63,7 @@ export class NodeLease implements AsyncDisposable {
   #held: Held | undefined;
   #leader: { readonly token: bigint; validUntil: number } | undefined;
   #knownLeader: Leader | undefined;
+  #leaderEndsInMs = Number.POSITIVE_INFINITY;
   #competes = true;
 
   constructor(options: NodeLeaseOptions) {
@@ -137,11 +146,13 @@ export class NodeLease implements AsyncDisposable {
   async #keep(signal: AbortSignal): Promise<void> {
     const { clock, ttlMs, logger, nodeId } = this.#options;
     for (;;) {
-      await clock.sleep(ttlMs / 3, { signal });
+      // A follower looks again when the leader's lease would end, if that is sooner.
+      await clock.sleep(Math.min(ttlMs / 3, this.#leaderEndsInMs + 1), { signal });
       let waitMs = RETRY_MIN_MS;
       for (;;) {
         try {
-          await this.#refresh({ signal });
+          const limit = { operation: "renewing the node's lease", timeoutMs: ttlMs / 3, signal };
+          await withTimeout(clock, limit, (timely) => this.#refresh({ signal: timely }));
           break;
         } catch (error) {
           if (signal.aborted) return;
@@ -206,6 +217,7 @@ export class NodeLease implements AsyncDisposable {
     const { clock, leases, ttlMs, nodeId, address, logger } = this.#options;
     const ownerId = this.ownerId;
     if (!this.#competes || ownerId === undefined) return;
+    this.#leaderEndsInMs = Number.POSITIVE_INFINITY;
     const askedAt = clock.monotonicNow();
     const outcome = await leases.grant(LEADER_LEASE, {
       ...options,
@@ -216,6 +228,7 @@ export class NodeLease implements AsyncDisposable {
     });
     if (outcome.kind === "held") {
       this.#knownLeader = toLeader(outcome.holder);
+      this.#leaderEndsInMs = outcome.holder.remainingMs;
       return;
     }
     if (!this.#competes || this.ownerId !== ownerId) {

@@ -2,6 +2,9 @@ import { InvalidInputError } from "@holdfast/kernel";
 import { JOB_STATUSES } from "@holdfast/protocol/contract";
 import type { JobFilter } from "../job-table.ts";
 
+/** Results of shards and of jobs are larger than what a queue or a log usually carries. */
+export const STORE_PAYLOAD_MAX_BYTES = 4 * 1024 * 1024;
+
 /** Most rows of one call: one statement should not hold locks for seconds. */
 const BATCH_MAX_COUNT = 10_000;
 

@@ -13,12 +13,9 @@ import {
   type PurgedJob,
   TERMINAL_STATUSES,
 } from "../job-table.ts";
-import { checkFilter, checkLimit } from "./checks.ts";
+import { checkFilter, checkLimit, STORE_PAYLOAD_MAX_BYTES } from "./checks.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { jobKey } from "./job-key.ts";
-
-/** Results of shards and of jobs are larger than what a queue or a log usually carries. */
-export const STORE_PAYLOAD_MAX_BYTES = 4 * 1024 * 1024;
 
 /**
  * A job store in this process, with the guarantees of the others except that nothing survives the process.

@@ -81,6 +81,7 @@ WHERE ($1::text[] IS NULL OR status = ANY ($1::text[]))
 ORDER BY submitted_at DESC, job_key DESC LIMIT $5::int`,
     counts: `SELECT status, count(*) AS count FROM ${table} GROUP BY status`,
     // In: $1 age in milliseconds, $2 limit. Those that ended first go first; two sweepers do not meet.
+    // The spec comes back whole: PostgreSQL's own json functions refuse texts with \u0000.
     purge: `
 WITH old AS MATERIALIZED (
   SELECT job_key FROM ${table}
@@ -89,7 +90,6 @@ WITH old AS MATERIALIZED (
   FOR UPDATE SKIP LOCKED
 )
 DELETE FROM ${table} AS jobs USING old WHERE jobs.job_key = old.job_key
-RETURNING jobs.job_id,
-  ARRAY(SELECT workflow ->> 'id' FROM json_array_elements(jobs.spec -> 'workflows') AS workflow) AS workflow_ids`,
+RETURNING jobs.job_id, jobs.spec`,
   };
 };

@@ -1,4 +1,4 @@
-import type { CoordinationStore, Json } from "@holdfast/coordination";
+import type { Json } from "@holdfast/coordination";
 import type { SqlClient, SqlExecutor } from "@holdfast/coordination/postgres";
 import { type Abortable, assert, InvalidInputError } from "@holdfast/kernel";
 import type { JobSpec, JobStatus } from "@holdfast/protocol/contract";
@@ -34,7 +34,7 @@ interface SqlRow {
 }
 
 /** `JobTable` on PostgreSQL; one statement per call, `insert` two when a row was there already. */
-export class SqlJobTable<Tx extends SqlExecutor> implements JobTable<Tx> {
+export class SqlJobTable implements JobTable<SqlExecutor> {
   readonly #client: SqlClient;
   readonly #statements: JobStatements;
 
@@ -43,7 +43,7 @@ export class SqlJobTable<Tx extends SqlExecutor> implements JobTable<Tx> {
     this.#statements = jobStatements(schema);
   }
 
-  async insert(rows: readonly NewJobRow[], tx: Tx): Promise<readonly InsertOutcome[]> {
+  async insert(rows: readonly NewJobRow[], tx: SqlExecutor): Promise<readonly InsertOutcome[]> {
     if (rows.length === 0) return [];
     for (const row of rows) checkStorable(row);
     const keys = rows.map(({ jobId }) => jobKey(jobId));
@@ -88,7 +88,7 @@ export class SqlJobTable<Tx extends SqlExecutor> implements JobTable<Tx> {
     return outcomes as InsertOutcome[];
   }
 
-  async update(updates: readonly JobUpdate[], tx: Tx): Promise<readonly boolean[]> {
+  async update(updates: readonly JobUpdate[], tx: SqlExecutor): Promise<readonly boolean[]> {
     if (updates.length === 0) return [];
     const keys = updates.map(({ jobId }) => jobKey(jobId));
     assert(new Set(keys).size === keys.length, "one update per job and call");
@@ -105,7 +105,7 @@ export class SqlJobTable<Tx extends SqlExecutor> implements JobTable<Tx> {
 
   async takeOver(
     options: { readonly owner: string; readonly liveOwners: readonly string[]; readonly limit: number },
-    tx: Tx,
+    tx: SqlExecutor,
   ): Promise<readonly { readonly row: JobRow; readonly previousOwner: string }[]> {
     checkLimit(options.limit);
     const rows = await tx.query<SqlRow & { previous_owner: string }>(this.#statements.takeOver, [
@@ -167,20 +167,23 @@ export class SqlJobTable<Tx extends SqlExecutor> implements JobTable<Tx> {
 
   async purge(
     options: { readonly olderThanMs: number; readonly limit: number },
-    tx: Tx,
+    tx: SqlExecutor,
   ): Promise<readonly PurgedJob[]> {
     checkLimit(options.limit);
-    const rows = await tx.query<{ job_id: string; workflow_ids: readonly string[] }>(this.#statements.purge, [
+    const rows = await tx.query<{ job_id: string; spec: JobSpec }>(this.#statements.purge, [
       Math.ceil(options.olderThanMs),
       options.limit,
     ]);
-    return rows.map((row) => ({ jobId: row.job_id, workflowIds: row.workflow_ids }));
+    return rows.map((row) => ({
+      jobId: row.job_id,
+      workflowIds: row.spec.workflows.map(({ id }) => id),
+    }));
   }
 
   async #existing(
     keys: readonly string[],
     hashes: readonly string[],
-    tx: Tx,
+    tx: SqlExecutor,
   ): Promise<(key: string, hash: string) => JobRow | undefined> {
     const rows = await tx.query<SqlRow>(this.#statements.existing, [keys, hashes]);
     const byKey = new Map(rows.map((row) => [row.job_key, row]));
@@ -216,6 +219,3 @@ const toJobRow = (row: SqlRow): JobRow => ({
   submittedAt: Number(row.submitted_at),
   finishedAt: row.finished_at === null ? undefined : Number(row.finished_at),
 });
-
-/** The store and the table of jobs share transactions, so the coordination store must run on the same client. */
-export type SqlCoordination = CoordinationStore<SqlExecutor>;
