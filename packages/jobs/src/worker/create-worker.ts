@@ -1,0 +1,32 @@
+import { InvalidInputError } from "@holdfast/kernel";
+import type { Executor } from "./executor.ts";
+import { createInlineExecutor } from "./inline-executor.ts";
+import type { Worker } from "./worker.ts";
+import { WorkerNode } from "./worker-node.ts";
+import { checkWorkerOptions, type WorkerOptions } from "./worker-options.ts";
+
+/**
+ * Starts a worker: loads its workflows, then connects to its managers and works until stopped. Managers that
+ * cannot be reached are tried again for ever.
+ * @throws InvalidInputError naming the option; WorkflowModuleError, DuplicateWorkflowError when the workflows
+ * do not load. Nothing is left behind.
+ */
+export const createWorker = async (options: WorkerOptions): Promise<Worker> => {
+  checkWorkerOptions(options);
+  const executor = executorOf(options);
+  try {
+    const catalog = await executor.start();
+    return new WorkerNode(options, { executor, catalog });
+  } catch (error) {
+    await executor.close();
+    throw error;
+  }
+};
+
+const executorOf = (options: WorkerOptions): Executor => {
+  if (options.executor !== undefined) return options.executor;
+  const { nodeId, clock, database, registry } = options;
+  const common = { nodeId, clock, ...(database === undefined ? {} : { database }) };
+  if (registry !== undefined) return createInlineExecutor({ ...common, registry });
+  throw new InvalidInputError("registry", registry, "given, or executor instead");
+};

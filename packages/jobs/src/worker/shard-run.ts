@@ -1,0 +1,117 @@
+import type { Json } from "@holdfast/coordination";
+import type { SqlExecutor } from "@holdfast/coordination/postgres";
+import { type Clock, type HoldfastError, InvalidInputError } from "@holdfast/kernel";
+import type { Assignment } from "@holdfast/protocol/contract";
+import { InvalidOutputError, InvalidWorkflowInputError, WorkerHasNoDatabaseError } from "../errors.ts";
+import { checkInput } from "../model/registry.ts";
+import type { WorkflowContext, WorkflowDefinition } from "../model/workflow.ts";
+import { ShardReport } from "./shard-report.ts";
+
+/** The database as one shard sees it. */
+export interface ShardDatabase {
+  readonly sql: SqlExecutor;
+  effect<T extends Json>(name: string, body: (tx: SqlExecutor) => Promise<T>): Promise<T>;
+}
+
+export interface ShardRunOptions {
+  readonly definition: WorkflowDefinition;
+  readonly assignment: Assignment;
+  readonly clock: Clock;
+  readonly nodeId: string;
+  /** Undefined: `effect` and `sql` fail with WorkerHasNoDatabaseError. */
+  readonly database: ShardDatabase | undefined;
+}
+
+/** One attempt of one shard in this very thread. */
+export interface ShardRun {
+  readonly report: ShardReport;
+  /** The output, as JSON; rejects with what the workflow threw. */
+  readonly output: Promise<Json>;
+  stop(reason: HoldfastError): void;
+}
+
+/** What `run` may return, encoded. Stated on `WorkflowOptions.run`. */
+const OUTPUT_MAX_BYTES = 1024 * 1024;
+const EFFECT_NAME_MAX_CHARACTERS = 256;
+
+/** Starts the attempt at once; the input is checked by the schema first. */
+export const startShardRun = (options: ShardRunOptions): ShardRun => {
+  const { definition, assignment } = options;
+  const controller = new AbortController();
+  const report = new ShardReport(options.clock);
+  const run = async (): Promise<Json> => {
+    const check = await checkInput(definition, assignment.input);
+    if (check.kind === "invalid") throw new InvalidWorkflowInputError(definition.name, check.issues);
+    controller.signal.throwIfAborted();
+    const output = await definition.run(
+      contextOf(options, { input: check.value, signal: controller.signal, report }),
+    );
+    return checkedOutput(definition.name, output);
+  };
+  return { report, output: run(), stop: (reason) => controller.abort(reason) };
+};
+
+const contextOf = (
+  { assignment, clock, nodeId, database }: ShardRunOptions,
+  run: { readonly input: unknown; readonly signal: AbortSignal; readonly report: ShardReport },
+): WorkflowContext<unknown> => {
+  const { report, signal } = run;
+  const noDatabase = async (): Promise<never> => {
+    throw new WorkerHasNoDatabaseError(nodeId);
+  };
+  return Object.freeze<WorkflowContext<unknown>>({
+    input: run.input,
+    jobId: assignment.jobId,
+    name: assignment.name,
+    shard: assignment.shard,
+    shardCount: assignment.shardCount,
+    attempt: assignment.attempt,
+    datacenter: assignment.datacenter,
+    vus: assignment.vus,
+    durationMs: assignment.durationMs,
+    timeoutMs: assignment.timeoutMs,
+    clock,
+    signal,
+    fence: BigInt(assignment.token),
+    idempotencyKey: assignment.taskId,
+    log: report.log,
+    progress: (done, total) => report.setProgress(done, total),
+    count: (name, amount) => report.count(name, amount),
+    record: (name, value) => report.record(name, value),
+    dependencies: assignment.dependencies as WorkflowContext<unknown>["dependencies"],
+    effect: async (name, body) => {
+      signal.throwIfAborted();
+      if (typeof name !== "string" || name === "" || name.length > EFFECT_NAME_MAX_CHARACTERS) {
+        throw new InvalidInputError(
+          "effect name",
+          name,
+          `a text of 1 to ${EFFECT_NAME_MAX_CHARACTERS} characters`,
+        );
+      }
+      return database === undefined ? noDatabase() : database.effect(name, body);
+    },
+    sql: database?.sql ?? { query: noDatabase },
+  });
+};
+
+/** The output as plain JSON, so that nothing that is not data leaves the workflow. */
+const checkedOutput = (workflow: string, output: unknown): Json => {
+  if (output === undefined || output === null) return null;
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(output);
+  } catch (error) {
+    throw new InvalidOutputError(workflow, "is not JSON: return plain objects, arrays, texts and numbers", {
+      cause: error,
+    });
+  }
+  if (text === undefined) throw new InvalidOutputError(workflow, `is not JSON but a ${typeof output}`);
+  const sizeBytes = Buffer.byteLength(text);
+  if (sizeBytes > OUTPUT_MAX_BYTES) {
+    throw new InvalidOutputError(
+      workflow,
+      `has ${sizeBytes} bytes, the limit is ${OUTPUT_MAX_BYTES}: store large results elsewhere and return where they are`,
+    );
+  }
+  return JSON.parse(text) as Json;
+};
