@@ -94,7 +94,7 @@ const prepare = async (
   const draft = join(directory, DRAFT_DIRECTORY);
   await rm(draft, { recursive: true, force: true });
   await rm(clusterPath, { recursive: true, force: true });
-  await unpackArchive(await loadImage(), draft);
+  unpackArchive(await loadImage(), draft);
   if (flushNew) await flushTree(draft);
   await rename(draft, clusterPath);
   await writeMarker(directory, { ...marker, complete: true });

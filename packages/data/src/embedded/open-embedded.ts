@@ -14,6 +14,7 @@ import type { Database } from "../sql/database.ts";
 import { type DataDirectory, openDataDirectory } from "./data-directory.ts";
 import { DurableFiles } from "./durable-files.ts";
 import { EmbeddedDatabase } from "./embedded-database.ts";
+import { engineParameters } from "./engine-parameters.ts";
 import { loadImage } from "./image.ts";
 
 export interface EmbeddedOptions {
@@ -88,7 +89,7 @@ const startEngine = async (
   directory: DataDirectory | undefined,
   settings: { readonly flushes: boolean; readonly sharedBuffersMb: number },
 ): Promise<PGlite> => {
-  const common = { extensions: { vector }, startParams: startParams(settings) };
+  const common = { extensions: { vector }, startParams: engineParameters(settings) };
   if (directory === undefined) {
     const image = await loadImage();
     return PGlite.create({ ...common, loadDataDir: new Blob([new Uint8Array(image)]) });
@@ -105,25 +106,6 @@ const startEngine = async (
       { cause },
     );
   }
-};
-
-/** PGlite's own parameters, without `-F` (no fsync) where flushing is wanted. */
-const startParams = (settings: { readonly flushes: boolean; readonly sharedBuffersMb: number }): string[] => {
-  const set = (name: string, value: string | number): string[] => ["-c", `${name}=${value}`];
-  return [
-    ...PGlite.defaultStartParams.filter((param) => param !== "-F"),
-    ...set("fsync", settings.flushes ? "on" : "off"),
-    ...set("wal_sync_method", "fsync"),
-    ...set("shared_buffers", `${settings.sharedBuffersMb}MB`),
-    // Old log segments are reused up to here; more are removed at a checkpoint (see maintenance.ts).
-    ...set("min_wal_size", "16MB"),
-    ...set("max_wal_size", "64MB"),
-    ...set("jit", "off"),
-    ...set("timezone", "UTC"),
-    ...set("datestyle", "ISO,YMD"),
-    ...set("intervalstyle", "postgres"),
-    ...set("bytea_output", "hex"),
-  ];
 };
 
 const integerOption = (field: string, value: number, min: number, max: number): number => {
