@@ -136,3 +136,66 @@ export class ConnectionOverloadedError extends HoldfastError {
     });
   }
 }
+
+/**
+ * No connection became free in time, or the waiting line is full. Not marked retryable: trying again at once
+ * adds to the line that was too long.
+ */
+export class PoolExhaustedError extends HoldfastError {
+  override readonly name = "PoolExhaustedError";
+  readonly code = "CONNECTION_POOL_EXHAUSTED";
+  readonly waitedMs: number;
+  readonly maxCount: number;
+
+  constructor(pool: string, waitedMs: number, maxCount: number, init: HoldfastErrorInit = {}) {
+    const waited = Math.round(waitedMs);
+    super(
+      `Connection pool exhausted: all ${maxCount} of ${pool} were in use after waiting ${waited} ms; release sooner or raise maxCount`,
+      { ...init, details: { ...init.details, pool, waitedMs: waited, max: maxCount } },
+    );
+    this.waitedMs = waited;
+    this.maxCount = maxCount;
+  }
+}
+
+/** The pool was closed before or during the wait. Not retryable on this pool. */
+export class PoolClosedError extends HoldfastError {
+  override readonly name = "PoolClosedError";
+  readonly code = "CONNECTION_POOL_CLOSED";
+
+  constructor(pool: string) {
+    super(`Pool ${pool} is closed`, { details: { pool } });
+  }
+}
+
+/** A lease was used after it was given back, or given back twice. A mistake of the program; nothing was changed. */
+export class LeaseReleasedError extends HoldfastError {
+  override readonly name = "LeaseReleasedError";
+  readonly code = "CONNECTION_LEASE_RELEASED";
+
+  constructor(pool: string, id: number) {
+    super(`The lease of connection ${id} of pool ${pool} was given back already; release each lease once`, {
+      details: { pool, id },
+    });
+  }
+}
+
+/** A pool of this name exists already. Not retryable. */
+export class PoolExistsError extends HoldfastError {
+  override readonly name = "PoolExistsError";
+  readonly code = "CONNECTION_POOL_EXISTS";
+
+  constructor(pool: string) {
+    super(`Pool ${pool} already exists; choose another name or close that pool first`, { details: { pool } });
+  }
+}
+
+/** There is no pool of this name. Not retryable. */
+export class PoolNotFoundError extends HoldfastError {
+  override readonly name = "PoolNotFoundError";
+  readonly code = "CONNECTION_POOL_NOT_FOUND";
+
+  constructor(pool: string) {
+    super(`Pool ${pool} not found; create it first`, { details: { pool } });
+  }
+}

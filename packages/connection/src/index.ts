@@ -18,8 +18,13 @@ export {
   ConnectionOverloadedError,
   ConnectionRefusedError,
   ConnectionTimeoutError,
+  LeaseReleasedError,
   NetworkError,
   PermissionDeniedError,
+  PoolClosedError,
+  PoolExhaustedError,
+  PoolExistsError,
+  PoolNotFoundError,
   TlsError,
 } from "./errors.ts";
 export { createHandlers, type HandlersOptions } from "./handlers.ts";
@@ -32,6 +37,11 @@ export type {
   RequestHandler,
   RequestOptions,
 } from "./peer.ts";
+export { Pool } from "./pool/pool.ts";
+export { PoolLease } from "./pool/pool-lease.ts";
+export type { AcquireOptions, CreateContext, PoolOptions } from "./pool/pool-options.ts";
+export { PoolRegistry } from "./pool/pool-registry.ts";
+export type { CloseReason, PoolEvents, PoolStats } from "./pool/pool-stats.ts";
 export { reconnecting } from "./reconnecting.ts";
 export { serve } from "./serve.ts";
 export type { Link, Listener, Transport } from "./transport.ts";
