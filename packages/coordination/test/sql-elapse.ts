@@ -1,12 +1,16 @@
-import type { SqlExecutor } from "@holdfast/coordination";
+import type { SqlClient } from "@holdfast/coordination";
 
 /** Lets time pass for a store in PostgreSQL: every stored instant moves into the past. */
-export const elapseInSql = async (sql: SqlExecutor, schema: string, ms: number): Promise<void> => {
+export const elapseInSql = async (sql: SqlClient, schema: string, ms: number): Promise<void> => {
   const by = "$1::float8 * interval '1 millisecond'";
-  await sql.query(`UPDATE "${schema}".leases SET expires_at = expires_at - ${by}`, [ms]);
-  await sql.query(
-    `UPDATE "${schema}".tasks SET run_at = run_at - ${by}, enqueued_at = enqueued_at - ${by},
-       lease_until = lease_until - ${by}, finished_at = finished_at - ${by}`,
-    [ms],
-  );
+  await sql.transaction(async (tx) => {
+    await tx.query(`UPDATE "${schema}".leases SET expires_at = expires_at - ${by}`, [ms]);
+    // Touches rows in no order, so no other writer of tasks may be under way.
+    await tx.query(`LOCK TABLE "${schema}".tasks IN EXCLUSIVE MODE`);
+    await tx.query(
+      `UPDATE "${schema}".tasks SET run_at = run_at - ${by}, enqueued_at = enqueued_at - ${by},
+         lease_until = lease_until - ${by}, finished_at = finished_at - ${by}`,
+      [ms],
+    );
+  });
 };

@@ -1,11 +1,12 @@
 import type { SetUp } from "./harness.ts";
+import { historiesSuite } from "./histories.suite.ts";
 import { leasesSuite } from "./leases.suite.ts";
 import { logSuite } from "./log.suite.ts";
 import { taskQueueSuite } from "./task-queue.suite.ts";
 import { transactionsSuite } from "./transactions.suite.ts";
 
 export type { CoordinationHarness, SetUp } from "./harness.ts";
-export { leasesSuite, logSuite, taskQueueSuite, transactionsSuite };
+export { historiesSuite, leasesSuite, logSuite, taskQueueSuite, transactionsSuite };
 
 /** Every guarantee of a coordination store, as Vitest tests. A backend is one when it passes them all. */
 export const coordinationSuite = <Tx>(setUp: SetUp<Tx>): void => {
@@ -13,4 +14,5 @@ export const coordinationSuite = <Tx>(setUp: SetUp<Tx>): void => {
   logSuite(setUp);
   taskQueueSuite(setUp);
   transactionsSuite(setUp);
+  historiesSuite(setUp);
 };
