@@ -56,13 +56,13 @@ const withAttempts = (
   hedge: Hedge | undefined,
   gates: readonly Gate[],
 ): PolicyRunner => {
-  if (hedge === undefined) return retry?.around(gates, bodyRunner) ?? new Engine({ gates });
-  const copies = hedge.around(new Engine({ gates }));
+  if (hedge === undefined) return retry?.around(gates, bodyRunner) ?? new Engine(gates);
+  const copies = hedge.around(new Engine(gates));
   return retry?.around([], copies) ?? copies;
 };
 
 const withDeadline = (deadline: Timeout | undefined, inner: PolicyRunner): PolicyRunner =>
-  deadline === undefined ? inner : new Engine({ gates: [deadline] }, inner);
+  deadline === undefined ? inner : new Engine([deadline], inner);
 
 const withFallback = (fallback: Fallback<unknown> | undefined, inner: PolicyRunner): PolicyRunner =>
   fallback?.around(inner) ?? inner;

@@ -119,7 +119,7 @@ export class CircuitBreaker implements Policy, Gate {
   readonly #isFailure: (error: unknown) => boolean;
   readonly #slowCallMs: number | undefined;
   readonly #clock: Clock;
-  readonly #engine = new Engine({ gates: [this] });
+  readonly #engine = new Engine([this]);
   #kind: BreakerState["kind"] = "closed";
   #generation = 0;
   /** Open: when it turns half-open. Half-open: when its probes count as lost. */
@@ -237,7 +237,7 @@ export class CircuitBreaker implements Policy, Gate {
   /** Takes a probe's permit or throws. Called in any state but closed. */
   #admitOrThrow(): void {
     const now = this.#clock.monotonicNow();
-    if (this.#kind === "open" && now >= this.#stateEndsAt) this.#enter("half-open", now);
+    if (this.#kind === "open" && now >= this.#stateEndsAt) this.#enter("half-open");
     if (this.#kind === "half-open") {
       if (this.#probeCount >= this.#probeMaxCount && now >= this.#stateEndsAt) this.#replaceLostProbes(now);
       if (this.#probeCount < this.#probeMaxCount) {
@@ -257,7 +257,7 @@ export class CircuitBreaker implements Policy, Gate {
 
   #settle(verdict: Verdict, call: CallScope): void {
     this.#inFlightCount -= 1;
-    const now = this.#clock.monotonicNow();
+    const now = this.#instantOf(verdict, call);
     const isSlow =
       this.#slowCallMs !== undefined &&
       verdict !== "ignored" &&
@@ -271,18 +271,31 @@ export class CircuitBreaker implements Policy, Gate {
       if (verdict === "ignored") return;
       const isFailure = verdict === "failure";
       const outcome = isSlow ? (isFailure ? SLOW_FAILURE : SLOW) : isFailure ? FAILURE : SUCCESS;
-      if (this.#window.record(outcome, now)) this.#enter("open", now);
+      if (this.#window.record(outcome, now)) this.#enter("open");
       return;
     }
     // Of the other states only half-open lets calls begin, so this is one of its probes.
     this.#probeCount -= 1;
     if (verdict === "ignored") return;
     if (verdict === "failure" || isSlow) {
-      this.#enter("open", now);
+      this.#enter("open");
       return;
     }
     this.#probesSucceeded += 1;
-    if (this.#probesSucceeded >= this.#probeSuccessCount) this.#enter("closed", now);
+    if (this.#probesSucceeded >= this.#probeSuccessCount) this.#enter("closed");
+  }
+
+  /**
+   * When the call ended. Reading the clock costs as much as all else here, so for a success while closed an
+   * instant that is good enough for the window will do.
+   */
+  #instantOf(verdict: Verdict, call: CallScope): number {
+    const isExact =
+      verdict !== "success" ||
+      this.#kind !== "closed" ||
+      this.#slowCallMs !== undefined ||
+      call.startedWithinMs > this.#window.resolutionMs;
+    return isExact ? this.#clock.monotonicNow() : call.startedAt;
   }
 
   #replaceLostProbes(now: number): void {
@@ -291,7 +304,8 @@ export class CircuitBreaker implements Policy, Gate {
     this.#stateEndsAt = now + this.#openMs;
   }
 
-  #enter(kind: BreakerState["kind"], now = this.#clock.monotonicNow()): void {
+  #enter(kind: BreakerState["kind"]): void {
+    const now = this.#clock.monotonicNow();
     const from = this.#kind;
     this.#kind = kind;
     this.#generation += 1;

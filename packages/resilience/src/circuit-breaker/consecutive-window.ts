@@ -2,6 +2,7 @@ import type { OutcomeWindow } from "./outcome-window.ts";
 
 /** Opens after so many failures in a row; any success in between starts the count anew. */
 export class ConsecutiveWindow implements OutcomeWindow {
+  readonly resolutionMs = Number.POSITIVE_INFINITY;
   readonly #failureMaxCount: number;
   #failureCount = 0;
 

@@ -5,6 +5,7 @@ const SLOW = 2;
 
 /** Judges the last `size` calls, however long ago they were. */
 export class CountWindow implements OutcomeWindow {
+  readonly resolutionMs = Number.POSITIVE_INFINITY;
   readonly #limits: RatioLimits;
   readonly #ring: Uint8Array;
   #next = 0;

@@ -1,5 +1,7 @@
 /** What a closed breaker remembers of the calls behind it, and when that is too much. */
 export interface OutcomeWindow {
+  /** An instant this much too old is still good enough for `record`; Infinity when the window does not look at it. */
+  readonly resolutionMs: number;
   /** Takes in one outcome and says whether the breaker must open. */
   record(outcome: { readonly isFailure: boolean; readonly isSlow: boolean }, now: number): boolean;
   /** Forgets everything. */

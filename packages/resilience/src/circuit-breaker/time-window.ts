@@ -2,8 +2,9 @@ import { exceedsRatio, type OutcomeWindow, type RatioLimits } from "./outcome-wi
 
 /** Judges the calls that ended within the last `windowMs`, kept in `bucketCount` slices that expire one by one. */
 export class TimeWindow implements OutcomeWindow {
+  /** Outcomes are told apart by slice only. */
+  readonly resolutionMs: number;
   readonly #limits: RatioLimits;
-  readonly #bucketMs: number;
   readonly #bucketCount: number;
   // Per bucket three counters side by side: calls, failures, slow calls.
   readonly #buckets: Float64Array;
@@ -14,7 +15,7 @@ export class TimeWindow implements OutcomeWindow {
   #slowCount = 0;
 
   constructor(windowMs: number, bucketCount: number, limits: RatioLimits) {
-    this.#bucketMs = windowMs / bucketCount;
+    this.resolutionMs = windowMs / bucketCount;
     this.#bucketCount = bucketCount;
     this.#buckets = new Float64Array(bucketCount * 3);
     this.#limits = limits;
@@ -39,7 +40,7 @@ export class TimeWindow implements OutcomeWindow {
   reset(now: number): void {
     this.#buckets.fill(0);
     this.#current = 0;
-    this.#bucketEndsAt = now + this.#bucketMs;
+    this.#bucketEndsAt = now + this.resolutionMs;
     this.#callCount = 0;
     this.#failureCount = 0;
     this.#slowCount = 0;
@@ -51,7 +52,7 @@ export class TimeWindow implements OutcomeWindow {
 
   /** Moves on to the bucket of `now` and drops those that left the window. */
   #roll(now: number): void {
-    const steps = Math.floor((now - this.#bucketEndsAt) / this.#bucketMs) + 1;
+    const steps = Math.floor((now - this.#bucketEndsAt) / this.resolutionMs) + 1;
     if (steps >= this.#bucketCount) {
       this.reset(now);
       return;
@@ -64,6 +65,6 @@ export class TimeWindow implements OutcomeWindow {
       this.#slowCount -= this.#buckets[base + 2] ?? 0;
       this.#buckets.fill(0, base, base + 3);
     }
-    this.#bucketEndsAt += steps * this.#bucketMs;
+    this.#bucketEndsAt += steps * this.resolutionMs;
   }
 }

@@ -24,7 +24,7 @@ export interface BulkheadEvents {
 export class Bulkhead implements Policy, Gate {
   readonly events = new Emitter<BulkheadEvents>();
   readonly #slots: Slots;
-  readonly #engine = new Engine({ gates: [this] });
+  readonly #engine = new Engine([this]);
 
   /** @throws InvalidInputError naming the option that is out of range. */
   constructor(options: BulkheadOptions) {

@@ -61,7 +61,7 @@ export class ConcurrencyLimit implements Policy, Gate {
   readonly #latencyMaxMs: number | undefined;
   readonly #isOverload: (error: unknown) => boolean;
   readonly #clock: Clock;
-  readonly #engine = new Engine({ gates: [this] });
+  readonly #engine = new Engine([this]);
   /** With its fraction; the slots get the whole part. */
   #limit: number;
   /** Grows with each decrease. */

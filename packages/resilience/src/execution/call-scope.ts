@@ -24,14 +24,19 @@ export class CallScope implements CallContext, Expiring {
   /** What the caller says of repeating this call. */
   idempotent: boolean | undefined = undefined;
 
+  /** How many gates this call is inside of. */
+  enteredCount = 0;
   // Notes of the gates that this call passes; each is read only by the gate that wrote it.
   breakerGeneration = 0;
   breakerEnteredAt = 0;
   limitRound = 0;
   limitEnteredAt = 0;
   timeoutEnteredAt = 0;
-  timeoutMs = 0;
   timer: Timer | undefined = undefined;
+
+  /** How old `startedAt` can be when the call ends. Infinity when nobody read the clock, or nothing limits the call. */
+  startedWithinMs = Number.POSITIVE_INFINITY;
+  startedAt = 0;
 
   expiresAt = 0;
   queuePrevious: Expiring | undefined = undefined;

@@ -65,7 +65,7 @@ export class RateLimiter implements Policy, Gate {
   readonly #waitMaxMs: number;
   readonly #clock: Clock;
   readonly #line: WaitLine;
-  readonly #engine = new Engine({ gates: [this] });
+  readonly #engine = new Engine([this]);
   #timer: Timer | undefined;
   #askedCount = 0;
   #grantedCount = 0;

@@ -8,8 +8,8 @@ import {
 } from "@holdfast/kernel";
 import type { Backoff } from "../backoff/backoff.ts";
 import { exponentialBackoff } from "../backoff/exponential.ts";
-import { type CallScope, isUnwanted } from "../execution/call-scope.ts";
-import { Engine, type Failure, type Gate, type RetryRule } from "../execution/engine.ts";
+import { CallScope, isUnwanted } from "../execution/call-scope.ts";
+import { Engine, type Gate, type Recovery } from "../execution/engine.ts";
 import type { Body, ExecuteOptions, Policy } from "../execution/policy.ts";
 import { bodyRunner, execute, type PolicyRunner, type Runner } from "../execution/runner.ts";
 import { checkCount, checkDurationMs, checkFunction, checkNumber } from "../option-checks.ts";
@@ -88,6 +88,13 @@ export interface RetryStats {
   readonly gaveUpCounts: Readonly<Record<GiveUpReason, number>>;
 }
 
+/** One failed attempt, as far as the decision on the next one needs it. */
+interface Failure {
+  readonly attempt: number;
+  readonly previousMs: number | undefined;
+  readonly scope: CallScope | undefined;
+}
+
 /**
  * Calls a function again when it fails in a way that may pass.
  *
@@ -95,7 +102,7 @@ export interface RetryStats {
  * caller's abort, and a call whose next attempt could not start before its deadline fails at once with the
  * error at hand instead of waiting. A server's `retryAfterMs` replaces the computed pause.
  */
-export class Retry implements Policy, RetryRule {
+export class Retry implements Policy, Recovery {
   readonly events = new Emitter<RetryEvents>();
   readonly #maxAttempts: number;
   readonly #backoff: Backoff;
@@ -178,22 +185,58 @@ export class Retry implements Policy, RetryRule {
 
   /** For `compose`: this policy around `inner`, with `gates` around each attempt. */
   around(gates: readonly Gate[], inner: Runner): PolicyRunner {
-    const attempts = new Engine({ retry: this, gates }, inner);
-    return this.#deadline === undefined ? attempts : new Engine({ gates: [this.#deadline] }, attempts);
+    const attempts = new Engine(gates, inner, this);
+    return this.#deadline === undefined ? attempts : new Engine([this.#deadline], attempts);
   }
 
-  callStarted(): void {
+  callStarted(scope: CallScope | undefined): void {
     this.#callCount += 1;
     this.#inFlightCount += 1;
     this.#budget?.callStarted();
+    if (scope?.aborted) this.#unstartedCount += 1;
+    else this.#attemptCount += 1;
   }
 
-  attemptStarted(): void {
-    this.#attemptCount += 1;
+  callSucceeded(value: unknown): void {
+    this.#inFlightCount -= 1;
+    this.#successCount += 1;
+    this.#budget?.attemptSucceeded();
+    if (this.#onSuccess !== undefined) this.#reportSuccess(value);
   }
 
-  /** The budget is asked last, so that it is taken only by a retry that happens. */
-  pauseAfter(error: unknown, failure: Failure): number | undefined {
+  async recover<T>(
+    firstError: unknown,
+    again: Runner,
+    body: Body<T>,
+    scope: CallScope | undefined,
+  ): Promise<T> {
+    try {
+      let error = firstError;
+      let previousMs: number | undefined;
+      for (let attempt = 1; ; attempt += 1) {
+        scope?.throwIfAborted();
+        previousMs = this.#pauseAfter(error, { attempt, previousMs, scope });
+        if (previousMs === undefined) throw error;
+        await this.#pause(previousMs, scope);
+        const next = CallScope.below(scope, attempt + 1);
+        try {
+          const value = await again.run(body, next);
+          this.callSucceeded(value);
+          return value;
+        } catch (nextError) {
+          error = nextError;
+        } finally {
+          next.close();
+        }
+      }
+    } catch (error) {
+      this.#callFailed(scope);
+      throw error;
+    }
+  }
+
+  /** Undefined when the error is final. The budget is asked last, so that it is taken only by a retry that happens. */
+  #pauseAfter(error: unknown, failure: Failure): number | undefined {
     const { attempt, scope } = failure;
     if (!this.#shouldRetry(error, attempt)) return this.#giveUp("not-retryable", attempt, error);
     this.#budget?.attemptFailed();
@@ -210,22 +253,15 @@ export class Retry implements Policy, RetryRule {
     return delayMs;
   }
 
-  async pause(ms: number, scope: CallScope | undefined): Promise<void> {
+  async #pause(ms: number, scope: CallScope | undefined): Promise<void> {
     await (scope === undefined ? this.#clock.sleep(ms) : scope.sleep(this.#clock, ms));
     scope?.throwIfAborted();
     this.#retryCount += 1;
+    this.#attemptCount += 1;
   }
 
-  callSucceeded(value: unknown): void {
+  #callFailed(scope: CallScope | undefined): void {
     this.#inFlightCount -= 1;
-    this.#successCount += 1;
-    this.#budget?.attemptSucceeded();
-    if (this.#onSuccess !== undefined) this.#reportSuccess(value);
-  }
-
-  callFailed(scope: CallScope | undefined, attempt: number): void {
-    this.#inFlightCount -= 1;
-    if (attempt === 0) this.#unstartedCount += 1;
     if (isUnwanted(scope)) {
       this.#abortCount += 1;
       return;

@@ -50,7 +50,7 @@ export class AdaptiveTimeout implements Policy, Gate {
   readonly #sample: LatencySample;
   readonly #name: string;
   readonly #clock: Clock;
-  readonly #engine = new Engine({ gates: [this] });
+  readonly #engine = new Engine([this]);
   #callCount = 0;
   #inFlightCount = 0;
   #successCount = 0;
@@ -108,9 +108,9 @@ export class AdaptiveTimeout implements Policy, Gate {
     call.throwIfAborted();
     const timeoutMs = this.currentMs;
     call.mayAbort = true;
-    call.timeoutMs = timeoutMs;
     call.timeoutEnteredAt = this.#clock.monotonicNow();
-    call.deadlineAt = Math.min(call.deadlineAt, call.timeoutEnteredAt + timeoutMs);
+    call.expiresAt = call.timeoutEnteredAt + timeoutMs;
+    call.deadlineAt = Math.min(call.deadlineAt, call.expiresAt);
     // Limits differ from call to call, so they cannot share one queue.
     call.timer = this.#clock.schedule(timeoutMs, () => call.expireAfter(this.#name, timeoutMs));
     this.#callCount += 1;
@@ -126,9 +126,10 @@ export class AdaptiveTimeout implements Policy, Gate {
   failed(call: CallScope): void {
     this.#leave(call);
     if (call.timedOut) {
+      const timeoutMs = call.expiresAt - call.timeoutEnteredAt;
       this.#timedOutCount += 1;
-      this.#sample.add(Math.max(call.timeoutMs, this.#initialMs) / this.#headroom);
-      this.events.emit("timedOut", { timeoutMs: call.timeoutMs });
+      this.#sample.add(Math.max(timeoutMs, this.#initialMs) / this.#headroom);
+      this.events.emit("timedOut", { timeoutMs });
     } else if (isUnwanted(call)) this.#abortCount += 1;
     else this.#failureCount += 1;
   }

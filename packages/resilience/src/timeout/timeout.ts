@@ -36,7 +36,7 @@ export interface TimeoutStats {
 export class Timeout implements Policy, Gate {
   readonly events = new Emitter<TimeoutEvents>();
   readonly #queue: TimeoutQueue;
-  readonly #engine = new Engine({ gates: [this] });
+  readonly #engine = new Engine([this]);
   #callCount = 0;
   #inFlightCount = 0;
   #successCount = 0;
@@ -77,6 +77,8 @@ export class Timeout implements Policy, Gate {
     call.mayAbort = true;
     const endsAt = this.#queue.add(call);
     if (endsAt < call.deadlineAt) call.deadlineAt = endsAt;
+    call.startedAt = endsAt - this.#queue.timeoutMs;
+    call.startedWithinMs = this.#queue.timeoutMs;
     this.#callCount += 1;
     this.#inFlightCount += 1;
   }
