@@ -33,3 +33,13 @@ export class ConditionTimeoutError extends HoldfastError {
     });
   }
 }
+
+/** A test server was told to refuse the request. Retryable; the handler did not run. */
+export class UnhealthyError extends HoldfastError {
+  override readonly name = "UnhealthyError";
+  readonly code = "TESTKIT_UNHEALTHY";
+
+  constructor(init: HoldfastErrorInit = {}) {
+    super("this test server was told to refuse the request", { retryable: true, ...init });
+  }
+}

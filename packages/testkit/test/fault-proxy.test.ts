@@ -111,6 +111,19 @@ describe("createFaultProxy", () => {
     expect(client.chunkCount).toBeGreaterThan(20);
   });
 
+  it("lets what was sent apart arrive in one piece", async () => {
+    await using harness = await setup();
+    const client = await harness.client();
+    harness.proxy.set({ glueMs: 150 }, "toClient");
+    for (const part of ["a", "b", "c"]) {
+      const received = harness.received();
+      client.socket.write(part);
+      await waitUntil("it to be received", () => harness.received() > received, { intervalMs: 1 });
+    }
+    await waitUntil("all of it", () => client.received === "hiabc");
+    expect(client.chunkCount).toBe(2);
+  });
+
   it("lets no more bytes through than the bandwidth", async () => {
     await using harness = await setup();
     const client = await harness.client();

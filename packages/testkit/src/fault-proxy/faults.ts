@@ -8,6 +8,8 @@ export interface Faults {
   readonly bytesPerSecond: number;
   /** Bytes arrive in pieces of at most this size, so that frames are split. Default: as they came. */
   readonly sliceBytes: number;
+  /** Bytes are collected this long and arrive in one piece, so that frames stick together. Default 0: they are not. */
+  readonly glueMs: number;
   /** An orderly close (FIN) arrives this much later than the last byte, in milliseconds. Default 0. */
   readonly closeDelayMs: number;
   /**
@@ -22,13 +24,14 @@ export const NO_FAULTS: Faults = {
   jitterMs: 0,
   bytesPerSecond: Number.POSITIVE_INFINITY,
   sliceBytes: Number.POSITIVE_INFINITY,
+  glueMs: 0,
   closeDelayMs: 0,
   cut: false,
 };
 
 /** @throws RangeError naming the field. */
 export const checkFaults = (faults: Partial<Faults>): void => {
-  for (const name of ["latencyMs", "jitterMs", "closeDelayMs"] as const) {
+  for (const name of ["latencyMs", "jitterMs", "glueMs", "closeDelayMs"] as const) {
     const value = faults[name];
     if (value !== undefined && !(value >= 0)) throw new RangeError(`${name} must be 0 or more; got ${value}`);
   }

@@ -63,11 +63,8 @@ export class Link {
   /** Both ends see a reset connection. */
   reset(): void {
     this.#close();
-    for (const socket of [this.#client, this.#target]) {
-      // A socket that is still connecting has nothing to reset.
-      if (socket.connecting) socket.destroy();
-      else socket.resetAndDestroy();
-    }
+    reset(this.#client);
+    reset(this.#target);
   }
 
   /** One end is gone; the other keeps an open connection on which nothing is answered. */
@@ -77,7 +74,7 @@ export class Link {
     this.#ways.toClient.close();
     const [stays, goes] = survivor === "client" ? [this.#client, this.#target] : [this.#target, this.#client];
     stays.resume();
-    goes.resetAndDestroy();
+    reset(goes);
   }
 
   #isCut(): boolean {
@@ -105,3 +102,11 @@ export class Link {
     this.#onClosed();
   }
 }
+
+const reset = (socket: Socket): void => {
+  const isClosing = socket.writableEnded && !socket.writableFinished;
+  // A socket that is still connecting has nothing to reset, and for one whose close is under way libuv refuses,
+  // upon which Node loses the handle.
+  if (socket.connecting || isClosing) socket.destroy();
+  else socket.resetAndDestroy();
+};

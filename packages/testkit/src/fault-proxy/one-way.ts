@@ -26,6 +26,8 @@ export class OneWay {
   /** When the last byte that was let through has left a link of limited speed. */
   #freeAt = 0;
   #lastDueAt = 0;
+  /** When what is being collected now goes on in one piece. */
+  #glueEndsAt = 0;
   #draining = false;
   #closed = false;
 
@@ -75,7 +77,7 @@ export class OneWay {
         break;
       }
       this.#queue.shift();
-      if (item.bytes) this.#pass(item.bytes, faults, now);
+      if (item.bytes) this.#pass(faults.glueMs > 0 ? this.#joined(item.bytes, now) : item.bytes, faults, now);
       else this.#to.end();
     }
     if (this.#queuedBytes < QUEUE_MAX_BYTES && this.#from.isPaused()) this.#from.resume();
@@ -83,10 +85,13 @@ export class OneWay {
 
   #take(bytes: Buffer | undefined): void {
     if (this.#closed) return;
-    const { latencyMs, jitterMs, closeDelayMs, sliceBytes } = this.#faults();
+    const { latencyMs, jitterMs, glueMs, closeDelayMs, sliceBytes } = this.#faults();
     const delay = latencyMs + this.#random.next() * jitterMs + (bytes ? 0 : closeDelayMs);
+    const now = this.#clock.monotonicNow();
+    if (this.#glueEndsAt <= now) this.#glueEndsAt = now + glueMs;
+    const sendAt = glueMs > 0 ? this.#glueEndsAt : now;
     // Never before what was sent earlier: TCP keeps order.
-    this.#lastDueAt = Math.max(this.#lastDueAt, this.#clock.monotonicNow() + delay);
+    this.#lastDueAt = Math.max(this.#lastDueAt, sendAt + delay);
     if (bytes) {
       for (let start = 0; start < bytes.length; start += Math.min(sliceBytes, bytes.length)) {
         this.#queue.push({ bytes: bytes.subarray(start, start + sliceBytes), dueAt: this.#lastDueAt });
@@ -97,6 +102,16 @@ export class OneWay {
       this.#queue.push({ bytes, dueAt: this.#lastDueAt });
     }
     this.pump();
+  }
+
+  /** These bytes and all that are due with them. */
+  #joined(first: Buffer, now: number): Buffer {
+    const parts = [first];
+    for (let next = this.#queue[0]; next?.bytes && next.dueAt <= now; next = this.#queue[0]) {
+      parts.push(next.bytes);
+      this.#queue.shift();
+    }
+    return Buffer.concat(parts);
   }
 
   #pass(bytes: Buffer, faults: Faults, now: number): void {
