@@ -52,7 +52,9 @@ export const readNodeSecurity = async (
     transport:
       hasTls || ca !== undefined
         ? tlsTransport({
-            ...(flags.tlsCert === undefined ? {} : { certificate: await readOrRefuse("--tls-cert", flags.tlsCert) }),
+            ...(flags.tlsCert === undefined
+              ? {}
+              : { certificate: await readOrRefuse("--tls-cert", flags.tlsCert) }),
             ...(flags.tlsKey === undefined ? {} : { key: await readOrRefuse("--tls-key", flags.tlsKey) }),
             ...(ca === undefined ? {} : { authorities: ca }),
           })

@@ -21,24 +21,25 @@ const TABLES_LOCK = 7_400_001;
 const createTables = async (tx: SqlExecutor): Promise<null> => {
   await tx.query("select pg_advisory_xact_lock($1)", [TABLES_LOCK]);
   await tx.query(
-    "create table if not exists cities (job_id text, row_number int, name text not null, country text not null, lat float8 not null, lng float8 not null, primary key (job_id, row_number))",
+    "create table if not exists cities (job_id text, datacenter text, row_number int, name text not null, country text not null, lat float8 not null, lng float8 not null, primary key (job_id, datacenter, row_number))",
   );
   await tx.query(
-    "create table if not exists cities_by_country (job_id text, country text, cities int not null, primary key (job_id, country))",
+    "create table if not exists cities_by_country (job_id text, datacenter text, country text, cities int not null, primary key (job_id, datacenter, country))",
   );
   return null;
 };
 
 const insertCities = async (
   tx: SqlExecutor,
-  jobId: string,
+  place: Pick<WorkflowContext<Input>, "jobId" | "datacenter">,
   rows: readonly { number: number; city: City }[],
 ): Promise<void> => {
   await tx.query(
-    `insert into cities (job_id, row_number, name, country, lat, lng)
-     select $1, * from unnest($2::int[], $3::text[], $4::text[], $5::float8[], $6::float8[])`,
+    `insert into cities (job_id, datacenter, row_number, name, country, lat, lng)
+     select $1, $2, * from unnest($3::int[], $4::text[], $5::text[], $6::float8[], $7::float8[])`,
     [
-      jobId,
+      place.jobId,
+      place.datacenter,
       rows.map((row) => row.number),
       rows.map((row) => row.city.name),
       rows.map((row) => row.city.country),
@@ -72,7 +73,7 @@ const importRows = defineWorkflow({
         const good = parsed.flatMap(({ number, result }) =>
           result.success ? [{ number, city: result.data }] : [],
         );
-        await insertCities(tx, ctx.jobId, good);
+        await insertCities(tx, ctx, good);
         return { imported: good.length, rejected: parsed.length - good.length };
       });
       imported += batch.imported;
@@ -100,12 +101,12 @@ const summary = defineWorkflow({
     const rejected = outputs.reduce((sum, output) => sum + output.rejected, 0);
     const totals = await ctx.effect("summary", async (tx) => {
       await tx.query(
-        "insert into cities_by_country (job_id, country, cities) select job_id, country, count(*) from cities where job_id = $1 group by job_id, country",
-        [ctx.jobId],
+        "insert into cities_by_country (job_id, datacenter, country, cities) select job_id, datacenter, country, count(*) from cities where job_id = $1 and datacenter = $2 group by job_id, datacenter, country",
+        [ctx.jobId, ctx.datacenter],
       );
       const [row] = await tx.query<{ cities: number; countries: number }>(
-        "select sum(cities)::int as cities, count(*)::int as countries from cities_by_country where job_id = $1",
-        [ctx.jobId],
+        "select sum(cities)::int as cities, count(*)::int as countries from cities_by_country where job_id = $1 and datacenter = $2",
+        [ctx.jobId, ctx.datacenter],
       );
       return { cities: row?.cities ?? 0, countries: row?.countries ?? 0 };
     });

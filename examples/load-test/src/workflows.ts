@@ -28,7 +28,11 @@ export const loadTest = defineLoadTest({
   maxAttempts: 3,
   async setup(ctx) {
     const url = ctx.input.url ?? (await ensureTargetServer());
-    return createHttpAction({ url, connections: ctx.vus ?? ctx.input.vus, headers: { [RUN_HEADER]: ctx.jobId } });
+    return createHttpAction({
+      url,
+      connections: ctx.vus ?? ctx.input.vus,
+      headers: { [RUN_HEADER]: ctx.jobId },
+    });
   },
 });
 

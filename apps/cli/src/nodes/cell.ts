@@ -1,8 +1,8 @@
-import type { Database } from "@holdfast/data";
+import { createEffects, type Database } from "@holdfast/data";
 import { createSqlJobStore } from "@holdfast/jobs";
 import { createGate, type Gate } from "@holdfast/jobs/gate";
 import { createManager, type Manager } from "@holdfast/jobs/manager";
-import { createWorker, type Worker } from "@holdfast/jobs/worker";
+import { createWorker, type Worker, type WorkerDatabase } from "@holdfast/jobs/worker";
 import { type Clock, type Logger, newId, systemRandom } from "@holdfast/kernel";
 import type { NodeSecurity } from "../security.ts";
 import type { RunningParts } from "./running.ts";
@@ -44,7 +44,7 @@ export const startManager = async (
     clock: context.clock,
     logger,
   });
-  context.parts.add({ name: `store of ${nodeId}`, stop: () => store[Symbol.asyncDispose]() });
+  context.parts.add({ name: `store of ${nodeId}`, stop: async () => store[Symbol.asyncDispose]() });
   if (options.exclusive) await store.coordination.leases.revokeAll();
   const manager = await createManager({
     nodeId,
@@ -80,7 +80,7 @@ export const startGate = async (
     clock: context.clock,
     logger,
   });
-  context.parts.add({ name: `store of ${nodeId}`, stop: () => store[Symbol.asyncDispose]() });
+  context.parts.add({ name: `store of ${nodeId}`, stop: async () => store[Symbol.asyncDispose]() });
   if (options.exclusive) await store.coordination.leases.revokeAll();
   const gate = await createGate({
     nodeId,
@@ -110,6 +110,10 @@ export const startWorker = async (
   },
 ): Promise<Worker> => {
   const nodeId = options.nodeId ?? newId("worker", systemRandom);
+  const database =
+    options.database === undefined
+      ? undefined
+      : await openWorkerDatabase(options.database, options.datacenter);
   const worker = await createWorker({
     nodeId,
     datacenter: options.datacenter,
@@ -120,9 +124,19 @@ export const startWorker = async (
     random: systemRandom,
     logger: context.logger.child({ node: nodeId }),
     ...(options.modulePath === undefined ? {} : { modulePath: options.modulePath }),
-    ...(options.database === undefined ? {} : { database: options.database }),
+    ...(database === undefined ? {} : { database }),
     ...credentialOf(context),
   });
   context.parts.add({ name: nodeId, stop: (stop) => worker.stop(stop) });
   return worker;
+};
+
+/**
+ * What workflows write to. Each datacenter numbers its fences itself, so each keeps effects of its own, also
+ * where several of them share one database.
+ */
+const openWorkerDatabase = async (database: Database, datacenter: string): Promise<WorkerDatabase> => {
+  const effects = createEffects({ sql: database, schema: schemaFor("effects", datacenter) });
+  await effects.migrate();
+  return { sql: database, effects };
 };
