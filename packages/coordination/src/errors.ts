@@ -41,6 +41,20 @@ export class LeaseLostError extends HoldfastError {
   }
 }
 
+/** The lock was still held by another when the wait was over. Retryable; nothing is held. */
+export class LockTimeoutError extends HoldfastError {
+  override readonly name = "LockTimeoutError";
+  readonly code = "COORDINATION_LOCK_TIMEOUT";
+
+  constructor(lock: string, waitedMs: number, holder: string, init: HoldfastErrorInit = {}) {
+    super(`lock ${lock} was still held by ${holder} after ${waitedMs} ms`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, lock, waitedMs, holder },
+    });
+  }
+}
+
 /** A worker's claim of a task ended: it lapsed and was taken back, or could not be renewed in time. Stop; another may run it. Not retryable. */
 export class ClaimLostError extends HoldfastError {
   override readonly name = "ClaimLostError";

@@ -2,6 +2,7 @@ export type { SqlClient, SqlExecutor } from "./backends/postgres/sql-client.ts";
 export {
   ClaimLostError,
   LeaseLostError,
+  LockTimeoutError,
   PayloadTooLargeError,
   SchemaTooNewError,
   StoreConflictError,
@@ -27,6 +28,14 @@ export {
   type LeaseInfo,
   type Leases,
 } from "./lease/leases.ts";
+export {
+  type AcquireOptions,
+  type Lock,
+  type LockOptions,
+  type LockState,
+  Locks,
+  type LocksOptions,
+} from "./lock/locks.ts";
 export type { Log, LogAppend, LogEntry, LogRead, LogTailItem, ReadOptions, StreamBounds } from "./log/log.ts";
 export { fromWirePosition, type Position, toWirePosition, type WirePosition } from "./position.ts";
 export { ClaimKeeper, type ClaimKeeperOptions, type KeptClaim } from "./queue/claim-keeper.ts";

@@ -189,4 +189,36 @@ describeService("postgres", "the PostgreSQL store on a server", () => {
       });
     });
   });
+
+  describe("an outage", () => {
+    it("is an error of its own, never an empty queue, a free lease or a busy one", async () => {
+      await using own = await startPostgres();
+      await using client = openPg(own.url, 4);
+      await using store = await createPostgresStore({ sql: client });
+      const queue = store.queue("q");
+      await queue.enqueue([{ id: "a", type: "t", payload: 1 }]);
+      const held = await store.leases.grant("lease", { owner: "me", ttlMs: 60_000 });
+      if (held.kind !== "granted") throw new Error("not granted");
+      await own.kill();
+      const unavailable = { code: "COORDINATION_STORE_UNAVAILABLE", retryable: true };
+      await expect(queue.claim({ worker: "w", maxCount: 1, leaseMs: 1000 })).rejects.toMatchObject({
+        code: expect.stringMatching(/STORE_UNAVAILABLE|OUTCOME_UNKNOWN/),
+      });
+      await expect(queue.claim({ worker: "w", maxCount: 1, leaseMs: 1000 })).rejects.toMatchObject(
+        unavailable,
+      );
+      await expect(store.leases.read("lease")).rejects.toMatchObject(unavailable);
+      await expect(store.leases.grant("lease", { owner: "x", ttlMs: 1000 })).rejects.toMatchObject(
+        unavailable,
+      );
+      await expect(store.log.read("s")).rejects.toMatchObject(unavailable);
+      await expect(store.transaction(async () => 1)).rejects.toMatchObject(unavailable);
+      await own.start();
+      // Nothing that was answered for is lost, and nothing that was refused has happened.
+      expect((await store.leases.read("lease"))?.token).toBe(held.grant.token);
+      expect((await queue.claim({ worker: "w", maxCount: 9, leaseMs: 1000 })).map(({ id }) => id)).toEqual([
+        "a",
+      ]);
+    });
+  });
 });

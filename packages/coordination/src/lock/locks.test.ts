@@ -1,0 +1,198 @@
+import { createMemoryStore } from "@holdfast/coordination/memory";
+import { InvalidInputError, seededRandom } from "@holdfast/kernel";
+import { VirtualClock } from "@holdfast/kernel/testing";
+import { describe, expect, it, vi } from "vitest";
+import { LeaseLostError, LockTimeoutError, StoreUnavailableError } from "../errors.ts";
+import { Locks } from "./locks.ts";
+
+const TTL_MS = 3000;
+
+const setUp = () => {
+  const clock = new VirtualClock();
+  const store = createMemoryStore({ clock });
+  const open: Locks[] = [];
+  const locksOf = (owner: string): Locks => {
+    const locks = new Locks({
+      leases: store.leases,
+      owner,
+      ttlMs: TTL_MS,
+      clock,
+      random: seededRandom(open.length + 1),
+    });
+    open.push(locks);
+    return locks;
+  };
+  return {
+    clock,
+    store,
+    locksOf,
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(open.map((locks) => locks.close().catch(() => undefined)));
+    },
+  };
+};
+
+describe("a lock", () => {
+  it("is given to one of many askers, whatever its name", async () => {
+    await using test = setUp();
+    for (const name of ["plain", "a:b/c-d", "größe 🚀"]) {
+      const got = await Promise.all(
+        Array.from({ length: 10 }, (_, index) => test.locksOf(`o${index}`).get(name).tryAcquire()),
+      );
+      expect(got.filter((lease) => lease !== undefined)).toHaveLength(1);
+    }
+  });
+
+  it("excludes two users of one process, and refuses to free what the other took", async () => {
+    await using test = setUp();
+    const lock = test.locksOf("me").get("a");
+    const first = await lock.acquire();
+    expect(await lock.tryAcquire()).toBeUndefined();
+    expect(await first.release()).toBe(true);
+    const second = await lock.acquire();
+    expect(await first.release()).toBe(false);
+    expect(second.isHeld).toBe(true);
+    expect((await lock.state())?.token).toBe(second.token);
+  });
+
+  it("is handed to a waiter soon after its release", async () => {
+    await using test = setUp();
+    const first = await test.locksOf("a").get("x").acquire();
+    let isGranted = false;
+    const waiting = test
+      .locksOf("b")
+      .get("x")
+      .acquire()
+      .then((lease) => {
+        isGranted = true;
+        return lease;
+      });
+    await test.clock.advance(5 * TTL_MS);
+    expect(isGranted).toBe(false);
+    await first.release();
+    await test.clock.advance(500);
+    expect((await waiting).token).toBeGreaterThan(first.token);
+  });
+
+  it("times out by name when the holder keeps it", async () => {
+    await using test = setUp();
+    await test.locksOf("a").get("x").acquire();
+    const waiting = test.locksOf("b").get("x").acquire({ waitMs: 2000 });
+    const outcome = expect(waiting).rejects.toMatchObject({
+      code: "COORDINATION_LOCK_TIMEOUT",
+      retryable: true,
+      details: { lock: "x", holder: "a" },
+    });
+    await test.clock.advance(2000);
+    await outcome;
+    await expect(test.locksOf("c").get("x").acquire({ waitMs: 0 })).rejects.toThrow(LockTimeoutError);
+  });
+
+  it("is free after its holder died, at the end of its TTL", async () => {
+    await using test = setUp();
+    await test.store.leases.grant("lock/x", { owner: "dead", ttlMs: TTL_MS });
+    const waiting = test.locksOf("b").get("x").acquire();
+    await test.clock.advance(TTL_MS + 500);
+    expect((await waiting).isHeld).toBe(true);
+  });
+
+  it("ends a wait when its signal aborts, and holds nothing", async () => {
+    await using test = setUp();
+    const first = await test.locksOf("a").get("x").acquire();
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const waiting = test.locksOf("b").get("x").acquire({ signal: controller.signal });
+    await test.clock.advance(100);
+    controller.abort(reason);
+    await expect(waiting).rejects.toBe(reason);
+    await first.release();
+    expect(await test.locksOf("b").get("x").state()).toBeUndefined();
+  });
+
+  it("says that the store is away instead of calling the lock busy", async () => {
+    await using test = setUp();
+    vi.spyOn(test.store.leases, "grant").mockRejectedValue(new StoreUnavailableError("grant"));
+    const trying = expect(test.locksOf("a").get("x").tryAcquire()).rejects.toThrow(StoreUnavailableError);
+    await test.clock.advance(1000);
+    await trying;
+  });
+
+  it("is held through a body however long it takes, and freed after it, also when it throws", async () => {
+    await using test = setUp();
+    const lock = test.locksOf("a").get("x");
+    const working = lock.with(async (lease) => {
+      await test.clock.sleep(10 * TTL_MS);
+      return lease.token;
+    });
+    await test.clock.advance(10 * TTL_MS);
+    expect(await working).toBeGreaterThan(0n);
+    expect(await lock.state()).toBeUndefined();
+    const boom = new Error("boom");
+    await expect(lock.with(() => Promise.reject(boom))).rejects.toBe(boom);
+    expect(await lock.state()).toBeUndefined();
+  });
+
+  it("reports its loss to the body while it runs and to its caller afterwards", async () => {
+    await using test = setUp();
+    const lock = test.locksOf("a").get("x");
+    let abortedInside = false;
+    const working = lock.with(async (lease) => {
+      await test.store.leases.revokeAll();
+      await test.clock.sleep(TTL_MS);
+      abortedInside = lease.signal.aborted;
+      return "done anyway";
+    });
+    const lost = expect(working).rejects.toThrow(LeaseLostError);
+    await test.clock.advance(TTL_MS);
+    await lost;
+    expect(abortedInside).toBe(true);
+  });
+});
+
+describe("locks", () => {
+  it("give the same entry for the same name, and refuse conflicting settings", async () => {
+    await using test = setUp();
+    const locks = test.locksOf("a");
+    expect(locks.get("x")).toBe(locks.get("x"));
+    expect(locks.get("y", { ttlMs: 500 })).toBe(locks.get("y"));
+    expect(() => locks.get("y", { ttlMs: 600 })).toThrow(InvalidInputError);
+  });
+
+  it("show who holds what, and which of it is their own", async () => {
+    await using test = setUp();
+    const mine = test.locksOf("me");
+    const held = await mine.get("a").acquire({ metadata: { why: "test" } });
+    await test.locksOf("you").get("b").acquire();
+    await test.store.leases.grant("not-a-lock", { owner: "x", ttlMs: 1000 });
+    expect(await mine.list()).toEqual([
+      {
+        name: "a",
+        owner: "me",
+        token: held.token,
+        remainingMs: TTL_MS,
+        isOwn: true,
+        metadata: { why: "test" },
+      },
+      {
+        name: "b",
+        owner: "you",
+        token: expect.any(BigInt),
+        remainingMs: TTL_MS,
+        isOwn: false,
+        metadata: null,
+      },
+    ]);
+    expect(await mine.get("free").state()).toBeUndefined();
+  });
+
+  it("free only their own with releaseAll, and say how many", async () => {
+    await using test = setUp();
+    const mine = test.locksOf("me");
+    await mine.get("a").acquire();
+    await mine.get("b", { ttlMs: 500 }).acquire();
+    await test.locksOf("you").get("c").acquire();
+    expect(await mine.releaseAll()).toBe(2);
+    expect((await mine.list()).map(({ name }) => name)).toEqual(["c"]);
+    expect(await mine.releaseAll()).toBe(0);
+  });
+});

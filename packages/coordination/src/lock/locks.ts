@@ -1,0 +1,227 @@
+import {
+  type Abortable,
+  type Clock,
+  InvalidInputError,
+  type Logger,
+  type Random,
+  silentLogger,
+  systemClock,
+  systemRandom,
+} from "@holdfast/kernel";
+import { LockTimeoutError } from "../errors.ts";
+import type { Json } from "../json.ts";
+import { LIST_LIMIT_MAX } from "../lease/grant-checks.ts";
+import { type HeldLease, LeaseKeeper } from "../lease/lease-keeper.ts";
+import type { LeaseInfo, Leases } from "../lease/leases.ts";
+
+export interface LocksOptions {
+  readonly leases: Leases<never>;
+  /** Who holds, for people. */
+  readonly owner: string;
+  /** Lease of locks that name no other. From 100 ms to a day. Default 30_000. */
+  readonly ttlMs?: number;
+  /** Put before each name, so that locks and other leases of one store do not meet. Default `lock/`. */
+  readonly prefix?: string;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly logger?: Logger;
+}
+
+export interface LockOptions {
+  /** Milliseconds by the store's clock, renewed every third of it. Default: that of the locks object. */
+  readonly ttlMs?: number;
+}
+
+export interface AcquireOptions extends Abortable {
+  /** Longest wait for the holder, milliseconds. Default 30_000; 0 tries once. */
+  readonly waitMs?: number;
+  /** Shown to others while the lock is held. */
+  readonly metadata?: Json;
+}
+
+export interface LockState {
+  readonly name: string;
+  readonly owner: string;
+  readonly token: bigint;
+  readonly remainingMs: number;
+  /** Whether this locks object holds it. */
+  readonly isOwn: boolean;
+  readonly metadata: Json;
+}
+
+/** Longest pause between two looks at a held lock; a release in between goes unseen until then. */
+const LOOK_AGAIN_MAX_MS = 500;
+const LOOK_AGAIN_MIN_MS = 10;
+
+/**
+ * Mutual exclusion across processes, one {@link Lock} per name.
+ *
+ * A lock is held through a lease: it ends by itself when its holder dies, and a holder that was paused past
+ * its end may not know. So send `token` with each write and let the place where it lands refuse smaller ones.
+ */
+export class Locks implements AsyncDisposable {
+  readonly #options: Required<Omit<LocksOptions, "leases">> & Pick<LocksOptions, "leases">;
+  readonly #locks = new Map<string, Lock>();
+  readonly #keepers = new Map<number, LeaseKeeper>();
+
+  constructor(options: LocksOptions) {
+    this.#options = {
+      ttlMs: 30_000,
+      prefix: "lock/",
+      clock: systemClock,
+      random: systemRandom,
+      logger: silentLogger,
+      ...options,
+    };
+  }
+
+  /**
+   * The lock of this name, the same object each time.
+   * @throws InvalidInputError when it was asked for with another `ttlMs` before.
+   */
+  get(name: string, options: LockOptions = {}): Lock {
+    const known = this.#locks.get(name);
+    const ttlMs = options.ttlMs ?? known?.ttlMs ?? this.#options.ttlMs;
+    if (known !== undefined) {
+      if (known.ttlMs !== ttlMs) {
+        throw new InvalidInputError("ttlMs", ttlMs, `${known.ttlMs}, as lock ${name} was made with before`);
+      }
+      return known;
+    }
+    const { leases, owner, prefix, clock, random } = this.#options;
+    const lock = new Lock(name, {
+      leases,
+      owner,
+      prefix,
+      clock,
+      random,
+      keeper: this.#keeperFor(ttlMs),
+      ttlMs,
+    });
+    this.#locks.set(name, lock);
+    return lock;
+  }
+
+  /** Every lock that anybody holds in the store, up to 10_000, by name. */
+  async list(options: Abortable = {}): Promise<readonly LockState[]> {
+    const { leases, prefix } = this.#options;
+    const held = await leases.list(prefix, { ...options, limit: LIST_LIMIT_MAX });
+    return held.map((info) => {
+      const name = info.name.slice(prefix.length);
+      return toState(name, info, this.#locks.get(name)?.holds(info.token) ?? false);
+    });
+  }
+
+  /** Frees every lock that this object holds, never another's, and returns how many. */
+  async releaseAll(options: Abortable = {}): Promise<number> {
+    const counts = await Promise.all([...this.#keepers.values()].map((keeper) => keeper.releaseAll(options)));
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Frees what is held and stops. When the store does not answer, the locks end by themselves. */
+  async close(): Promise<void> {
+    try {
+      await this.releaseAll();
+    } finally {
+      await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close()));
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #keeperFor(ttlMs: number): LeaseKeeper {
+    let keeper = this.#keepers.get(ttlMs);
+    if (keeper === undefined) {
+      const { leases, clock, random, logger } = this.#options;
+      keeper = new LeaseKeeper({ leases, ttlMs, clock, random, logger });
+      this.#keepers.set(ttlMs, keeper);
+    }
+    return keeper;
+  }
+}
+
+interface LockParts {
+  readonly leases: Leases<never>;
+  readonly keeper: LeaseKeeper;
+  readonly owner: string;
+  readonly prefix: string;
+  readonly ttlMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** One name that one holder at a time may have. Two users in one process exclude each other as well. */
+export class Lock {
+  readonly name: string;
+  readonly ttlMs: number;
+  readonly #parts: LockParts;
+  #held: HeldLease | undefined;
+
+  constructor(name: string, parts: LockParts) {
+    this.name = name;
+    this.ttlMs = parts.ttlMs;
+    this.#parts = parts;
+  }
+
+  /** Takes the lock when it is free, else returns undefined at once. An outage is an error, never "busy". */
+  async tryAcquire(options: Omit<AcquireOptions, "waitMs"> = {}): Promise<HeldLease | undefined> {
+    const outcome = await this.#ask(options);
+    return outcome.kind === "granted" ? outcome.lease : undefined;
+  }
+
+  /**
+   * Waits until the lock is free and takes it. Waiters look again after jittered pauses of at most half a
+   * second, or when the holder's lease ends; there is no order among them.
+   * @throws LockTimeoutError after `waitMs`; retryable, nothing is held.
+   * @throws StoreUnavailableError when the store does not answer; retryable.
+   * @throws signal.reason when aborted; nothing is held, or it lapses within the TTL.
+   */
+  async acquire(options: AcquireOptions = {}): Promise<HeldLease> {
+    const { clock, random } = this.#parts;
+    const waitMs = options.waitMs ?? 30_000;
+    const endsAt = clock.monotonicNow() + waitMs;
+    for (;;) {
+      const outcome = await this.#ask(options);
+      if (outcome.kind === "granted") return outcome.lease;
+      const leftMs = endsAt - clock.monotonicNow();
+      if (leftMs <= 0) throw new LockTimeoutError(this.name, waitMs, outcome.holder.owner);
+      const lookMs = Math.min(LOOK_AGAIN_MAX_MS * (0.5 + random.next() / 2), outcome.holder.remainingMs);
+      await clock.sleep(Math.min(leftMs, Math.max(LOOK_AGAIN_MIN_MS, lookMs)), { signal: options.signal });
+    }
+  }
+
+  /**
+   * Runs `body` while holding the lock, and frees it whatever becomes of `body`.
+   * `body` gets the lease: stop when its signal aborts, send its token with each write.
+   * @throws LeaseLostError when the lock was lost before `body` resolved, whatever it returned.
+   * @throws what `body` throws, and what `acquire` throws.
+   */
+  async with<T>(body: (lease: HeldLease) => Promise<T>, options: AcquireOptions = {}): Promise<T> {
+    await using lease = await this.acquire(options);
+    const value = await body(lease);
+    lease.signal.throwIfAborted();
+    return value;
+  }
+
+  /** Who holds the lock now; undefined when it is free. */
+  async state(options: Abortable = {}): Promise<LockState | undefined> {
+    const info = await this.#parts.leases.read(this.#parts.prefix + this.name, options);
+    return info === undefined ? undefined : toState(this.name, info, this.holds(info.token));
+  }
+
+  /** Whether this object was granted `token` and still holds it. */
+  holds(token: bigint): boolean {
+    return this.#held?.token === token && this.#held.isHeld;
+  }
+
+  async #ask(options: AcquireOptions) {
+    const { keeper, owner, prefix } = this.#parts;
+    const outcome = await keeper.hold(prefix + this.name, { ...options, owner });
+    if (outcome.kind === "granted") this.#held = outcome.lease;
+    return outcome;
+  }
+}
+
+const toState = (name: string, info: LeaseInfo, isOwn: boolean): LockState => ({ ...info, name, isOwn });
