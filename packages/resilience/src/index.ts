@@ -25,6 +25,15 @@ export {
 export type { SlotStats, SlotWaitOptions } from "./concurrency/slots.ts";
 export { CircuitOpenError, LoadShedError, RateLimitedError } from "./errors.ts";
 export type { Body, CallContext, ExecuteOptions, Policy } from "./execution/policy.ts";
+export { Fallback, type FallbackEvents, type FallbackOptions, type FallbackStats } from "./fallback.ts";
+export { Hedge, type HedgeEvents, type HedgeOptions, type HedgeStats } from "./hedge.ts";
+export {
+  InFlightCaps,
+  type InFlightCapsEvents,
+  type InFlightCapsOptions,
+  type InFlightCapsStats,
+  type InFlightPriorityStats,
+} from "./load-shedding/in-flight-caps.ts";
 export {
   isShed,
   LoadShedder,
@@ -57,6 +66,12 @@ export {
   jobOperationLimits,
   type WindowLimit,
 } from "./rate-limit/client-rate-limiter.ts";
+export {
+  CooperativeThrottle,
+  type CooperativeThrottleEvents,
+  type CooperativeThrottleOptions,
+  type CooperativeThrottleStats,
+} from "./rate-limit/cooperative-throttle.ts";
 export {
   KeyedRateLimiter,
   type KeyedRateLimiterEvents,
@@ -99,6 +114,7 @@ export {
   type Collector,
   type PartialResult,
   PartialTimeout,
+  type PartialTimeoutEvents,
   type PartialTimeoutOptions,
   type PartialTimeoutStats,
 } from "./timeout/partial-timeout.ts";

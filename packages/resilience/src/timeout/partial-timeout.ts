@@ -1,4 +1,4 @@
-import { type Clock, OverloadedError, systemClock } from "@holdfast/kernel";
+import { type Clock, Emitter, OverloadedError, systemClock } from "@holdfast/kernel";
 import { CallScope, isUnwanted } from "../execution/call-scope.ts";
 import type { CallContext, ExecuteOptions } from "../execution/policy.ts";
 import { bodyRunner } from "../execution/runner.ts";
@@ -26,6 +26,11 @@ export interface PartialResult<T> {
 /** Produces items by calling `add`. What it adds after the limit, or after it has settled, is dropped. */
 export type Collector<T> = (context: CallContext, add: (item: T) => void) => unknown;
 
+export interface PartialTimeoutEvents {
+  /** The limit passed with so many items collected. */
+  timedOut: { readonly timeoutMs: number; readonly itemCount: number };
+}
+
 /** Conservation: `callCount = completeCount + partialCount + timedOutCount + failureCount + abortCount + inFlightCount`. */
 export interface PartialTimeoutStats {
   readonly callCount: number;
@@ -41,6 +46,7 @@ export interface PartialTimeoutStats {
 
 /** Collects items for a limited time and returns what has come by then, for answers where some is better than none. */
 export class PartialTimeout {
+  readonly events = new Emitter<PartialTimeoutEvents>();
   readonly #queue: TimeoutQueue;
   readonly #returnPartial: boolean;
   readonly #itemMaxCount: number;
@@ -110,6 +116,9 @@ export class PartialTimeout {
       this.#completeCount += 1;
       return { items, timedOut: false };
     } catch (error) {
+      if (scope.timedOut) {
+        this.events.emit("timedOut", { timeoutMs: this.#queue.timeoutMs, itemCount: items.length });
+      }
       if (scope.timedOut && this.#returnPartial) {
         this.#partialCount += 1;
         return { items, timedOut: true };
