@@ -5,13 +5,19 @@
 //   npm test -- -t "once the lease"    only tests of this name
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { ensureBuilt, ensureInstalled, root } from "./workspace.mjs";
 
 const args = process.argv.slice(2);
 const fast = args.includes("--fast");
 const rest = args.filter((arg) => arg !== "--fast");
+
+// Whatever goes wrong before the tests run, the last line says that something did.
+let closed = false;
+process.on("exit", (code) => {
+  if (!closed && code !== 0) console.log("0 passed, 1 failed, 0 skipped");
+});
 
 ensureInstalled();
 ensureBuilt();
@@ -26,7 +32,7 @@ const vitest = [
   "--reporter=default",
   "--reporter=./scripts/test-report.mjs",
 ];
-const result = spawnSync(process.execPath, [...vitest, ...(fast ? slow : []), ...rest], {
+const result = spawnSync(process.execPath, [...vitest, workers, ...(fast ? slow : []), ...rest], {
   cwd: root,
   stdio: ["ignore", "inherit", "inherit"],
   env: { ...process.env, HOLDFAST_TEST_REPORT: reportPath },
@@ -37,9 +43,9 @@ if (existsSync(reportPath)) report = JSON.parse(readFileSync(reportPath, "utf8")
 rmSync(directory, { recursive: true, force: true });
 if (!report) {
   console.error(`the tests did not run to their end (${result.signal ?? `code ${result.status}`})`);
-  console.log("0 passed, 1 failed, 0 skipped");
   process.exit(result.status || 1);
 }
+closed = true;
 for (const suite of report.suites) console.log(`skipped: ${suite.name} (${suite.tests}): ${suite.reason}`);
 console.log(`${report.passed} passed, ${report.failed} failed, ${report.skipped} skipped`);
 process.exit(result.status ?? 1);
