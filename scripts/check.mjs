@@ -40,7 +40,7 @@ const STEPS = [
   { name: "types of tests", run: program("node_modules/typescript/bin/tsc", "-p", "tsconfig.test.json") },
   {
     name: "format and lint",
-    run: program("node_modules/@biomejs/biome/bin/biome", "ci", "--colors=off", "."),
+    run: program("node_modules/@biomejs/biome/bin/biome", "ci", "--error-on-warnings", "--colors=off", "."),
   },
   { name: "unused", run: program("node_modules/knip/bin/knip.js", "--no-progress", "--no-config-hints") },
   { name: "imports", run: own("imports", "checkImports", true) },
