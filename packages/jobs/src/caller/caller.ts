@@ -45,8 +45,16 @@ export class Caller implements AsyncDisposable {
     return this.#router.ask(definition, input, options);
   }
 
+  /** {@link followBatches}, one item at a time. */
+  async *follow(jobId: string, request: FollowRequest = {}): AsyncGenerator<FollowItem, void, undefined> {
+    for await (const items of this.followBatches(jobId, request)) yield* items;
+  }
+
   /** See {@link followJob}. */
-  follow(jobId: string, request: FollowRequest = {}): AsyncGenerator<FollowItem, void, undefined> {
+  followBatches(
+    jobId: string,
+    request: FollowRequest = {},
+  ): AsyncGenerator<readonly FollowItem[], void, undefined> {
     return followJob(
       {
         options: this.options,

@@ -24,7 +24,6 @@ export class EventBuffer {
   readonly #bytesMax: number;
   readonly #onFull: () => void;
   #items: BufferedItem[] = [];
-  #taken = 0;
   #sizeBytes = 0;
   #position: WirePosition | undefined;
   /** After a reset any next position is right. */
@@ -88,17 +87,12 @@ export class EventBuffer {
     this.wake();
   }
 
-  /** The oldest item that was not consumed. */
-  shift(): BufferedItem | undefined {
-    const item = this.#items[this.#taken];
-    if (item === undefined) {
-      this.#items = [];
-      this.#taken = 0;
-      this.#sizeBytes = 0;
-      return undefined;
-    }
-    this.#taken += 1;
-    return item;
+  /** Everything that was not consumed yet, in order. */
+  takeAll(): readonly BufferedItem[] {
+    const items = this.#items;
+    this.#items = [];
+    this.#sizeBytes = 0;
+    return items;
   }
 
   /** Takes pushes again. */
@@ -142,7 +136,7 @@ export class EventBuffer {
   }
 
   #isFull(): boolean {
-    return this.#items.length - this.#taken >= this.#countMax || this.#sizeBytes >= this.#bytesMax;
+    return this.#items.length >= this.#countMax || this.#sizeBytes >= this.#bytesMax;
   }
 
   #add(item: BufferedItem, sizeBytes: number): void {

@@ -38,7 +38,7 @@ interface Session {
 }
 
 /**
- * The events of a job, through reconnects and changes of node, without gap or repeat.
+ * The events of a job in batches as they came, through reconnects and changes of node, without gap or repeat.
  *
  * Runs as long as somebody iterates. When the connection breaks it yields `lost`, follows again from its
  * position at whichever node answers (for as long as it takes), yields `restored` and goes on. A slow consumer
@@ -51,7 +51,7 @@ export async function* followJob(
   parts: FollowParts,
   jobId: string,
   request: FollowRequest,
-): AsyncGenerator<FollowItem, void, undefined> {
+): AsyncGenerator<readonly FollowItem[], void, undefined> {
   const { options, subscriptions } = parts;
   const scope = childController(request.signal, parts.closed);
   const unfollow = (of: Session | undefined): void => {
@@ -70,15 +70,15 @@ export async function* followJob(
   try {
     session = await follow(parts, { jobId, subscriptionId, buffer, signal: scope.signal });
     for (;;) {
-      for (let item = buffer.shift(); item !== undefined; item = buffer.shift()) {
-        yield item;
+      for (let items = buffer.takeAll(); items.length > 0; items = buffer.takeAll()) {
+        yield items;
         scope.signal.throwIfAborted();
       }
       if (buffer.isEnded) return;
       if (session.isLost) {
-        yield { kind: "connection", state: "lost" };
+        yield [{ kind: "connection", state: "lost" }];
         session = await followAgain(parts, { jobId, subscriptionId, buffer, signal: scope.signal });
-        yield { kind: "connection", state: "restored" };
+        yield [{ kind: "connection", state: "restored" }];
         continue;
       }
       if (!buffer.needsFollow) {

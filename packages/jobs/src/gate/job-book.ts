@@ -1,0 +1,270 @@
+import { type Clock, deferred, type Logger, type TaskGroup, untilAborted } from "@holdfast/kernel";
+import type { JobEvent } from "@holdfast/protocol/contract";
+import type { JobRow, JobStore } from "../model/job-table.ts";
+import { type NodeLease, nodeIdOf } from "../node/node-lease.ts";
+import { beginEnding, finishWithout } from "./decide/end-job.ts";
+import { FinishedJobs } from "./finished-jobs.ts";
+import { type GateJob, isTerminal } from "./gate-job.ts";
+import type { GateSettings } from "./gate-options.ts";
+import type { JobCommits } from "./job-commits.ts";
+import { LedJob } from "./led-job.ts";
+import type { PartRunner } from "./part-runner.ts";
+import { restoreJob } from "./restore-job.ts";
+
+export interface JobBookOptions {
+  readonly settings: GateSettings;
+  readonly store: JobStore;
+  readonly lease: NodeLease;
+  readonly commits: JobCommits;
+  readonly runner: PartRunner;
+  readonly tasks: TaskGroup;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly self: { readonly nodeId: string; readonly address: string };
+  /** This gate began or ceased to lead the job. */
+  readonly onLeadership: (jobId: string) => void;
+}
+
+/** Jobs taken over in one statement; a sweep goes on until there are no more. */
+const TAKE_OVER_COUNT = 100;
+const RELOAD_COUNT = 200;
+const RELOAD_RETRY_MIN_MS = 100;
+const RELOAD_RETRY_MAX_MS = 5_000;
+
+/**
+ * The jobs that this gate leads. It begins to lead a job by storing it or by taking it over from a gate that
+ * is gone, and ceases when the job has ended, when a commit shows that another leads it, or when the gate's
+ * own lease is lost.
+ */
+export class JobBook {
+  readonly finished: FinishedJobs;
+  readonly #options: JobBookOptions;
+  readonly #jobs = new Map<string, LedJob>();
+  /** Being stored: their first events are published before they are led. */
+  readonly #reserved = new Map<string, number>();
+  /** Fate unknown: to be read again. */
+  readonly #reload = new Set<string>();
+  #reloadWake = deferred<void>();
+  #takeOverCount = 0;
+
+  constructor(options: JobBookOptions) {
+    this.#options = options;
+    this.finished = new FinishedJobs({ onForgotten: options.onLeadership });
+  }
+
+  get size(): number {
+    return this.#jobs.size;
+  }
+
+  get takeOverCount(): number {
+    return this.#takeOverCount;
+  }
+
+  get(jobId: string): LedJob | undefined {
+    return this.#jobs.get(jobId);
+  }
+
+  values(): IterableIterator<LedJob> {
+    return this.#jobs.values();
+  }
+
+  /** Whether every committed event of the job comes from this gate (a job that has ended gets none). */
+  publishes(jobId: string): boolean {
+    return this.#jobs.has(jobId) || this.#reserved.has(jobId) || this.finished.has(jobId);
+  }
+
+  /** Starts what runs beside the requests. */
+  start(): void {
+    const { tasks, clock, settings, logger } = this.#options;
+    tasks.spawn("reload of jobs", (signal) => this.#reloadLoop(signal));
+    tasks.spawn("take-over of jobs", async (signal) => {
+      for (;;) {
+        try {
+          await this.#sweep(signal);
+        } catch (error) {
+          signal.throwIfAborted();
+          logger.warn(
+            { err: error, retryInMs: settings.sweepEveryMs },
+            "jobs of dead gates could not be looked for",
+          );
+        }
+        await clock.sleep(settings.sweepEveryMs, { signal });
+      }
+    });
+    tasks.spawn("deadlines of jobs", async (signal) => {
+      for (;;) {
+        await clock.sleep(settings.sweepEveryMs, { signal });
+        this.#checkDeadlines();
+      }
+    });
+  }
+
+  /** Until `release`, the job's events are published although it is not led yet. */
+  reserve(jobId: string): void {
+    this.#reserved.set(jobId, (this.#reserved.get(jobId) ?? 0) + 1);
+  }
+
+  release(jobId: string): void {
+    const count = (this.#reserved.get(jobId) ?? 0) - 1;
+    if (count > 0) this.#reserved.set(jobId, count);
+    else this.#reserved.delete(jobId);
+    if (!this.publishes(jobId)) this.#options.onLeadership(jobId);
+  }
+
+  /** Begins to lead a job whose row names this gate. */
+  lead(job: GateJob): LedJob {
+    const { clock, settings, commits, logger, tasks, self, runner } = this.#options;
+    this.#jobs.get(job.jobId)?.drop("it was read again");
+    const wholeMs = job.spec.timeoutMs + settings.timeoutGraceMs;
+    const leftMs = Math.min(wholeMs, Math.max(0, job.submittedAt + wholeMs - clock.wallNow()));
+    const led = new LedJob(
+      {
+        commits,
+        clock,
+        logger,
+        tasks,
+        self,
+        onFinished: (ended) => this.#finish(ended),
+        onDeposed: (deposed) => {
+          logger.warn({ jobId: deposed.job.jobId }, "another gate leads this job now");
+          this.drop(deposed.job.jobId, "another gate leads it");
+        },
+      },
+      job,
+      { deadlineAt: clock.monotonicNow() + leftMs },
+    );
+    this.#jobs.set(job.jobId, led);
+    this.#options.onLeadership(job.jobId);
+    runner.start(led);
+    return led;
+  }
+
+  /** Forgets a job without a trace in the store. */
+  drop(jobId: string, reason: string): void {
+    const led = this.#jobs.get(jobId);
+    if (led === undefined) return;
+    led.drop(reason);
+    this.#jobs.delete(jobId);
+    this.#options.onLeadership(jobId);
+  }
+
+  dropAll(reason: string): void {
+    for (const jobId of [...this.#jobs.keys()]) this.drop(jobId, reason);
+    this.#reload.clear();
+  }
+
+  /** Drops jobs whose stored state is not known, and reads them again as soon as the store answers. */
+  reload(jobIds: readonly string[]): void {
+    for (const jobId of jobIds) {
+      this.drop(jobId, "its stored state is not known");
+      this.#reload.add(jobId);
+    }
+    this.#reloadWake.resolve();
+  }
+
+  #finish(led: LedJob): void {
+    const { job } = led;
+    const head = job.head;
+    const result = led.result;
+    if (this.#jobs.get(job.jobId) !== led) return;
+    if (head !== undefined && result !== undefined) {
+      this.finished.add({ jobId: job.jobId, status: job.status, leader: led.leader, head, result });
+    }
+    this.drop(job.jobId, "it has ended");
+  }
+
+  #checkDeadlines(): void {
+    const now = this.#options.clock.monotonicNow();
+    for (const led of [...this.#jobs.values()]) {
+      if (led.endingSince !== undefined) {
+        if (now - led.endingSince >= this.#options.settings.endingGraceMs) led.apply(finishWithout);
+      } else if (now >= led.deadlineAt) {
+        const reason = `the job took longer than its timeout of ${led.job.spec.timeoutMs} ms`;
+        led.apply((job, at) => beginEnding(job, { kind: "timeout", reason }, at));
+      }
+    }
+  }
+
+  async #sweep(signal: AbortSignal): Promise<void> {
+    const { lease, store } = this.#options;
+    for (;;) {
+      const owner = lease.ownerId;
+      if (owner === undefined) return;
+      const live = await lease.live({ signal });
+      // Our own lease may have ended while we asked; then everything here belongs to the next incarnation.
+      if (!live.some(({ ownerId }) => ownerId === owner) || lease.ownerId !== owner) return;
+      const liveOwners = live.map(({ ownerId }) => ownerId);
+      const taken = await store.coordination.transaction((tx) =>
+        store.jobs.takeOver({ owner, liveOwners, limit: TAKE_OVER_COUNT }, tx),
+      );
+      for (const { row, previousOwner } of taken) await this.#resume(row, { previousOwner, owner, signal });
+      if (taken.length < TAKE_OVER_COUNT) return;
+    }
+  }
+
+  async #resume(
+    row: JobRow,
+    options: { readonly previousOwner: string; readonly owner: string; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { store, lease, logger, self } = this.#options;
+    let job: GateJob;
+    try {
+      job = await restoreJob(store, row, { signal: options.signal });
+    } catch (error) {
+      options.signal.throwIfAborted();
+      logger.warn(
+        { err: error, jobId: row.jobId },
+        "a job that was taken over could not be read; trying again",
+      );
+      this.reload([row.jobId]);
+      return;
+    }
+    if (lease.ownerId !== options.owner) return;
+    this.#takeOverCount += 1;
+    const previous = nodeIdOf(options.previousOwner);
+    const fence = row.fence.toString();
+    logger.info({ jobId: row.jobId, previous, fence }, "took over a job from a gate that is gone");
+    const led = this.lead(job);
+    led.apply((_job, at): readonly JobEvent[] => [
+      { type: "job.leader", at, role: "gate", leader: { ...self, fence }, previous },
+    ]);
+  }
+
+  async #reloadLoop(signal: AbortSignal): Promise<void> {
+    const { clock, logger } = this.#options;
+    let retryMs = RELOAD_RETRY_MIN_MS;
+    for (;;) {
+      if (this.#reload.size === 0) {
+        this.#reloadWake = deferred();
+        await untilAborted(this.#reloadWake.promise, signal);
+      }
+      // A moment for the store to come back, and so that a job that always fails cannot keep us busy.
+      await clock.sleep(retryMs, { signal });
+      try {
+        const isClean = await this.#reloadSome(signal);
+        retryMs = isClean ? RELOAD_RETRY_MIN_MS : Math.min(retryMs * 2, RELOAD_RETRY_MAX_MS);
+      } catch (error) {
+        signal.throwIfAborted();
+        retryMs = Math.min(retryMs * 2, RELOAD_RETRY_MAX_MS);
+        logger.warn({ err: error, retryInMs: retryMs }, "jobs could not be read again yet");
+      }
+    }
+  }
+
+  /** True when nothing is left to read. */
+  async #reloadSome(signal: AbortSignal): Promise<boolean> {
+    const { store, lease } = this.#options;
+    const owner = lease.ownerId;
+    // Without a lease nothing is ours; what was goes to whoever sweeps first.
+    if (owner === undefined) this.#reload.clear();
+    const jobIds = [...this.#reload].slice(0, RELOAD_COUNT);
+    const rows = jobIds.length === 0 ? [] : await store.jobs.get(jobIds, { signal });
+    for (const row of rows) {
+      if (row.owner !== owner || isTerminal(row.status) || this.#jobs.has(row.jobId)) continue;
+      const job = await restoreJob(store, row, { signal });
+      if (lease.ownerId === owner && !this.#jobs.has(row.jobId)) this.lead(job);
+    }
+    for (const jobId of jobIds) this.#reload.delete(jobId);
+    return this.#reload.size === 0;
+  }
+}

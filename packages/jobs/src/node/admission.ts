@@ -1,0 +1,133 @@
+import type { Handlers, HandlersOptions, Peer, PushHandler, RequestHandler } from "@holdfast/connection";
+import { type Clock, OverloadedError } from "@holdfast/kernel";
+import type { MessagePriority, PushDefinition, RequestDefinition } from "@holdfast/protocol/contract";
+import {
+  ClientRateLimiter,
+  jobOperationLimits,
+  LoadShedder,
+  type OverloadSource,
+  type WindowLimit,
+} from "@holdfast/resilience";
+
+export interface AdmissionOptions {
+  readonly clock: Clock;
+  /** How loaded the node is. */
+  readonly source: OverloadSource;
+  /** Requests per client and operation; `off` checks the load only. Default {@link jobOperationLimits} and 1000 follows per 10 s. */
+  readonly limits?: Readonly<Record<string, WindowLimit>> | "off" | undefined;
+}
+
+/** What the limits call the requests. What is not listed shares one limit per client. */
+const OPERATIONS: Readonly<Record<string, string>> = {
+  "jobs.submit": "job_submit",
+  "jobs.get": "job_status",
+  "jobs.result": "job_status",
+  "jobs.list": "job_status",
+  "jobs.cancel": "cancel",
+  "jobs.follow": "job_follow",
+  "jobs.unfollow": "job_follow",
+  "cluster.ping": "heartbeat",
+};
+
+/** A client may follow a thousand jobs over one connection, and asks again after each reconnect. */
+const FOLLOW_LIMIT: WindowLimit = { limit: 1_000, windowMs: 10_000 };
+
+/** Requests in progress on one node; critical ones are not limited. */
+const IN_FLIGHT_MAX_COUNT = 1_000;
+const IN_FLIGHT_MAX_COUNTS: Readonly<Record<Exclude<MessagePriority, "critical">, number>> = {
+  high: 500,
+  normal: 300,
+  low: 200,
+};
+const RETRY_AFTER_MS = 500;
+
+/**
+ * Decides which requests a node takes in: by load (the less important first), by client and operation, and by
+ * how many are in progress. Nodes of the cluster are not limited in rate, only by load.
+ *
+ * A client is known by its connection's node id and address; invented ids gain a fresh limit, so what protects
+ * the node in the end is the load and the number of connections.
+ */
+export class Admission {
+  readonly #shedder: LoadShedder;
+  readonly #limiter: ClientRateLimiter | undefined;
+  readonly #source: OverloadSource;
+  readonly #inFlight: Record<MessagePriority, number> = { critical: 0, high: 0, normal: 0, low: 0 };
+
+  constructor(options: AdmissionOptions) {
+    const { clock, source, limits } = options;
+    this.#source = source;
+    this.#shedder = new LoadShedder({ source, retryAfterMs: 1_000 });
+    this.#limiter =
+      limits === "off"
+        ? undefined
+        : new ClientRateLimiter({
+            clock,
+            source,
+            limits: { ...jobOperationLimits, job_follow: FOLLOW_LIMIT, ...limits },
+          });
+  }
+
+  /** For {@link HandlersOptions}: an error refuses the message. */
+  readonly admit: NonNullable<HandlersOptions["admit"]> = (definition, peer) => {
+    try {
+      if (this.#limiter === undefined || definition.kind === "push" || isNode(peer)) {
+        this.#shedder.admit(definition.priority);
+      } else {
+        this.#limiter.admit({
+          client: `${peer.remote.nodeId}@${hostOf(peer.remote.address)}`,
+          operation: OPERATIONS[definition.name] ?? definition.name,
+          priority: this.#priorityOf(definition),
+        });
+      }
+      return undefined;
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    }
+  };
+
+  /** The same handlers, each request of them counted while it is in progress and refused beyond the limits. */
+  limited(handlers: Handlers): Handlers {
+    return {
+      onRequest: <D extends RequestDefinition>(definition: D, handler: RequestHandler<D>): void => {
+        handlers.onRequest<D>(definition, async (input, context) => {
+          this.#enter(definition.priority);
+          try {
+            return await handler(input, context);
+          } finally {
+            this.#inFlight[definition.priority] -= 1;
+          }
+        });
+      },
+      onPush: <D extends PushDefinition>(definition: D, handler: PushHandler<D>): void => {
+        handlers.onPush(definition, handler);
+      },
+    };
+  }
+
+  #enter(priority: MessagePriority): void {
+    const counts = this.#inFlight;
+    if (priority !== "critical") {
+      const limit = IN_FLIGHT_MAX_COUNTS[priority];
+      const total = counts.high + counts.normal + counts.low;
+      if (counts[priority] >= limit || total >= IN_FLIGHT_MAX_COUNT) {
+        throw new OverloadedError(`the line of requests of ${priority} priority`, limit, {
+          retryAfterMs: RETRY_AFTER_MS,
+        });
+      }
+    }
+    counts[priority] += 1;
+  }
+
+  /** A cancel counts against its limit while there is no need; under stress it always passes. */
+  #priorityOf(definition: RequestDefinition | PushDefinition): MessagePriority {
+    const isCalm = this.#source.level === "healthy" || this.#source.level === "busy";
+    return definition.name === "jobs.cancel" && isCalm ? "high" : definition.priority;
+  }
+}
+
+const isNode = (peer: Peer): boolean =>
+  peer.remote.scopes.includes("operate") && ["gate", "manager", "worker"].includes(peer.remote.role);
+
+/** The address without its port: each connection of a client has another one. */
+const hostOf = (address: string): string => address.replace(/:\d+$/, "");
