@@ -19,13 +19,18 @@ export interface AttemptWatchOptions {
  */
 export class AttemptWatch {
   readonly #options: AttemptWatchOptions;
-  #timer: Timer;
+  #timer: Timer | undefined;
   #reason: HoldfastError | undefined;
   #ended = false;
 
   constructor(options: AttemptWatchOptions) {
     this.#options = options;
-    const { clock, what, timeoutMs } = options;
+  }
+
+  /** The attempt begins now: its limit counts from here. */
+  begin(): void {
+    if (this.#ended || this.#reason !== undefined) return;
+    const { clock, what, timeoutMs } = this.#options;
     this.#timer = clock.schedule(timeoutMs, () => this.stop(new ShardTimeoutError(what, timeoutMs)));
   }
 
@@ -37,7 +42,7 @@ export class AttemptWatch {
   stop(reason: HoldfastError): void {
     if (this.#ended || this.#reason !== undefined) return;
     this.#reason = reason;
-    this.#timer.cancel();
+    this.#timer?.cancel();
     this.#timer = this.#options.clock.schedule(STOP_GRACE_MS, () => this.#force());
     this.#options.onStop(reason);
   }
@@ -45,7 +50,7 @@ export class AttemptWatch {
   /** The attempt is over: no timer is left. */
   end(): void {
     this.#ended = true;
-    this.#timer.cancel();
+    this.#timer?.cancel();
   }
 
   #force(): void {

@@ -1,6 +1,6 @@
-import { InvalidInputError } from "@holdfast/kernel";
 import type { Executor } from "./executor.ts";
 import { createInlineExecutor } from "./inline-executor.ts";
+import { createThreadExecutor } from "./thread/thread-executor.ts";
 import type { Worker } from "./worker.ts";
 import { WorkerNode } from "./worker-node.ts";
 import { checkWorkerOptions, type WorkerOptions } from "./worker-options.ts";
@@ -24,9 +24,25 @@ export const createWorker = async (options: WorkerOptions): Promise<Worker> => {
 };
 
 const executorOf = (options: WorkerOptions): Executor => {
-  if (options.executor !== undefined) return options.executor;
-  const { nodeId, clock, database, registry } = options;
+  const {
+    executor,
+    registry,
+    modulePath = "",
+    nodeId,
+    cores,
+    clock,
+    logger,
+    database,
+    threadMemoryMb,
+  } = options;
+  if (executor !== undefined) return executor;
   const common = { nodeId, clock, ...(database === undefined ? {} : { database }) };
   if (registry !== undefined) return createInlineExecutor({ ...common, registry });
-  throw new InvalidInputError("registry", registry, "given, or executor instead");
+  return createThreadExecutor({
+    ...common,
+    modulePath,
+    cores,
+    logger,
+    ...(threadMemoryMb === undefined ? {} : { memoryMb: threadMemoryMb }),
+  });
 };

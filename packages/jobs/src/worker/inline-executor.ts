@@ -2,12 +2,11 @@ import { type Clock, type HoldfastError, systemClock } from "@holdfast/kernel";
 import type { Assignment, ValidateInputAnswer, WorkflowCatalogEntry } from "@holdfast/protocol/contract";
 import { UnknownWorkflowError, WorkerDrainingError } from "../errors.ts";
 import type { WorkflowRegistry } from "../model/registry.ts";
-import type { WorkflowDefinition } from "../model/workflow.ts";
 import { AttemptWatch } from "./attempt-watch.ts";
 import type { Execution, Executor, ShardOutcome, ShardUpdate } from "./executor.ts";
 import { validateAgainst } from "./input-validation.ts";
+import { LocalAttempt, type LocalAttemptOptions } from "./local-attempt.ts";
 import { attemptName, failureOf } from "./shard-failure.ts";
-import { type ShardRun, startShardRun } from "./shard-run.ts";
 import { databaseOf, type WorkerDatabase } from "./worker-database.ts";
 
 export interface InlineExecutorOptions {
@@ -53,7 +52,15 @@ class InlineExecutor implements Executor {
     if (definition === undefined) {
       return endedExecution(new UnknownWorkflowError(assignment.workflow, registry.names));
     }
-    const execution = new InlineExecution({ ...this.#options, definition, assignment, ...hooks });
+    const { clock, nodeId, database } = this.#options;
+    const execution = new InlineExecution({
+      clock,
+      nodeId,
+      definition,
+      assignment,
+      onUpdate: hooks.onUpdate,
+      database: database && ((signal) => databaseOf(database, assignment, signal)),
+    });
     this.#running.add(execution);
     void execution.outcome.then(() => this.#running.delete(execution));
     return execution;
@@ -75,92 +82,34 @@ export const endedExecution = (error: HoldfastError): Execution => ({
   stop: () => undefined,
 });
 
-interface InlineExecutionOptions {
-  readonly clock: Clock;
-  readonly nodeId: string;
-  readonly database?: WorkerDatabase;
-  readonly definition: WorkflowDefinition;
-  readonly assignment: Assignment;
-  readonly onUpdate: (update: ShardUpdate) => void;
-}
-
 class InlineExecution implements Execution {
   readonly outcome: Promise<ShardOutcome>;
-  readonly #options: InlineExecutionOptions;
-  readonly #run: ShardRun;
+  readonly #attempt: LocalAttempt;
   readonly #watch: AttemptWatch;
-  readonly #startedAt: number;
-  #resolve: ((outcome: ShardOutcome) => void) | undefined;
 
-  constructor(options: InlineExecutionOptions) {
-    const { clock, assignment, database } = options;
-    this.#options = options;
-    this.#startedAt = clock.wallNow();
-    this.outcome = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
-    const forDatabase = new AbortController();
-    this.#run = startShardRun({
-      ...options,
-      database: database === undefined ? undefined : databaseOf(database, assignment, forDatabase.signal),
-    });
+  constructor(options: LocalAttemptOptions) {
+    const { clock, assignment } = options;
+    this.#attempt = new LocalAttempt(options);
     this.#watch = new AttemptWatch({
       clock,
       what: attemptName(assignment),
       timeoutMs: assignment.timeoutMs,
-      onStop: (reason) => {
-        this.#run.stop(reason);
-        forDatabase.abort(reason);
-      },
-      onForce: (reason) => this.#fail(reason),
+      onStop: (reason) => this.#attempt.stop(reason),
+      onForce: (reason) => this.#attempt.abandon(reason),
     });
-    this.#run.output.then(
-      (output) => this.#complete(output),
-      (error: unknown) => this.#fail(this.#watch.reason ?? error),
-    );
+    this.#watch.begin();
+    this.outcome = this.#attempt.outcome.finally(() => this.#watch.end());
   }
 
   collect(): void {
-    if (this.#resolve === undefined) return;
-    const update = this.#run.report.takeUpdate();
-    if (update !== undefined) this.#options.onUpdate(update);
+    this.#attempt.collect();
   }
 
   stop(reason: HoldfastError): void {
     this.#watch.stop(reason);
   }
 
-  /** Gives the outcome now, whatever the workflow does. */
   abandon(reason: HoldfastError): void {
-    this.#watch.stop(reason);
-    this.#fail(this.#watch.reason ?? reason);
-  }
-
-  #complete(output: unknown): void {
-    // A workflow that returns early because its signal aborted has not done its work.
-    if (this.#watch.reason !== undefined) {
-      this.#fail(this.#watch.reason);
-      return;
-    }
-    const { report } = this.#run;
-    this.#settle({
-      kind: "completed",
-      output,
-      totals: report.totals(),
-      progress: report.progress,
-      startedAt: this.#startedAt,
-      finishedAt: this.#options.clock.wallNow(),
-      lastUpdate: report.takeUpdate(),
-    });
-  }
-
-  #fail(error: unknown): void {
-    this.#settle({ kind: "failed", ...failureOf(error), lastUpdate: this.#run.report.takeUpdate() });
-  }
-
-  #settle(outcome: ShardOutcome): void {
-    this.#watch.end();
-    this.#resolve?.(outcome);
-    this.#resolve = undefined;
+    this.#attempt.abandon(reason);
   }
 }

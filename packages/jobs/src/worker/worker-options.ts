@@ -17,9 +17,11 @@ export interface WorkerOptions {
   readonly credential?: Credential;
   /** Shards that run at once, 1 to 4096. */
   readonly cores: number;
+  /** A file that exports workflows. They run in threads of their own, isolated from the node. */
+  readonly modulePath?: string;
   /** Workflows of this program. They run on the event loop of the node itself, without isolation. */
   readonly registry?: WorkflowRegistry;
-  /** How to run workflows, in place of `registry`. The worker closes it. */
+  /** How to run workflows, in place of `modulePath` and `registry`. The worker closes it. */
   readonly executor?: Executor;
   /** For `effect` and `sql` of workflows. The worker does not close it. */
   readonly database?: WorkerDatabase;
@@ -39,6 +41,8 @@ export interface WorkerOptions {
    * fenced, so going on is safe, and results survive a restart of all managers. Default 30_000.
    */
   readonly orphanGraceMs?: number;
+  /** Heap of one workflow thread, MiB. Default 1024, at least 16. */
+  readonly threadMemoryMb?: number;
 }
 
 const MANAGERS_MAX_COUNT = 64;
@@ -63,11 +67,13 @@ export const checkWorkerOptions = (options: WorkerOptions): void => {
   checkNumber("cores", options.cores, { min: 1, max: 4_096, integer: true });
   checkNumber("claimWaitMs", options.claimWaitMs ?? 0, { min: 0, max: 60_000 });
   checkNumber("orphanGraceMs", options.orphanGraceMs ?? 0, { min: 0, max: 86_400_000 });
-  if ((options.executor === undefined) === (options.registry === undefined)) {
+  checkNumber("threadMemoryMb", options.threadMemoryMb ?? 16, { min: 16, max: 1_048_576 });
+  const sources = [options.modulePath, options.registry, options.executor];
+  if (sources.filter((source) => source !== undefined).length !== 1) {
     throw new InvalidInputError(
-      "registry",
-      options.registry,
-      "given, or executor instead: exactly one of them",
+      "modulePath",
+      options.modulePath,
+      "given, or registry or executor instead: exactly one of them",
     );
   }
 };
