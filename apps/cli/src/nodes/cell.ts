@@ -1,8 +1,15 @@
+import { hostname } from "node:os";
 import { createEffects, type Database } from "@holdfast/data";
-import { createSqlJobStore } from "@holdfast/jobs";
+import { createRegistry, createSqlJobStore } from "@holdfast/jobs";
 import { createGate, type Gate } from "@holdfast/jobs/gate";
 import { createManager, type Manager } from "@holdfast/jobs/manager";
-import { createWorker, type Worker, type WorkerDatabase } from "@holdfast/jobs/worker";
+import {
+  createInlineExecutor,
+  createThreadExecutor,
+  createWorker,
+  type Worker,
+  type WorkerDatabase,
+} from "@holdfast/jobs/worker";
 import { type Clock, type Logger, newId, systemRandom } from "@holdfast/kernel";
 import type { NodeSecurity } from "../security.ts";
 import type { RunningParts } from "./running.ts";
@@ -114,17 +121,23 @@ export const startWorker = async (
     options.database === undefined
       ? undefined
       : await openWorkerDatabase(options.database, options.datacenter);
+  const logger = context.logger.child({ node: nodeId });
+  const shared = { nodeId, clock: context.clock, logger, ...(database === undefined ? {} : { database }) };
+  // Without a module a worker offers nothing, and needs no thread for it.
+  const executor =
+    options.modulePath === undefined
+      ? createInlineExecutor({ ...shared, registry: createRegistry([]) })
+      : createThreadExecutor({ ...shared, modulePath: options.modulePath, cores: options.cores });
   const worker = await createWorker({
-    nodeId,
+    ...shared,
     datacenter: options.datacenter,
     managers: options.managers,
     cores: options.cores,
+    executor,
+    host: hostname(),
+    pid: process.pid,
     transport: context.security.transport,
-    clock: context.clock,
     random: systemRandom,
-    logger: context.logger.child({ node: nodeId }),
-    ...(options.modulePath === undefined ? {} : { modulePath: options.modulePath }),
-    ...(database === undefined ? {} : { database }),
     ...credentialOf(context),
   });
   context.parts.add({ name: nodeId, stop: (stop) => worker.stop(stop) });
