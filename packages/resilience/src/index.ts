@@ -7,13 +7,12 @@ export type { Jitter } from "./backoff/jitter.ts";
 export { type LinearBackoffOptions, linearBackoff } from "./backoff/linear.ts";
 export {
   type BreakerState,
-  type BreakerTrip,
   CircuitBreaker,
   type CircuitBreakerEvents,
   type CircuitBreakerOptions,
   type CircuitBreakerStats,
-  type WindowTrip,
 } from "./circuit-breaker/circuit-breaker.ts";
+export type { BreakerTrip, WindowTrip } from "./circuit-breaker/trip.ts";
 export { type ComposeOptions, compose } from "./compose.ts";
 export { Bulkhead, type BulkheadEvents, type BulkheadOptions } from "./concurrency/bulkhead.ts";
 export {

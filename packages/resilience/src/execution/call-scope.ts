@@ -11,6 +11,12 @@ import type { Expiring, TimeoutQueue } from "./timeout-queue.ts";
  * and the one wait that is going on in it (a scope has at most one at a time). `close` ends all that.
  */
 export class CallScope implements CallContext, Expiring {
+  /**
+   * One scope that lives for ever. V8 drops the shape of a class, and with it the optimised code of everything
+   * that uses it, when a full collection finds no instance; a quiet moment would make the next calls ten times as
+   * slow. For the same reason instants start as NaN: a field that starts as 0 changes shape with its first fraction.
+   */
+  static readonly kept = new CallScope(1, Number.POSITIVE_INFINITY);
   readonly attempt: number;
   readonly isHedge: boolean;
   deadlineAt: number;
@@ -28,17 +34,17 @@ export class CallScope implements CallContext, Expiring {
   enteredCount = 0;
   // Notes of the gates that this call passes; each is read only by the gate that wrote it.
   breakerGeneration = 0;
-  breakerEnteredAt = 0;
+  breakerEnteredAt = Number.NaN;
   limitRound = 0;
-  limitEnteredAt = 0;
-  timeoutEnteredAt = 0;
+  limitEnteredAt = Number.NaN;
+  timeoutEnteredAt = Number.NaN;
   timer: Timer | undefined = undefined;
 
   /** How old `startedAt` can be when the call ends. Infinity when nobody read the clock, or nothing limits the call. */
   startedWithinMs = Number.POSITIVE_INFINITY;
-  startedAt = 0;
+  startedAt = Number.NaN;
 
-  expiresAt = 0;
+  expiresAt = Number.NaN;
   queuePrevious: Expiring | undefined = undefined;
   queueNext: Expiring | undefined = undefined;
 
