@@ -32,6 +32,16 @@ export interface Credential {
   readonly token: string;
 }
 
+/** What a credential allows, and for how long. */
+export interface Grant {
+  readonly scopes: readonly Scope[];
+  /**
+   * Milliseconds since the epoch; later requests are refused with AUTHENTICATION_TOKEN_EXPIRED until the other
+   * side authenticates again. Default: for as long as the connection lives.
+   */
+  readonly expiresAt?: number;
+}
+
 export interface ServerOptions extends EndpointOptions {
   /** `host:port`. */
   readonly listen: string;
@@ -39,7 +49,7 @@ export interface ServerOptions extends EndpointOptions {
    * Decides what a connection may do. Undefined refuses it (AUTHENTICATION_FAILED). Default: everything, which
    * is only right on loopback; node start-up enforces that.
    */
-  readonly authenticate?: (credential: Credential | undefined) => readonly Scope[] | undefined;
+  readonly authenticate?: (credential: Credential | undefined) => readonly Scope[] | Grant | undefined;
   readonly onPeer?: (peer: Peer) => void;
   /** Most open connections; more are refused with CONNECTION_OVERLOADED. Default 10_000. */
   readonly connectionMaxCount?: number;

@@ -199,3 +199,40 @@ export class PoolNotFoundError extends HoldfastError {
     super(`Pool ${pool} not found; create it first`, { details: { pool } });
   }
 }
+
+/** No node may be asked: all are held back by the caller, or there is none. Not retryable until one is released. */
+export class NoHealthyNodesError extends HoldfastError {
+  override readonly name = "NoHealthyNodesError";
+  readonly code = "CONNECTION_NO_HEALTHY_NODES";
+
+  constructor(nodes: readonly string[]) {
+    super(`No node may be asked: all of [${nodes.join(", ")}] are held back; release one or add another`, {
+      details: { nodes },
+    });
+  }
+}
+
+/** There is no node of this number. Not retryable. */
+export class NodeNotFoundError extends HoldfastError {
+  override readonly name = "NodeNotFoundError";
+  readonly code = "CONNECTION_NODE_NOT_FOUND";
+
+  constructor(nodeId: number) {
+    super(`There is no node ${nodeId}; nodes are numbered from 1 in the order of the hosts`, {
+      details: { nodeId },
+    });
+  }
+}
+
+/** The token's time is over. Authenticate again; never retried by a policy as it is. */
+export class TokenExpiredError extends HoldfastError {
+  override readonly name = "TokenExpiredError";
+  readonly code = "AUTHENTICATION_TOKEN_EXPIRED";
+
+  /** @param expiredAt Milliseconds since the epoch. */
+  constructor(expiredAt: number) {
+    super(`The token expired at ${new Date(expiredAt).toISOString()}; authenticate again`, {
+      details: { expiredAt },
+    });
+  }
+}

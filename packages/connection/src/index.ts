@@ -4,6 +4,7 @@ export type {
   Connect,
   Credential,
   EndpointOptions,
+  Grant,
   ReconnectingOptions,
   ReconnectingPeer,
   Serve,
@@ -26,6 +27,7 @@ export {
   PoolExistsError,
   PoolNotFoundError,
   TlsError,
+  TokenExpiredError,
 } from "./errors.ts";
 export { createHandlers, type HandlersOptions } from "./handlers.ts";
 export type {

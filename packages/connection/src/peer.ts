@@ -7,6 +7,7 @@ import type {
   RequestDefinition,
   Scope,
 } from "@holdfast/protocol/contract";
+import type { Credential } from "./endpoint.ts";
 
 /** What the other side said of itself in the handshake. */
 export interface RemoteIdentity {
@@ -25,6 +26,11 @@ export interface RemoteIdentity {
 export interface RequestOptions extends Abortable {
   /** Default 10_000. At the limit the call fails with TimeoutError; the answer, when it comes later, is dropped. */
   readonly timeoutMs?: number;
+  /**
+   * Whether the request may be repeated after it was sent, for example because its input carries an idempotency
+   * key; decides `retryable` of its errors. Default: what its definition says.
+   */
+  readonly repeatable?: boolean;
 }
 
 /** What a handler knows beside the message. */
@@ -84,6 +90,16 @@ export interface Peer {
    * (default 16 MiB): the push was dropped then.
    */
   push<D extends PushDefinition>(definition: D, payload: import("zod").input<D["payload"]>): boolean;
+  /**
+   * Shows a fresh credential on the open connection, for example because the old one expired.
+   * @throws AuthenticationFailedError when it is refused; the old grant, if it is still good, stays.
+   */
+  authenticate(credential: Credential, options?: RequestOptions): Promise<void>;
+  /**
+   * Waits until the other side answers, and tells how long that took, in milliseconds. Default limit 5_000.
+   * @throws TimeoutError, ConnectionLostError (both retryable), ClosedError; signal.reason when aborted.
+   */
+  ping(options?: RequestOptions): Promise<number>;
   /** Bytes waiting to be sent; pushes of bulk should pause above some hundred KiB and go on at `onDrain`. */
   readonly bufferedBytes: number;
   onDrain(listener: () => void): () => void;

@@ -1,6 +1,6 @@
 import { isHoldfastError } from "@holdfast/kernel";
 import { SCOPES } from "@holdfast/protocol/contract";
-import type { Serve, Server, ServerOptions } from "./endpoint.ts";
+import type { Credential, Grant, Serve, Server, ServerOptions } from "./endpoint.ts";
 import { ConnectionOverloadedError, ConnectionTimeoutError } from "./errors.ts";
 import { acceptHandshake, refuse } from "./link/handshake.ts";
 import { type EndpointSettings, settingsOf, whole } from "./link/settings.ts";
@@ -101,7 +101,7 @@ class PeerServer implements Server {
       { unref: true },
     );
     acceptHandshake(link, this.#settings, {
-      authenticate: (credential) => this.#scopesOf(credential),
+      judge: (credential) => this.#judge(credential),
       onReady: (peer) => this.#welcome(peer),
     })
       .catch((error: unknown) => {
@@ -114,12 +114,12 @@ class PeerServer implements Server {
       });
   }
 
-  #scopesOf(
-    credential: Parameters<NonNullable<ServerOptions["authenticate"]>>[0],
-  ): ReturnType<NonNullable<ServerOptions["authenticate"]>> {
-    if (this.#options.authenticate === undefined) return SCOPES;
+  #judge(credential: Credential | undefined): Grant | undefined {
+    const { authenticate } = this.#options;
+    if (authenticate === undefined) return { scopes: SCOPES };
     try {
-      return this.#options.authenticate(credential);
+      const verdict = authenticate(credential);
+      return verdict === undefined || "scopes" in verdict ? verdict : { scopes: verdict };
     } catch (error) {
       this.#settings.logger.error({ err: error }, "authenticate failed; the connection is refused");
       return undefined;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { SCOPES } from "./contract/definition.ts";
+import { wireError } from "./contract/shapes.ts";
 import { InvalidMessageError } from "./errors.ts";
 
 // The handshake, each step one frame:
@@ -9,7 +10,8 @@ import { InvalidMessageError } from "./errors.ts";
 //   dialler   authenticate  credential, or none
 //   listener  ready         what the credential allows                | failure: refused
 //
-// Nothing else may travel before `ready`.
+// Nothing else may travel before `ready`. Afterwards the dialler may send `authenticate` again, with a fresh
+// credential and the next number; the `ready` that answers it carries an error when it was refused.
 
 const feature = z.string().min(1).max(64);
 
@@ -30,6 +32,7 @@ export const authenticate = z.object({
 
 export const ready = z.object({
   scopes: z.array(z.enum(SCOPES)).max(SCOPES.length),
+  error: wireError.optional(),
 });
 
 export type Hello = z.output<typeof hello>;

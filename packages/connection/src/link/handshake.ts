@@ -19,7 +19,7 @@ import {
   VersionMismatchError,
 } from "@holdfast/protocol";
 import { SCOPES, type Scope } from "@holdfast/protocol/contract";
-import type { Credential } from "../endpoint.ts";
+import type { Credential, Grant } from "../endpoint.ts";
 import { AuthenticationFailedError, ConnectionLostError, ConnectionOverloadedError } from "../errors.ts";
 import type { Link } from "../transport.ts";
 import { encodeWireError } from "./incoming-requests.ts";
@@ -73,8 +73,9 @@ export const dialHandshake = (
         // Whom we dialled we trust with what it asks of us: a manager that a worker registered with, for example.
         const peer = readyPeer(link, settings, theirs, {
           scopes,
-          granted: SCOPES,
+          granted: { scopes: SCOPES },
           address: link.remoteAddress,
+          judge: undefined,
         });
         done.resolve(peer);
         for (const bytesBefore of early) peer.receive(bytesBefore);
@@ -92,7 +93,7 @@ export const dialHandshake = (
 };
 
 export interface AcceptOptions {
-  readonly authenticate: (credential: Credential | undefined) => readonly Scope[] | undefined;
+  readonly judge: (credential: Credential | undefined) => Grant | undefined;
   /** Called before the frame that follows the handshake is looked at. */
   readonly onReady: (peer: WirePeer) => void;
 }
@@ -125,11 +126,14 @@ export const acceptHandshake = (
         theirs !== undefined
       ) {
         const { token } = checkShape(authenticate, decodeValue(step.payload), "authenticate", "payload");
-        const scopes = options.authenticate(token === undefined ? undefined : { token });
-        if (scopes === undefined) throw new AuthenticationFailedError(settings.identity.nodeId);
+        const granted = options.judge(token === undefined ? undefined : { token });
+        if (granted === undefined) throw new AuthenticationFailedError(settings.identity.nodeId);
+        const { scopes } = granted;
         sendStep(link, "ready", AUTHENTICATE_STEP, { scopes });
         const address = theirs.address === "" ? link.remoteAddress : theirs.address;
-        options.onReady(readyPeer(link, settings, theirs, { scopes, granted: scopes, address }));
+        options.onReady(
+          readyPeer(link, settings, theirs, { scopes, granted, address, judge: options.judge }),
+        );
         done.resolve();
       } else {
         throw new UnexpectedFrameError(step.type, "before the connection is ready");
@@ -179,7 +183,12 @@ const readyPeer = (
   link: Link,
   settings: EndpointSettings,
   theirs: Hello,
-  access: { readonly scopes: readonly Scope[]; readonly granted: readonly Scope[]; readonly address: string },
+  access: {
+    readonly scopes: readonly Scope[];
+    readonly granted: Grant;
+    readonly address: string;
+    readonly judge: AcceptOptions["judge"] | undefined;
+  },
 ): WirePeer => {
   const features = requireCompatible(settings, theirs);
   const { compression } = settings;
@@ -196,6 +205,7 @@ const readyPeer = (
       address: access.address,
     },
     granted: access.granted,
+    judge: access.judge,
     handlers: settings.handlers,
     compression: compression !== undefined && features.includes(compression.name) ? compression : undefined,
     frameMaxBytes: settings.frameMaxBytes,

@@ -1,4 +1,4 @@
-import { type Logger, OverloadedError, toWireError, type WireError } from "@holdfast/kernel";
+import { type Clock, type Logger, OverloadedError, toWireError, type WireError } from "@holdfast/kernel";
 import {
   checkShape,
   decodeValue,
@@ -7,7 +7,8 @@ import {
   UnknownMessageError,
 } from "@holdfast/protocol";
 import type { PushDefinition, RequestDefinition, Scope } from "@holdfast/protocol/contract";
-import { PermissionDeniedError } from "../errors.ts";
+import type { Grant } from "../endpoint.ts";
+import { PermissionDeniedError, TokenExpiredError } from "../errors.ts";
 import type { HandlerTable } from "../handlers.ts";
 import type { Peer, RequestContext } from "../peer.ts";
 import { SequenceWindow } from "./sequence-window.ts";
@@ -15,8 +16,9 @@ import { SequenceWindow } from "./sequence-window.ts";
 export interface IncomingRequestsOptions {
   readonly peer: Peer;
   readonly handlers: HandlerTable;
+  readonly clock: Clock;
   /** What the other side may ask for. */
-  readonly granted: ReadonlySet<Scope>;
+  readonly granted: Grant;
   readonly maxCount: number;
   readonly logger: Logger;
   readonly send: (type: "answer" | "failure", sequence: bigint, payload: Uint8Array) => void;
@@ -34,8 +36,22 @@ export class IncomingRequests {
   readonly #requestsSeen = new SequenceWindow({ gapMaxCount: GAP_MAX_COUNT });
   readonly #pushesSeen = new SequenceWindow({ gapMaxCount: GAP_MAX_COUNT });
 
+  #scopes: ReadonlySet<Scope> = new Set();
+  #expiry: { readonly monotonicAt: number; readonly wallAt: number } | undefined;
+
   constructor(options: IncomingRequestsOptions) {
     this.#options = options;
+    this.granted = options.granted;
+  }
+
+  set granted({ expiresAt, scopes }: Grant) {
+    const { clock } = this.#options;
+    this.#scopes = new Set(scopes);
+    // Wall time enters once; a clock that jumps later neither ends nor prolongs a grant.
+    this.#expiry =
+      expiresAt === undefined
+        ? undefined
+        : { monotonicAt: clock.monotonicNow() + expiresAt - clock.wallNow(), wallAt: expiresAt };
   }
 
   get size(): number {
@@ -92,7 +108,10 @@ export class IncomingRequests {
   }
 
   #checkAllowed(definition: RequestDefinition | PushDefinition): void {
-    if (!this.#options.granted.has(definition.scope)) {
+    if (this.#expiry !== undefined && this.#options.clock.monotonicNow() > this.#expiry.monotonicAt) {
+      throw new TokenExpiredError(this.#expiry.wallAt);
+    }
+    if (!this.#scopes.has(definition.scope)) {
       throw new PermissionDeniedError(definition.name, definition.scope);
     }
     const refusal = this.#options.handlers.admit(definition, this.#options.peer);

@@ -18,6 +18,7 @@ export interface OutgoingRequestsOptions {
 
 interface Pending {
   readonly definition: RequestDefinition;
+  readonly repeatable: boolean;
   readonly resolve: (answer: unknown) => void;
   readonly reject: (reason: unknown) => void;
   readonly deadline: Deadline;
@@ -47,7 +48,7 @@ export class OutgoingRequests {
     options: RequestOptions,
   ): Promise<OutputOf<D>> {
     return new Promise((resolve, reject) => {
-      const { signal, timeoutMs = REQUEST_TIMEOUT_MS } = options;
+      const { repeatable = definition.idempotent, signal, timeoutMs = REQUEST_TIMEOUT_MS } = options;
       if (signal?.aborted) throw signal.reason;
       if (this.#pending.size >= this.#options.maxCount) {
         throw new OverloadedError(
@@ -66,12 +67,13 @@ export class OutgoingRequests {
         this.#giveUp(
           sequence,
           new TimeoutError(`${definition.name} at ${this.#options.remoteAddress}`, timeoutMs, {
-            retryable: definition.idempotent,
+            retryable: repeatable,
           }),
         ),
       );
       const entry: Pending = {
         definition,
+        repeatable,
         resolve: resolve as (answer: unknown) => void,
         reject,
         deadline,
@@ -126,7 +128,7 @@ export class OutgoingRequests {
           this.#options.remoteAddress,
           `${reason} while ${entry.definition.name} was in flight`,
           {
-            retryable: entry.definition.idempotent,
+            retryable: entry.repeatable,
             ...(cause === undefined ? {} : { cause }),
             details: { request: entry.definition.name },
           },

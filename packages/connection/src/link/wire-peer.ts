@@ -8,20 +8,17 @@ import {
   type Frame,
   type FrameType,
 } from "@holdfast/protocol";
-import type {
-  InputOf,
-  OutputOf,
-  PushDefinition,
-  RequestDefinition,
-  Scope,
-} from "@holdfast/protocol/contract";
+import type { InputOf, OutputOf, PushDefinition, RequestDefinition } from "@holdfast/protocol/contract";
+import type { Credential, Grant } from "../endpoint.ts";
 import { ConnectionDrainingError, ConnectionLostError } from "../errors.ts";
 import type { HandlerTable } from "../handlers.ts";
 import type { Peer, RemoteIdentity, RequestOptions } from "../peer.ts";
 import type { Link } from "../transport.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { IncomingRequests } from "./incoming-requests.ts";
+import { credentialIn, FIRST_LOGIN, Logins, readyPayload } from "./logins.ts";
 import { OutgoingRequests } from "./outgoing-requests.ts";
+import { Pings } from "./pings.ts";
 
 export interface WirePeerOptions {
   readonly link: Link;
@@ -29,7 +26,9 @@ export interface WirePeerOptions {
   readonly logger: Logger;
   readonly remote: RemoteIdentity;
   /** What the other side may ask of us. */
-  readonly granted: readonly Scope[];
+  readonly granted: Grant;
+  /** The listening side: judges a fresh credential. Undefined on the dialling side, which takes none. */
+  readonly judge: ((credential: Credential | undefined) => Grant | undefined) | undefined;
   readonly handlers: HandlerTable;
   readonly compression: Compression | undefined;
   readonly frameMaxBytes: number;
@@ -47,12 +46,14 @@ let peersMadeCount = 0;
 /** A ready connection: one link after its handshake. */
 export class WirePeer implements Peer {
   readonly id: string;
-  readonly remote: RemoteIdentity;
+  #remote: RemoteIdentity;
   readonly #link: Link;
   readonly #options: WirePeerOptions;
   readonly #frameOptions: { readonly frameMaxBytes: number; readonly compression: Compression | undefined };
   readonly #outgoing: OutgoingRequests;
   readonly #incoming: IncomingRequests;
+  readonly #pings: Pings;
+  readonly #logins: Logins;
   readonly #heartbeat: Heartbeat;
   readonly #drainListeners = new Set<() => void>();
   readonly #goodbyeListeners = new Set<() => void>();
@@ -63,12 +64,11 @@ export class WirePeer implements Peer {
   #isClosedByUs = false;
   #error: Error | undefined;
   #nextPush = 0n;
-  #nextPing = 0n;
 
   constructor(options: WirePeerOptions) {
     peersMadeCount += 1;
     this.id = `peer-${peersMadeCount}`;
-    this.remote = options.remote;
+    this.#remote = options.remote;
     this.#link = options.link;
     this.#options = options;
     this.#frameOptions = { frameMaxBytes: options.frameMaxBytes, compression: options.compression };
@@ -82,22 +82,38 @@ export class WirePeer implements Peer {
     this.#incoming = new IncomingRequests({
       peer: this,
       handlers: options.handlers,
-      granted: new Set(options.granted),
+      clock: options.clock,
+      granted: options.granted,
       maxCount: options.requestsMaxCount,
       logger: options.logger,
       send: (type, sequence, payload) => this.#respond(type, sequence, payload),
       onIdle: () => this.#endWhenIdle(),
     });
+    this.#pings = new Pings(options.clock, options.remote.address, (sequence) =>
+      this.#send("ping", sequence, EMPTY),
+    );
+    this.#logins = new Logins({
+      clock: options.clock,
+      remoteAddress: options.remote.address,
+      send: (sequence, payload) => this.#send("authenticate", sequence, payload),
+      onGranted: (scopes) => {
+        this.#remote = { ...this.#remote, scopes };
+      },
+    });
     this.#heartbeat = new Heartbeat({
       clock: options.clock,
       intervalMs: options.heartbeatMs,
-      sendPing: () => this.#send("ping", this.#nextPing++, EMPTY),
+      sendPing: () => this.#pings.send(),
       onSilence: (silentMs) => this.destroy(this.#lost(`it did not answer for ${silentMs} ms`)),
     });
     options.link.limitFrames?.(options.frameMaxBytes);
     options.link.onDrain(() => this.#emit(this.#drainListeners));
     options.link.onFrame((bytes) => this.receive(bytes));
     options.link.onClose((error) => this.#onLinkClosed(error));
+  }
+
+  get remote(): RemoteIdentity {
+    return this.#remote;
   }
 
   get isOpen(): boolean {
@@ -132,6 +148,14 @@ export class WirePeer implements Peer {
     this.#send("push", this.#nextPush, encodeValue([definition.name, payload]));
     this.#nextPush += 1n;
     return true;
+  }
+
+  authenticate(credential: Credential, options: RequestOptions = {}): Promise<void> {
+    return this.#state === "open" ? this.#logins.show(credential, options) : Promise.reject(this.#notOpen());
+  }
+
+  ping(options: RequestOptions = {}): Promise<number> {
+    return this.#state === "open" ? this.#pings.measure(options) : Promise.reject(this.#notOpen());
   }
 
   onDrain(listener: () => void): () => void {
@@ -209,13 +233,32 @@ export class WirePeer implements Peer {
       case "ping":
         this.#send("pong", sequence, EMPTY);
         break;
+      case "pong":
+        this.#pings.onPong(sequence);
+        break;
+      case "authenticate":
+        this.#onAuthenticate(sequence, payload);
+        break;
+      case "ready":
+        this.#logins.onReady(sequence, payload);
+        break;
       case "goodbye":
         this.#onGoodbye();
         break;
       default:
-        // A pong has done its work by arriving. A step of the handshake can only be one that the path repeated.
+        // A hello can only be one that the path repeated.
         break;
     }
+  }
+
+  #onAuthenticate(sequence: bigint, payload: Uint8Array): void {
+    const { judge, remote } = this.#options;
+    // Lower numbers are those of the handshake, which the path repeated.
+    if (judge === undefined || sequence < FIRST_LOGIN) return;
+    const grant = judge(credentialIn(payload));
+    if (grant !== undefined) this.#incoming.granted = grant;
+    if (grant !== undefined) this.#remote = { ...this.#remote, scopes: grant.scopes };
+    this.#send("ready", sequence, readyPayload(grant, remote.address));
   }
 
   #onGoodbye(): void {
@@ -253,6 +296,8 @@ export class WirePeer implements Peer {
     this.#heartbeat.stop();
     const reason = reasonOf(error);
     this.#outgoing.failAll(reason, error);
+    this.#pings.failAll(this.#lost(reason, error));
+    this.#logins.failAll(this.#lost(reason, error));
     this.#incoming.abortAll(error ?? this.#lost(reason));
     this.#emit(this.#closeListeners, error);
     this.#closeListeners.clear();

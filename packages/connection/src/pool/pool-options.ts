@@ -12,6 +12,13 @@ export interface CreateContext {
   readonly onBroken: (error?: Error) => void;
 }
 
+/** A limit that several pools share. */
+export interface Permits {
+  /** Takes the right to one more resource; false when there is none now. */
+  take(): boolean;
+  give(): void;
+}
+
 export interface PoolOptions<T> {
   /** Names the pool in errors, logs and statistics. */
   readonly name: string;
@@ -38,6 +45,8 @@ export interface PoolOptions<T> {
   readonly minCount?: number;
   /** False: `minCount` is ignored and all `maxCount` are opened and kept. Default true. */
   readonly autoScale?: boolean;
+  /** Asked before each opening, besides `maxCount`. When one becomes free elsewhere, call {@link Pool.wake}. */
+  readonly permits?: Permits;
   /** Most resources being opened at once, so that a crowd does not storm a server. Default 2. */
   readonly openingMaxCount?: number;
   /** Most acquires that wait; more fail at once. Default 1_000. */
@@ -76,9 +85,9 @@ export interface AcquireOptions extends Abortable {
 
 /** {@link PoolOptions}, checked and complete. */
 export type PoolSettings<T> = Required<
-  Omit<PoolOptions<T>, "logger" | "validate" | "reset" | "leakAfterMs" | "autoScale">
+  Omit<PoolOptions<T>, "logger" | "validate" | "reset" | "leakAfterMs" | "autoScale" | "permits">
 > &
-  Pick<PoolOptions<T>, "validate" | "reset" | "leakAfterMs" | "logger">;
+  Pick<PoolOptions<T>, "validate" | "reset" | "leakAfterMs" | "logger" | "permits">;
 
 /** @throws InvalidInputError naming the field that is wrong. */
 export const poolSettingsOf = <T>(options: PoolOptions<T>): PoolSettings<T> => {

@@ -1,6 +1,7 @@
 import { Emitter, type Logger, silentLogger, type Timer, withTimeout } from "@holdfast/kernel";
 import { PoolClosedError, PoolExhaustedError } from "../errors.ts";
 import { type Deadline, DeadlineQueue } from "../link/deadline-queue.ts";
+import { whole } from "../link/settings.ts";
 import { AcquireLine } from "./acquire-line.ts";
 import { Opener } from "./opener.ts";
 import { PoolCounters } from "./pool-counters.ts";
@@ -38,6 +39,7 @@ export class Pool<T> implements AsyncDisposable {
   /** Openings, resets, validations and destructions under way. */
   readonly #background = new Set<Promise<void>>();
   readonly #counters = new PoolCounters();
+  #minCount: number;
   #generation = 0;
   #openingCount = 0;
   #leasedCount = 0;
@@ -53,6 +55,7 @@ export class Pool<T> implements AsyncDisposable {
   /** @throws InvalidInputError naming the option that is wrong; nothing was opened. */
   constructor(options: PoolOptions<T>) {
     this.#settings = poolSettingsOf(options);
+    this.#minCount = this.#settings.minCount;
     this.#logger = this.#settings.logger ?? silentLogger;
     this.#deadlines = new DeadlineQueue(options.clock);
     this.#line = new AcquireLine(options.clock, this.#deadlines, (waitedMs) => this.#exhausted(waitedMs));
@@ -76,12 +79,12 @@ export class Pool<T> implements AsyncDisposable {
   }
 
   get stats(): PoolStats {
-    const { maxCount, minCount } = this.#settings;
+    const { maxCount } = this.#settings;
     const { closedCounts, ...counts } = this.#counters;
     return {
       total: this.size,
       maxCount,
-      minCount,
+      minCount: this.#minCount,
       idle: this.#idle.length,
       leased: this.#leasedCount,
       opening: this.#openingCount,
@@ -132,6 +135,25 @@ export class Pool<T> implements AsyncDisposable {
     for (const entry of this.#idle.splice(0)) this.#retire(entry, "cleared");
     if (options.error !== undefined) this.#line.failAll(options.error);
     this.#grow();
+  }
+
+  /** Changes how many are opened in the background and kept; at most `maxCount`. */
+  setMinCount(minCount: number): void {
+    this.#minCount = whole("minCount", minCount, { min: 0, max: this.#settings.maxCount });
+    this.#grow();
+  }
+
+  /** Looks again whether something may be opened: a permit may have become free. */
+  wake(): void {
+    this.#grow();
+  }
+
+  /** Lets the resource go that was idle longest, so that its permit can be used elsewhere; false when none is idle. */
+  giveUpIdle(): boolean {
+    const entry = this.#idle.shift();
+    if (entry === undefined) return false;
+    this.#retire(entry, "cleared");
+    return true;
   }
 
   /**
@@ -286,11 +308,12 @@ export class Pool<T> implements AsyncDisposable {
   /** Opens as many as are waited for, or missing below the minimum, within both bounds. */
   #grow(): void {
     if (this.#closing.signal.aborted) return;
-    const { maxCount, minCount, openingMaxCount } = this.#settings;
+    const { maxCount, openingMaxCount } = this.#settings;
     while (this.#openingCount < openingMaxCount && this.size < maxCount) {
       const isWaitedFor = this.#openingCount + this.#validatingCount < this.#line.size;
-      const isMissing = this.size < minCount && !this.#opener.isResting;
+      const isMissing = this.size < this.#minCount && !this.#opener.isResting;
       if (!isWaitedFor && !isMissing) return;
+      if (this.#settings.permits?.take() === false) return;
       this.#openingCount += 1;
       this.#inBackground(this.#open());
     }
@@ -329,6 +352,7 @@ export class Pool<T> implements AsyncDisposable {
       this.#settleOrRetire(entry);
     } catch (error) {
       this.#openingCount -= 1;
+      this.#settings.permits?.give();
       if (this.#closing.signal.aborted) return;
       this.#counters.openFailedCount += 1;
       this.#logger.warn({ pool: this.name, err: error }, "a connection could not be opened");
@@ -449,6 +473,7 @@ export class Pool<T> implements AsyncDisposable {
     if (entry.state === "gone") return;
     this.#move(entry, "gone");
     this.#entries.delete(entry);
+    this.#settings.permits?.give();
     this.#counters.closed(reason);
     this.events.emit("closed", { id: entry.id, reason, ...(error === undefined ? {} : { error }) });
     this.#inBackground(this.#destroy(entry.resource));

@@ -64,7 +64,7 @@ class MemoryLink implements Link {
   readonly remoteAddress: string;
   readonly #deliver: (callback: () => void) => void;
   #other: MemoryLink | undefined;
-  #state: "open" | "closing" | "closed" = "open";
+  #state: "open" | "closing" | "destroyed" | "closed" = "open";
   /** What is on its way to us and not yet received; one delivery empties it in order. */
   #inbox: (Uint8Array | { readonly end: Error | undefined })[] = [];
   #isDelivering = false;
@@ -113,15 +113,17 @@ class MemoryLink implements Link {
   }
 
   destroy(error?: Error): void {
-    if (this.#state === "closed") return;
+    if (this.#state === "closed" || this.#state === "destroyed") return;
+    this.#state = "destroyed";
+    // Nothing that is on its way to us counts any more, however long it still travels.
+    this.#inbox = [];
+    queueMicrotask(() => this.#finish(error));
     const other = this.#other;
-    this.#deliver(() => this.#finish(error));
-    this.#state = "closing";
     other?.put({ end: new ConnectionLostError(other.remoteAddress, "the other side dropped it") });
   }
 
   put(item: Uint8Array | { readonly end: Error | undefined }): void {
-    if (this.#state === "closed") return;
+    if (this.#state === "closed" || this.#state === "destroyed") return;
     this.#inbox.push(item);
     this.#wake();
   }
@@ -134,7 +136,7 @@ class MemoryLink implements Link {
       const items = this.#inbox;
       this.#inbox = [];
       for (const item of items) {
-        if (this.#state === "closed") return;
+        if (this.#state === "closed" || this.#state === "destroyed") return;
         if (item instanceof Uint8Array) this.#onFrame?.(item);
         else this.#finish(item.end);
       }
