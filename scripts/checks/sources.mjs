@@ -35,19 +35,23 @@ export const walk = (node, visit, ancestors = []) => {
 
 const lineOf = (text, offset) => text.slice(0, offset).split("\n").length;
 
+/** One file as the checks see it. @throws when it cannot be parsed. */
+export const parseSource = async (path, text) => {
+  const { parseAst } = await import("vite");
+  const tree = parseAst(text, { lang: path.endsWith("x") ? "tsx" : "ts" });
+  return { path, text, tree, at: (node) => `${path}:${lineOf(text, node.start)}` };
+};
+
 /**
  * The TypeScript of all workspaces, parsed. A file that cannot be parsed is left to the compiler.
  * @returns {Promise<{ path: string, text: string, tree: object, at: (node: object) => string }[]>}
  */
 export const parseSources = async () => {
-  const { parseAst } = await import("vite");
   const sources = [];
   for (const path of repositoryFiles()) {
     if (!workspaceOf(path) || !/\.tsx?$/.test(path) || path.endsWith(".d.ts")) continue;
-    const text = read(path);
     try {
-      const tree = parseAst(text, { lang: path.endsWith("x") ? "tsx" : "ts" });
-      sources.push({ path, text, tree, at: (node) => `${path}:${lineOf(text, node.start)}` });
+      sources.push(await parseSource(path, read(path)));
     } catch {}
   }
   return sources;
