@@ -1,1 +1,2 @@
-export {};
+export { createManager, type Manager, type ManagerState, type ManagerStats } from "./manager.ts";
+export type { ManagerOptions, RetentionOptions } from "./manager-options.ts";

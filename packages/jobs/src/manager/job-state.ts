@@ -162,6 +162,9 @@ export const encodeJobState = (job: JobState): Json => {
 export const decodePlans = (state: Json): readonly WorkflowPlan[] =>
   (state as unknown as StoredState).workflows.map(({ p }) => p);
 
+/** The gate that forwarded the job, as a row keeps it. */
+export const decodeGate = (state: Json): Leader | undefined => (state as unknown as StoredState).gate;
+
 /** The state that `encodeJobState` wrote, with empty results: add those of the tasks to it. */
 export const decodeJobState = (row: {
   readonly jobId: string;

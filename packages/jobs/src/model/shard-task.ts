@@ -26,3 +26,12 @@ export const shardGroup = (jobId: string, workflowId: string): string => {
 export const shardTaskId = (group: string, shard: number): string => `${group}/${shard}`;
 
 const isPlain = (id: string): boolean => /^[A-Za-z0-9_.:-]+$/.test(id);
+
+/** The ids in a group's name, or undefined where they were hashed. */
+export const parseShardGroup = (group: string): Omit<ShardPayload, "shard"> | undefined => {
+  const [jobId, workflowId, ...rest] = group.split("/");
+  if (group.startsWith("#") || jobId === undefined || workflowId === undefined || rest.length > 0) {
+    return undefined;
+  }
+  return { jobId, workflowId };
+};

@@ -58,10 +58,10 @@ export class JobProgress {
     if (known === undefined || known.token <= shard.token) this.#running.set(shard.taskId, shard);
   }
 
-  /** The shard is with no worker any more. */
-  ended(taskId: string): void {
+  /** The claim is over; with `token` only that claim or an older one, since a newer may run by now. */
+  ended(taskId: string, token?: bigint): void {
     const known = this.#running.get(taskId);
-    if (known === undefined) return;
+    if (known === undefined || (token !== undefined && known.token > token)) return;
     this.#running.delete(taskId);
     // What a lost attempt did counts no more; a completed shard's figures are in its result.
     this.#shardProgress.get(known.workflowIndex)?.delete(known.shard);
@@ -92,6 +92,17 @@ export class JobProgress {
       else this.#lastDropped = source;
     }
     return true;
+  }
+
+  /** Sums over all workflows. */
+  total(): Progress {
+    let [done, total] = [0, 0];
+    for (const workflow of this.#job.workflows) {
+      const part = this.progressOf(workflow);
+      done += part.done;
+      total += part.total;
+    }
+    return { done, total };
   }
 
   /** Sums over the shards that have said how far they are. */

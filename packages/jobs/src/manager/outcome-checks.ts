@@ -1,0 +1,80 @@
+import type { Json } from "@holdfast/coordination";
+import { isHoldfastError, toWireError, type WireError } from "@holdfast/kernel";
+import type { TaskOutcome } from "@holdfast/protocol/contract";
+import { InvalidOutcomeError } from "../errors.ts";
+import { approximateBytes } from "../model/approximate-bytes.ts";
+import { MeasurementSum } from "../model/measurements.ts";
+import { shardTaskId } from "../model/shard-task.ts";
+import type { CompletedOutcome, FailedOutcome } from "./changes.ts";
+import type { LedJob } from "./led-job.ts";
+import type { ShardResult } from "./shard-results.ts";
+
+/** What a shard may leave behind; the store takes 4 MiB, and a sum of sizes is only about right. */
+const RESULT_MAX_BYTES = 3 * 1024 * 1024;
+/** Below this no text can be over the limit, whatever its characters take. */
+const SURELY_FITS_BYTES = RESULT_MAX_BYTES / 4;
+
+/**
+ * A worker's report as a change of the job, or undefined when its ids do not belong together. A completion
+ * whose result cannot be stored or merged becomes a failure that no further attempt can help.
+ */
+export const toOutcomeChange = (
+  outcome: TaskOutcome,
+  worker: string,
+  job: LedJob,
+): CompletedOutcome | FailedOutcome | undefined => {
+  const workflowIndex = job.state.indexById.get(outcome.workflowId);
+  if (workflowIndex === undefined) return undefined;
+  const workflow = job.state.workflows[workflowIndex];
+  const group = job.groups[workflowIndex];
+  if (workflow === undefined || group === undefined || !workflow.results.has(outcome.shard)) return undefined;
+  if (outcome.taskId !== shardTaskId(group, outcome.shard)) return undefined;
+  const base = {
+    jobId: job.jobId,
+    taskId: outcome.taskId,
+    token: BigInt(outcome.token),
+    workflowIndex,
+    shard: outcome.shard,
+    worker,
+  };
+  if (outcome.kind === "failed") {
+    return {
+      ...base,
+      kind: "failed",
+      error: outcome.error as WireError,
+      retry: outcome.retry,
+      uncounted: outcome.uncounted,
+    };
+  }
+  const result: ShardResult = {
+    output: (outcome.output ?? null) as Json,
+    totals: outcome.totals,
+    progress: outcome.progress,
+  };
+  const fault = faultOf(result);
+  if (fault === undefined) return { ...base, kind: "completed", result };
+  const error = toWireError(
+    new InvalidOutcomeError(`shard ${outcome.shard} of ${workflow.spec.name}`, fault),
+  );
+  return { ...base, kind: "failed", error, retry: false, uncounted: false };
+};
+
+const faultOf = (result: ShardResult): string | undefined => {
+  if (approximateBytes(result) > SURELY_FITS_BYTES) {
+    const sizeBytes = Buffer.byteLength(JSON.stringify(result));
+    if (sizeBytes > RESULT_MAX_BYTES) {
+      return `its output and measurements have ${sizeBytes} bytes, the limit is ${RESULT_MAX_BYTES}`;
+    }
+  }
+  for (const _name in result.totals.histograms) {
+    // Reading them once here keeps what cannot be merged out of the store.
+    try {
+      new MeasurementSum().add(result.totals);
+    } catch (error) {
+      if (!isHoldfastError(error)) throw error;
+      return error.message;
+    }
+    break;
+  }
+  return undefined;
+};
