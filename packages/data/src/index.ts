@@ -26,6 +26,7 @@ export {
   TransactionClosedError,
   UnsupportedServerError,
 } from "./errors.ts";
+export { openPostgres, type PostgresOptions } from "./postgres/open-postgres.ts";
 export type {
   Database,
   DatabaseStats,

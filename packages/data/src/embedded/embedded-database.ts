@@ -149,7 +149,7 @@ export class EmbeddedDatabase implements Database {
   async #close(graceMs: number): Promise<void> {
     const { clock, logger, engine, directory, where } = this.#init;
     const maintenanceEnds = this.#maintenance.stop();
-    if (this.#busy) {
+    if (this.#busy && graceMs > 0) {
       const timer = clock.schedule(graceMs, () => this.#idle.resolve());
       await this.#idle.promise;
       timer.cancel();
@@ -165,7 +165,7 @@ export class EmbeddedDatabase implements Database {
       // What was committed is in the log already, and the next start replays it.
       logger.warn({ err: error, where }, "the embedded database did not shut down cleanly");
     } finally {
-      this.#counters.sessionClosed("closed");
+      this.#counters.sessionClosedCounts.closed = 1;
       await directory?.release();
     }
   }

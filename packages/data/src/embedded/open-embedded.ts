@@ -2,7 +2,6 @@ import { PGlite } from "@electric-sql/pglite";
 import { vector } from "@electric-sql/pglite-pgvector";
 import {
   type Clock,
-  InvalidInputError,
   type Logger,
   type Random,
   silentLogger,
@@ -11,6 +10,7 @@ import {
 } from "@holdfast/kernel";
 import { DataDirectoryInvalidError } from "../errors.ts";
 import type { Database } from "../sql/database.ts";
+import { integerOption } from "../sql/integer-option.ts";
 import { type DataDirectory, openDataDirectory } from "./data-directory.ts";
 import { DurableFiles } from "./durable-files.ts";
 import { EmbeddedDatabase } from "./embedded-database.ts";
@@ -106,9 +106,4 @@ const startEngine = async (
       { cause },
     );
   }
-};
-
-const integerOption = (field: string, value: number, min: number, max: number): number => {
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new InvalidInputError(field, value, `an integer from ${min} to ${max}`);
 };

@@ -15,7 +15,7 @@ export class DatabaseCounters {
   acquireWaitTotalMs = 0;
   sessionOpenedCount = 0;
   readonly #ends: Record<TransactionEnd, number> = { committed: 0, "rolled-back": 0, unknown: 0 };
-  readonly #closed: Record<SessionCloseReason, number> = {
+  readonly sessionClosedCounts: Record<SessionCloseReason, number> = {
     broken: 0,
     "read-only": 0,
     idle: 0,
@@ -26,10 +26,6 @@ export class DatabaseCounters {
 
   transactionEnded(end: TransactionEnd): void {
     this.#ends[end] += 1;
-  }
-
-  sessionClosed(reason: SessionCloseReason): void {
-    this.#closed[reason] += 1;
   }
 
   snapshot(gauges: Gauges): DatabaseStats {
@@ -44,7 +40,7 @@ export class DatabaseCounters {
       acquireTimeoutCount: this.acquireTimeoutCount,
       acquireWaitTotalMs: this.acquireWaitTotalMs,
       sessionOpenedCount: this.sessionOpenedCount,
-      sessionClosedCounts: { ...this.#closed },
+      sessionClosedCounts: { ...this.sessionClosedCounts },
     };
   }
 }

@@ -34,12 +34,15 @@ const CONSTRAINT_KINDS: Readonly<Record<string, ConstraintKind>> = {
   "23P01": "exclusion",
 };
 
-/** True when the server closes the connection after this error. */
-export const isFatal = (error: ServerError): boolean =>
-  error.severity === "FATAL" || error.severity === "PANIC" || isConnectionState(error.code ?? "");
+/**
+ * Errors with which the server ends the session: idle in transaction or transaction for too long, an
+ * administrator's stop, a crash, a start-up or shutdown under way, the database dropped, idle for too long.
+ */
+const SESSION_ENDS: readonly string[] = ["25P03", "25P04", "57P01", "57P02", "57P03", "57P04", "57P05"];
 
-const isConnectionState = (sqlState: string): boolean =>
-  sqlState.startsWith("08") || sqlState === "57P01" || sqlState === "57P02" || sqlState === "57P03";
+/** True when the server closes the connection after this error. (The severity may be in the server's language.) */
+export const isFatal = (error: ServerError): boolean =>
+  error.severity === "FATAL" || error.severity === "PANIC" || SESSION_ENDS.includes(error.code ?? "");
 
 /**
  * True when a prepared statement cannot be used any more, because a table behind it changed its columns or the

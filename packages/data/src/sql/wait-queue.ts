@@ -55,6 +55,13 @@ export class WaitQueue<T> {
     return waiter !== undefined;
   }
 
+  /** Turns away the caller that waits longest; false when nobody waits. */
+  refuse(error: unknown): boolean {
+    const waiter = this.#takeFirst();
+    waiter?.reject(error);
+    return waiter !== undefined;
+  }
+
   /** Turns every waiting caller away. */
   refuseAll(error: unknown): void {
     for (let waiter = this.#takeFirst(); waiter !== undefined; waiter = this.#takeFirst())

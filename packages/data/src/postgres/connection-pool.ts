@@ -1,0 +1,323 @@
+import {
+  type Clock,
+  ClosedError,
+  deferred,
+  type Logger,
+  type Random,
+  TaskGroup,
+  type Timer,
+} from "@holdfast/kernel";
+import { PoolTimeoutError } from "../errors.ts";
+import type { SessionCloseReason } from "../sql/database.ts";
+import { outsideTransactions } from "../sql/transaction-scope.ts";
+import { WaitQueue } from "../sql/wait-queue.ts";
+
+/** What the pool needs to know about what it lends. */
+export interface PooledConnection {
+  readonly openedAt: number;
+  readonly closeReason: SessionCloseReason | undefined;
+  readonly isInTransaction: boolean;
+  readonly isUnsettled: boolean;
+  /** Resolves when the other side, or anybody, ended it. */
+  readonly gone: Promise<void>;
+  settle(): Promise<void>;
+  rollBack(): Promise<void>;
+  close(reason: SessionCloseReason): Promise<void>;
+}
+
+export interface PoolOptions<C extends PooledConnection> {
+  /** Names the server in errors. */
+  readonly server: string;
+  readonly open: (signal: AbortSignal) => Promise<C>;
+  readonly maxCount: number;
+  readonly waitingMaxCount: number;
+  readonly acquireTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly lifetimeMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+interface Pooled<C> {
+  readonly connection: C;
+  /** Monotonic milliseconds after which it is not lent any more. */
+  readonly expiresAt: number;
+  idleSince: number;
+}
+
+/** Lifetimes are spread over this part of the nominal one, so that connections opened together do not end together. */
+const LIFETIME_SPREAD = 0.2;
+
+/**
+ * Lends connections, one owner each, opening at most `maxCount`.
+ *
+ * The connection used last is lent first, so that a pool that was busy shrinks again. Callers that find none
+ * wait in order of arrival, at most `waitingMaxCount` of them, each at most `acquireTimeoutMs`. A connection that
+ * could not be opened fails the caller that waits longest at once: waiting on would hide that the server is gone.
+ */
+export class ConnectionPool<C extends PooledConnection> {
+  readonly #options: PoolOptions<C>;
+  readonly #waiting: WaitQueue<Pooled<C>>;
+  readonly #tasks: TaskGroup;
+  readonly #idle: Pooled<C>[] = [];
+  readonly #lent = new Map<C, Pooled<C>>();
+  readonly #closedCounts = new Map<SessionCloseReason, number>();
+  readonly #drained = deferred<void>();
+  /** Those that came back in need of cleaning up. */
+  readonly #returning = new Set<Pooled<C>>();
+  #openingCount = 0;
+  #openedCount = 0;
+  #acquireTimeoutCount = 0;
+  #acquireWaitTotalMs = 0;
+  #reaper: Timer | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: PoolOptions<C>) {
+    this.#options = options;
+    this.#waiting = new WaitQueue({
+      name: `the queue for connections to ${options.server}`,
+      maxCount: options.waitingMaxCount,
+      clock: options.clock,
+    });
+    this.#tasks = new TaskGroup({ logger: options.logger });
+  }
+
+  get idleCount(): number {
+    return this.#idle.length;
+  }
+  get busyCount(): number {
+    return this.#lent.size + this.#returning.size;
+  }
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+  get openedCount(): number {
+    return this.#openedCount;
+  }
+  get acquireTimeoutCount(): number {
+    return this.#acquireTimeoutCount;
+  }
+  get acquireWaitTotalMs(): number {
+    return this.#acquireWaitTotalMs;
+  }
+  closedCount(reason: SessionCloseReason): number {
+    return this.#closedCounts.get(reason) ?? 0;
+  }
+
+  /**
+   * @throws PoolTimeoutError, OverloadedError, ConnectError: retryable. AuthenticationError, ClosedError: not.
+   * @throws signal.reason when aborted. Nothing is held in every case.
+   */
+  async acquire(
+    options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number | undefined } = {},
+  ): Promise<C> {
+    options.signal?.throwIfAborted();
+    if (this.#closing !== undefined) throw this.#closedError();
+    const pooled = this.#takeIdle() ?? (await this.#waitForOne(options));
+    this.#lent.set(pooled.connection, pooled);
+    return pooled.connection;
+  }
+
+  /** Takes a connection back. Rolls back what its owner left open. */
+  release(connection: C): void {
+    const pooled = this.#lent.get(connection);
+    if (pooled === undefined) return;
+    this.#lent.delete(connection);
+    if (!connection.isUnsettled && !connection.isInTransaction) {
+      this.#takeBack(pooled);
+      return;
+    }
+    this.#returning.add(pooled);
+    this.#spawn("return a connection", async () => {
+      try {
+        await this.#cleanUp(connection);
+      } finally {
+        // Unless `close` has taken it away meanwhile.
+        if (this.#returning.delete(pooled)) this.#takeBack(pooled);
+      }
+    });
+  }
+
+  /** Takes no more callers, waits at most `graceMs` for those it has, then cuts what is left. Idempotent. */
+  close(graceMs: number): Promise<void> {
+    this.#closing ??= this.#close(graceMs);
+    return this.#closing;
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    const { clock } = this.#options;
+    this.#reaper?.cancel();
+    this.#noteIfDrained();
+    if (graceMs > 0) {
+      const timer = clock.schedule(graceMs, () => this.#drained.resolve());
+      await this.#drained.promise;
+      timer.cancel();
+    }
+    this.#waiting.refuseAll(this.#closedError());
+    const connections = [...this.#idle.splice(0), ...this.#lent.values(), ...this.#returning];
+    this.#lent.clear();
+    this.#returning.clear();
+    await Promise.all(connections.map((pooled) => this.#discard(pooled, "closed")));
+    await this.#tasks.stop(this.#closedError());
+  }
+
+  #noteIfDrained(): void {
+    if (this.#lent.size + this.#returning.size + this.#waiting.size === 0) this.#drained.resolve();
+  }
+
+  #takeIdle(): Pooled<C> | undefined {
+    for (let pooled = this.#idle.pop(); pooled !== undefined; pooled = this.#idle.pop()) {
+      const reason = this.#reasonToClose(pooled);
+      if (reason === undefined) return pooled;
+      this.#discardLater(pooled, reason);
+    }
+    return undefined;
+  }
+
+  async #waitForOne(options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly timeoutMs?: number | undefined;
+  }): Promise<Pooled<C>> {
+    const { clock, server, maxCount, acquireTimeoutMs } = this.#options;
+    const timeoutMs = options.timeoutMs ?? acquireTimeoutMs;
+    const startedAt = clock.monotonicNow();
+    const turn = this.#waiting.wait({
+      signal: options.signal,
+      timeoutMs,
+      onTimeout: () => {
+        this.#acquireTimeoutCount += 1;
+        return new PoolTimeoutError(server, timeoutMs, maxCount);
+      },
+    });
+    this.#openForWaiting();
+    try {
+      return await turn;
+    } finally {
+      this.#acquireWaitTotalMs += clock.monotonicNow() - startedAt;
+      if (this.#closing !== undefined) this.#noteIfDrained();
+    }
+  }
+
+  /** Opens one more connection if somebody waits for it and there may be one more. */
+  #openForWaiting(): void {
+    const count = this.#idle.length + this.#lent.size + this.#returning.size + this.#openingCount;
+    if (this.#waiting.size <= this.#openingCount || count >= this.#options.maxCount) return;
+    this.#openingCount += 1;
+    this.#spawn("open a connection", async (signal) => {
+      let connection: C;
+      try {
+        connection = await this.#options.open(signal);
+      } catch (error) {
+        this.#openingCount -= 1;
+        this.#waiting.refuse(error);
+        this.#openForWaiting();
+        return;
+      }
+      this.#openingCount -= 1;
+      const pooled = this.#admit(connection);
+      if (signal.aborted) await this.#discard(pooled, "closed");
+      else this.#takeBack(pooled);
+    });
+  }
+
+  #admit(connection: C): Pooled<C> {
+    const { clock, lifetimeMs, random } = this.#options;
+    this.#openedCount += 1;
+    const now = clock.monotonicNow();
+    const pooled = {
+      connection,
+      expiresAt: now + lifetimeMs * (1 - LIFETIME_SPREAD * random.next()),
+      idleSince: now,
+    };
+    this.#spawn("watch a connection", async () => {
+      await connection.gone;
+      const index = this.#idle.indexOf(pooled);
+      if (index >= 0) {
+        this.#idle.splice(index, 1);
+        await this.#discard(pooled, connection.closeReason ?? "broken");
+      }
+    });
+    return pooled;
+  }
+
+  async #cleanUp(connection: C): Promise<void> {
+    await connection.settle();
+    if (connection.closeReason !== undefined || !connection.isInTransaction) return;
+    this.#options.logger.warn(
+      { server: this.#options.server },
+      "a connection came back with an open transaction; it was rolled back: use transaction() instead of BEGIN",
+    );
+    await connection.rollBack();
+  }
+
+  /** Hands a connection to whoever waits, or keeps it. */
+  #takeBack(pooled: Pooled<C>): void {
+    const reason = this.#reasonToClose(pooled);
+    if (reason !== undefined) {
+      this.#discardLater(pooled, reason);
+      this.#openForWaiting();
+    } else if (!this.#waiting.hand(pooled)) {
+      pooled.idleSince = this.#options.clock.monotonicNow();
+      this.#idle.push(pooled);
+      this.#scheduleReaper();
+    }
+    if (this.#closing !== undefined) this.#noteIfDrained();
+  }
+
+  #reasonToClose(pooled: Pooled<C>): SessionCloseReason | undefined {
+    if (pooled.connection.closeReason !== undefined) return pooled.connection.closeReason;
+    return this.#options.clock.monotonicNow() >= pooled.expiresAt ? "lifetime" : undefined;
+  }
+
+  /** One timer for the connection that is idle longest; none while no connection is idle. */
+  #scheduleReaper(): void {
+    const [oldest] = this.#idle;
+    if (this.#reaper !== undefined || oldest === undefined || this.#closing !== undefined) return;
+    const { clock, idleTimeoutMs } = this.#options;
+    const dueAt = Math.min(oldest.idleSince + idleTimeoutMs, ...this.#idle.map(({ expiresAt }) => expiresAt));
+    this.#reaper = clock.schedule(
+      dueAt - clock.monotonicNow(),
+      () => {
+        this.#reaper = undefined;
+        this.#reap();
+        this.#scheduleReaper();
+      },
+      { unref: true },
+    );
+  }
+
+  #reap(): void {
+    const now = this.#options.clock.monotonicNow();
+    for (const pooled of [...this.#idle]) {
+      const isIdle = now - pooled.idleSince >= this.#options.idleTimeoutMs;
+      const reason = this.#reasonToClose(pooled) ?? (isIdle ? "idle" : undefined);
+      if (reason === undefined) continue;
+      this.#idle.splice(this.#idle.indexOf(pooled), 1);
+      this.#discardLater(pooled, reason);
+    }
+  }
+
+  #discardLater(pooled: Pooled<C>, reason: SessionCloseReason): void {
+    this.#count(reason);
+    this.#spawn("close a connection", () => pooled.connection.close(reason));
+  }
+
+  async #discard(pooled: Pooled<C>, reason: SessionCloseReason): Promise<void> {
+    this.#count(reason);
+    await pooled.connection.close(reason);
+  }
+
+  #count(reason: SessionCloseReason): void {
+    this.#closedCounts.set(reason, this.closedCount(reason) + 1);
+  }
+
+  #spawn(name: string, body: (signal: AbortSignal) => Promise<void>): void {
+    // The work of the pool belongs to no caller's transaction.
+    outsideTransactions(() => this.#tasks.spawn(name, body));
+  }
+
+  #closedError(): ClosedError {
+    return new ClosedError(`the pool of connections to ${this.#options.server}`);
+  }
+}

@@ -1,0 +1,22 @@
+import { type PostgresServer, startPostgres } from "@holdfast/testkit";
+import { describeService } from "@holdfast/testkit/vitest";
+import { afterAll, beforeAll } from "vitest";
+import { type Database, openPostgres } from "../src/index.ts";
+import { effectsSuite } from "./effects.suite.ts";
+import { sqlSuite } from "./sql.suite.ts";
+
+describeService("postgres", "a PostgreSQL server", () => {
+  let server: PostgresServer;
+  let database: Database;
+  beforeAll(async () => {
+    server = await startPostgres();
+    database = await openPostgres({ url: server.url });
+  });
+  afterAll(async () => {
+    await database?.close();
+    await server?.[Symbol.asyncDispose]();
+  });
+
+  sqlSuite("a server", () => database);
+  effectsSuite("a server", () => database);
+});
