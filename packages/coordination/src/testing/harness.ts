@@ -13,3 +13,13 @@ export interface CoordinationHarness<Tx> extends AsyncDisposable {
 }
 
 export type SetUp<Tx> = () => Promise<CoordinationHarness<Tx>>;
+
+/** A store that has leases, for the suite of these alone. */
+export type LeasesSetUp = () => Promise<PartHarness<"leases">>;
+/** A store that has a log, for the suite of it alone. */
+export type LogSetUp = () => Promise<PartHarness<"log" | "now">>;
+
+interface PartHarness<Part extends keyof CoordinationStore> extends AsyncDisposable {
+  readonly store: Pick<CoordinationStore<never>, Part>;
+  elapse(ms: number): Promise<void>;
+}

@@ -5,7 +5,7 @@ import { logSuite } from "./log.suite.ts";
 import { taskQueueSuite } from "./task-queue.suite.ts";
 import { transactionsSuite } from "./transactions.suite.ts";
 
-export type { CoordinationHarness, SetUp } from "./harness.ts";
+export type { CoordinationHarness, LeasesSetUp, LogSetUp, SetUp } from "./harness.ts";
 export { historiesSuite, leasesSuite, logSuite, taskQueueSuite, transactionsSuite };
 
 /** Every guarantee of a coordination store, as Vitest tests. A backend is one when it passes them all. */

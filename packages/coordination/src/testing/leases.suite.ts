@@ -1,11 +1,10 @@
 import { hasCode, InvalidInputError } from "@holdfast/kernel";
 import { describe, expect, it } from "vitest";
-import { LeaseLostError } from "../errors.ts";
 import type { LeaseGrant, Leases } from "../lease/leases.ts";
-import type { SetUp } from "./harness.ts";
+import type { LeasesSetUp } from "./harness.ts";
 
-const grantOf = async <Tx>(
-  leases: Leases<Tx>,
+const grantOf = async (
+  leases: Leases<never>,
   name: string,
   owner = "a",
   ttlMs = 1000,
@@ -16,7 +15,7 @@ const grantOf = async <Tx>(
 };
 
 /** What every backend guarantees about leases. */
-export const leasesSuite = <Tx>(setUp: SetUp<Tx>): void => {
+export const leasesSuite = (setUp: LeasesSetUp): void => {
   describe("leases", () => {
     it("grants a free name and tells a second asker who holds it", async () => {
       await using harness = await setUp();
@@ -172,36 +171,6 @@ export const leasesSuite = <Tx>(setUp: SetUp<Tx>): void => {
       expect(await leases.renew(grants, { ttlMs: 1000 })).toEqual([false, false]);
       expect(await leases.list("")).toEqual([]);
       expect(await leases.revokeAll()).toBe(0);
-    });
-
-    it("lets fenced work through only for the newest, unexpired token", async () => {
-      await using harness = await setUp();
-      const { store } = harness;
-      const deposed = await grantOf(store.leases, "a");
-      await store.transaction((tx) => store.leases.assertFence(deposed, tx));
-      await harness.elapse(1001);
-      const fenced = (lease: LeaseGrant) =>
-        store.transaction(async (tx) => {
-          await store.log.append([{ stream: "writes", payload: lease.owner }], { tx });
-          await store.leases.assertFence(lease, tx);
-        });
-      // Paused past its end and not yet replaced: it must not write either.
-      await expect(fenced(deposed)).rejects.toThrow(LeaseLostError);
-      const newer = await grantOf(store.leases, "a", "b");
-      await expect(fenced(deposed)).rejects.toThrow(LeaseLostError);
-      await fenced(newer);
-      const read = await store.log.read("writes");
-      expect(read.kind === "entries" && read.entries.map(({ payload }) => payload)).toEqual(["b"]);
-    });
-
-    it("draws record tokens from the same line as grants", async () => {
-      await using harness = await setUp();
-      const { store } = harness;
-      const before = await grantOf(store.leases, "a");
-      const drawn = await store.transaction((tx) => store.leases.nextToken(tx));
-      const after = await grantOf(store.leases, "b");
-      expect(drawn).toBeGreaterThan(before.token);
-      expect(after.token).toBeGreaterThan(drawn);
     });
 
     it("refuses a TTL out of range or a name that no store could keep, instead of calling it busy", async () => {

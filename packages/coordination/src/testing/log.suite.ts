@@ -3,14 +3,14 @@ import { describe, expect, it } from "vitest";
 import type { Json } from "../json.ts";
 import type { Log, LogRead, LogTailItem } from "../log/log.ts";
 import type { Position } from "../position.ts";
-import type { SetUp } from "./harness.ts";
+import type { LogSetUp } from "./harness.ts";
 
 const payloadsOf = (read: LogRead): readonly Json[] => {
   if (read.kind === "reset") throw new Error(`reset: ${read.reason}`);
   return read.entries.map(({ payload }) => payload);
 };
 
-const appendTo = async <Tx>(log: Log<Tx>, stream: string, ...payloads: Json[]): Promise<Position> => {
+const appendTo = async (log: Log<never>, stream: string, ...payloads: Json[]): Promise<Position> => {
   const positions = await log.append(payloads.map((payload) => ({ stream, payload })));
   return positions.at(-1) as Position;
 };
@@ -22,7 +22,7 @@ const nextOf = async (tail: AsyncIterator<LogTailItem>): Promise<LogTailItem> =>
 };
 
 /** What every backend guarantees about logs. */
-export const logSuite = <Tx>(setUp: SetUp<Tx>): void => {
+export const logSuite = (setUp: LogSetUp): void => {
   describe("log", () => {
     it("numbers the entries of each stream 1, 2, 3 … and reads them back in order", async () => {
       await using harness = await setUp();

@@ -1,7 +1,15 @@
 import { deferred } from "@holdfast/kernel";
 import { describe, expect, it } from "vitest";
+import { LeaseLostError } from "../errors.ts";
+import type { LeaseGrant, Leases } from "../lease/leases.ts";
 import type { LogTailItem } from "../log/log.ts";
 import type { SetUp } from "./harness.ts";
+
+const grantOf = async <Tx>(leases: Leases<Tx>, name: string, owner = "a"): Promise<LeaseGrant> => {
+  const outcome = await leases.grant(name, { owner, ttlMs: 1000 });
+  if (outcome.kind !== "granted") throw new Error(`${name} is held by ${outcome.holder.owner}`);
+  return outcome.grant;
+};
 
 /** What every backend guarantees about changes that belong together. */
 export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
@@ -105,6 +113,36 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
         expect(await queue.complete(claims, { tx })).toEqual(["completed"]);
         expect((await queue.list({ group: "g", tx })).map(({ state }) => state)).toEqual(["completed"]);
       });
+    });
+
+    it("let fenced work through only for the newest, unexpired token", async () => {
+      await using harness = await setUp();
+      const { store } = harness;
+      const deposed = await grantOf(store.leases, "a");
+      await store.transaction((tx) => store.leases.assertFence(deposed, tx));
+      await harness.elapse(1001);
+      const fenced = (lease: LeaseGrant) =>
+        store.transaction(async (tx) => {
+          await store.log.append([{ stream: "writes", payload: lease.owner }], { tx });
+          await store.leases.assertFence(lease, tx);
+        });
+      // Paused past its end and not yet replaced: it must not write either.
+      await expect(fenced(deposed)).rejects.toThrow(LeaseLostError);
+      const newer = await grantOf(store.leases, "a", "b");
+      await expect(fenced(deposed)).rejects.toThrow(LeaseLostError);
+      await fenced(newer);
+      const read = await store.log.read("writes");
+      expect(read.kind === "entries" && read.entries.map(({ payload }) => payload)).toEqual(["b"]);
+    });
+
+    it("draw record tokens from the same line as grants", async () => {
+      await using harness = await setUp();
+      const { store } = harness;
+      const before = await grantOf(store.leases, "a");
+      const drawn = await store.transaction((tx) => store.leases.nextToken(tx));
+      const after = await grantOf(store.leases, "b");
+      expect(drawn).toBeGreaterThan(before.token);
+      expect(after.token).toBeGreaterThan(drawn);
     });
 
     it("keep a competing grant out until fenced work has ended", async () => {

@@ -20,10 +20,10 @@ import {
   TAIL_POLL_DEFAULT_MS,
   UNKNOWN_STREAM_BOUNDS,
 } from "../../log/log-checks.ts";
+import { encodeWakeUp, type Notifier } from "../../notifier.ts";
 import type { Position } from "../../position.ts";
 import { streamKey } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
-import { encodeWakeUp, type Notifier } from "./notifier.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
 

@@ -15,12 +15,12 @@ import {
   PAYLOAD_MAX_BYTES_DEFAULT,
 } from "../../input-checks.ts";
 import { LAPSED_KEPT_MS } from "../../lease/grant-checks.ts";
+import { Notifier } from "../../notifier.ts";
 import type { CoordinationStore } from "../../store.ts";
 import { WakeUps } from "../../wake-ups.ts";
 import { PostgresLeases } from "./leases.ts";
 import { PostgresLog } from "./log.ts";
 import { migrate } from "./migrate.ts";
-import { Notifier } from "./notifier.ts";
 import type { SqlClient, SqlExecutor } from "./sql-client.ts";
 import { channelOf, readStatements } from "./sql-files.ts";
 import { StatementRunner } from "./statement-runner.ts";
@@ -82,7 +82,7 @@ class PostgresStore implements CoordinationStore<SqlExecutor> {
     this.#loops = new TaskGroup({ logger });
     this.#wakeUps = new WakeUps((err, key) => logger.error({ err, key }, "a wake-up listener threw"));
     const notifier = new Notifier({
-      sql,
+      listen: (channel, onPayload) => sql.listen(channel, onPayload),
       channel: channelOf(schema),
       wakeUps: this.#wakeUps,
       loops: this.#loops,

@@ -3,6 +3,7 @@ import { StoreConflictError } from "../../errors.ts";
 import { checkBatch, checkInteger, checkNumber, checkText, compareByCodePoint } from "../../input-checks.ts";
 import type { Json } from "../../json.ts";
 import { checkLimit, LIST_LIMIT_DEFAULT } from "../../lease/grant-checks.ts";
+import { encodeWakeUp, type Notifier } from "../../notifier.ts";
 import { checkClaim, checkLeaseMs, encodeResult, PURGE_LIMIT_DEFAULT } from "../../queue/queue-checks.ts";
 import {
   draftFailures,
@@ -29,7 +30,6 @@ import type {
 } from "../../queue/task-queue.ts";
 import { queueKey } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
-import { encodeWakeUp, type Notifier } from "./notifier.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
 import {

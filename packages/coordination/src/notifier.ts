@@ -1,10 +1,9 @@
 import type { Clock, Logger, TaskGroup } from "@holdfast/kernel";
-import type { WakeUps } from "../../wake-ups.ts";
-import type { SqlClient } from "./sql-client.ts";
+import type { WakeUps } from "./wake-ups.ts";
 
 /** How long to wait before listening is tried again; polls bridge the time. */
 const RETRY_MS = 5000;
-/** PostgreSQL takes payloads below 8000 bytes. */
+/** PostgreSQL takes payloads below 8000 bytes; what is larger is not worth sending elsewhere either. */
 const PAYLOAD_MAX_BYTES = 7900;
 
 /** What to send so that everybody waiting for one of `keys` wakes. Too many keys wake everybody. */
@@ -22,12 +21,15 @@ const decodeWakeUp = (payload: string): readonly string[] | undefined => {
   }
 };
 
+/** Calls back for each message on a channel until disposed. Survives reconnects, but may miss what was sent meanwhile. */
+export type Listen = (channel: string, onPayload: (payload: string) => void) => Promise<AsyncDisposable>;
+
 /**
- * Turns notifications of the schema's channel into wake-ups. Listens from the first subscription on, and
+ * Turns notifications of the store's channel into wake-ups. Listens from the first subscription on, and
  * wakes everybody when it begins to, since what was sent before went unheard.
  */
 export class Notifier {
-  readonly #sql: SqlClient;
+  readonly #listenTo: Listen;
   readonly #channel: string;
   readonly #wakeUps: WakeUps;
   readonly #loops: TaskGroup;
@@ -36,14 +38,14 @@ export class Notifier {
   #started = false;
 
   constructor(parts: {
-    readonly sql: SqlClient;
+    readonly listen: Listen;
     readonly channel: string;
     readonly wakeUps: WakeUps;
     readonly loops: TaskGroup;
     readonly clock: Clock;
     readonly logger: Logger;
   }) {
-    this.#sql = parts.sql;
+    this.#listenTo = parts.listen;
     this.#channel = parts.channel;
     this.#wakeUps = parts.wakeUps;
     this.#loops = parts.loops;
@@ -62,7 +64,7 @@ export class Notifier {
   async #listen(signal: AbortSignal): Promise<void> {
     for (;;) {
       try {
-        await using _listening = await this.#sql.listen(this.#channel, (payload) => this.#onPayload(payload));
+        await using _listening = await this.#listenTo(this.#channel, (payload) => this.#onPayload(payload));
         this.#wakeUps.wakeAll();
         await untilAbort(signal);
         return;

@@ -1,0 +1,144 @@
+import type { Abortable, Clock } from "@holdfast/kernel";
+import type { Json } from "../../json.ts";
+import { followLog } from "../../log/follow.ts";
+import type {
+  Log,
+  LogAppend,
+  LogEntry,
+  LogRead,
+  LogTailItem,
+  ReadOptions,
+  StreamBounds,
+} from "../../log/log.ts";
+import {
+  checkOffset,
+  checkPosition,
+  checkReadLimit,
+  checkStream,
+  encodeEntries,
+  resumePoint,
+  TAIL_POLL_DEFAULT_MS,
+  UNKNOWN_STREAM_BOUNDS,
+} from "../../log/log-checks.ts";
+import { encodeWakeUp, type Notifier } from "../../notifier.ts";
+import type { Position } from "../../position.ts";
+import { streamKey } from "../../wake-ups.ts";
+import type { ScriptRunner } from "./script-runner.ts";
+
+export interface RedisLogParts {
+  readonly scripts: ScriptRunner;
+  readonly notifier: Notifier;
+  readonly channel: string;
+  readonly slot: string;
+  readonly clock: Clock;
+  readonly payloadMaxBytes: number;
+}
+
+export class RedisLog implements Log<never> {
+  readonly #parts: RedisLogParts;
+
+  constructor(parts: RedisLogParts) {
+    this.#parts = parts;
+  }
+
+  async append(entries: readonly LogAppend[], options: Abortable = {}): Promise<readonly Position[]> {
+    const encoded = encodeEntries(entries, this.#parts.payloadMaxBytes);
+    if (encoded.length === 0) return [];
+    const streams = [...new Set(encoded.map(({ stream }) => stream))];
+    const place = new Map(streams.map((stream, index) => [stream, `${index + 1}`]));
+    const reply = await this.#parts.scripts.run<readonly string[]>(
+      "append-entries",
+      [`${this.#parts.slot}:epoch`, ...streams.flatMap((stream) => this.#keys(stream))],
+      [
+        this.#parts.channel,
+        wakeUpFor(streams),
+        ...encoded.flatMap(({ stream, payloadText }) => [place.get(stream) as string, payloadText]),
+      ],
+      { signal: options.signal, isRepeatable: false },
+    );
+    return encoded.map((_, index) => ({
+      epoch: BigInt(reply[2 * index] as string),
+      offset: BigInt(reply[2 * index + 1] as string),
+    }));
+  }
+
+  async read(stream: string, options: ReadOptions = {}): Promise<LogRead> {
+    checkStream(stream);
+    const limit = checkReadLimit(options.limit);
+    const { after } = options;
+    if (after !== undefined) checkPosition(after);
+    const reply = await this.#readRaw(stream, after?.offset ?? 0n, limit, options);
+    const bounds = toBounds(reply);
+    const resume = resumePoint(after, bounds);
+    if (resume.kind === "reset") return { kind: "reset", reason: resume.reason, bounds };
+    const entries: LogEntry[] = [];
+    for (let index = 3; index < reply.length; index += 3) {
+      entries.push({
+        stream,
+        position: { epoch: bounds.head.epoch, offset: BigInt(reply[index] as string) },
+        payload: JSON.parse(reply[index + 1] as string) as Json,
+        appendedAt: Number(reply[index + 2]),
+      });
+    }
+    // A server short of memory may have evicted entries behind our back: that is a loss, not a silence.
+    const first = entries[0]?.position.offset ?? bounds.head.offset + 1n;
+    if (first !== resume.afterOffset + 1n) {
+      return { kind: "reset", reason: "trimmed", bounds: { ...bounds, trimmedTo: first - 1n } };
+    }
+    return { kind: "entries", entries, bounds };
+  }
+
+  tail(stream: string, options: ReadOptions & { readonly pollMs?: number }): AsyncIterable<LogTailItem> {
+    return followLog((name, read) => this.read(name, read), stream, {
+      ...options,
+      clock: this.#parts.clock,
+      pollMs: options.pollMs ?? TAIL_POLL_DEFAULT_MS,
+      subscribe: (wake) => this.#parts.notifier.subscribe(streamKey(stream), wake),
+    });
+  }
+
+  async bounds(stream: string, options: Abortable = {}): Promise<StreamBounds> {
+    checkStream(stream);
+    return toBounds(await this.#readRaw(stream, 0n, 0, options));
+  }
+
+  async trim(stream: string, options: Abortable & { readonly upTo: bigint }): Promise<void> {
+    checkStream(stream);
+    checkOffset("upTo", options.upTo);
+    await this.#parts.scripts.run(
+      "trim-stream",
+      this.#keys(stream),
+      [options.upTo.toString(), this.#parts.channel, wakeUpFor([stream])],
+      { signal: options.signal, isRepeatable: true },
+    );
+  }
+
+  async delete(streams: readonly string[], options: Abortable = {}): Promise<void> {
+    for (const stream of streams) checkStream(stream);
+    if (streams.length === 0) return;
+    await this.#parts.scripts.run(
+      "delete-streams",
+      streams.flatMap((stream) => this.#keys(stream)),
+      [this.#parts.channel, wakeUpFor(streams)],
+      { signal: options.signal, isRepeatable: true },
+    );
+  }
+
+  #readRaw(stream: string, after: bigint, limit: number, options: Abortable): Promise<readonly string[]> {
+    return this.#parts.scripts.run("read-entries", this.#keys(stream), [after.toString(), `${limit}`], {
+      signal: options.signal,
+      isRepeatable: true,
+    });
+  }
+
+  #keys(stream: string): readonly [string, string] {
+    return [`${this.#parts.slot}:head:${stream}`, `${this.#parts.slot}:log:${stream}`];
+  }
+}
+
+const wakeUpFor = (streams: readonly string[]): string => encodeWakeUp([...new Set(streams)].map(streamKey));
+
+const toBounds = ([epoch, head, trimmed]: readonly string[]): StreamBounds =>
+  epoch === undefined
+    ? UNKNOWN_STREAM_BOUNDS
+    : { head: { epoch: BigInt(epoch), offset: BigInt(head ?? 0) }, trimmedTo: BigInt(trimmed ?? 0) };

@@ -1,0 +1,25 @@
+import type { Abortable } from "@holdfast/kernel";
+
+/** One atomic operation of this backend. */
+export interface RedisScript {
+  readonly name: string;
+  readonly text: string;
+  /** SHA-1 of the text, in hexadecimal, as EVALSHA wants it. */
+  readonly sha1: string;
+}
+
+/** The smallest shape of a Redis (6.2 or newer, alone, with Sentinel or a Cluster) that this backend needs. */
+export interface RedisClient {
+  /**
+   * Runs a script by EVALSHA, and by EVAL where the server does not know it. Replies are strings and arrays of
+   * them. All keys of a call lie in one slot.
+   */
+  runScript(
+    script: RedisScript,
+    keys: readonly string[],
+    args: readonly string[],
+    options?: Abortable,
+  ): Promise<unknown>;
+  /** Calls `onMessage` for each message on `channel` until disposed. Survives reconnects, but misses what was sent meanwhile. */
+  subscribe(channel: string, onMessage: (message: string) => void): Promise<AsyncDisposable>;
+}

@@ -1,0 +1,70 @@
+import type { RedisClient, RedisScript } from "@holdfast/coordination/redis";
+import { createClient, createCluster } from "redis";
+
+interface Call {
+  keys: string[];
+  arguments: string[];
+}
+
+interface Connection {
+  evalSha(sha1: string, call: Call): Promise<unknown>;
+  eval(text: string, call: Call): Promise<unknown>;
+}
+
+const runScript = async (
+  connection: Connection,
+  { text, sha1 }: RedisScript,
+  keys: readonly string[],
+  args: readonly string[],
+): Promise<unknown> => {
+  const call = { keys: [...keys], arguments: [...args] };
+  try {
+    return await connection.evalSha(sha1, call);
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+    return connection.eval(text, call);
+  }
+};
+
+/** The smallest client over one Redis server. Calls fail at once while it is away. */
+export const openRedis = async (url: string): Promise<RedisClient & AsyncDisposable> => {
+  const connection = createClient({ url, disableOfflineQueue: true });
+  // A server that goes away is what some tests are about; the client reconnects by itself.
+  connection.on("error", () => undefined);
+  await connection.connect();
+  return {
+    runScript: (script, keys, args) => runScript(connection, script, keys, args),
+    async subscribe(channel, onMessage) {
+      const subscriber = connection.duplicate();
+      subscriber.on("error", () => undefined);
+      await subscriber.connect();
+      await subscriber.subscribe(channel, (message: string) => onMessage(message));
+      return {
+        async [Symbol.asyncDispose]() {
+          subscriber.destroy();
+        },
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      connection.destroy();
+    },
+  };
+};
+
+/** The same over a Redis Cluster. */
+export const openRedisCluster = async (url: string): Promise<RedisClient & AsyncDisposable> => {
+  const connection = createCluster({ rootNodes: [{ url }] });
+  connection.on("error", () => undefined);
+  await connection.connect();
+  return {
+    runScript: (script, keys, args) => runScript(connection, script, keys, args),
+    async subscribe(channel, onMessage) {
+      const listener = (message: unknown): void => onMessage(String(message));
+      await connection.subscribe(channel, listener);
+      return { [Symbol.asyncDispose]: () => connection.unsubscribe(channel, listener) };
+    },
+    async [Symbol.asyncDispose]() {
+      connection.destroy();
+    },
+  };
+};

@@ -1,0 +1,129 @@
+import { createRedisStore, type FastStore, type RedisClient } from "@holdfast/coordination/redis";
+import { leasesSuite, logSuite } from "@holdfast/coordination/testing";
+import { InvalidInputError } from "@holdfast/kernel";
+import { type RedisServer, startRedis, startRedisCluster } from "@holdfast/testkit";
+import { describeService } from "@holdfast/testkit/vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openRedis, openRedisCluster } from "./redis-client.ts";
+
+/** Lets time pass: every stored end moves into the past. */
+const elapse = async (server: RedisServer, namespace: string, ms: number): Promise<void> => {
+  await server.command(
+    "EVAL",
+    `for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+       local key = '{' .. ARGV[1] .. '}:lease:' .. name
+       local ends = redis.call('HGET', key, 'ends')
+       if ends then redis.call('HSET', key, 'ends', string.format('%.3f', ends - ARGV[2])) end
+       redis.call('ZINCRBY', KEYS[1], -ARGV[2], name)
+     end`,
+    1,
+    `{${namespace}}:leases`,
+    namespace,
+    ms,
+  );
+};
+
+describeService("redis", "the Redis store", () => {
+  let server: RedisServer;
+  let redis: RedisClient & AsyncDisposable;
+  let count = 0;
+  beforeAll(async () => {
+    server = await startRedis();
+    redis = await openRedis(server.url);
+  });
+  afterAll(async () => {
+    await redis?.[Symbol.asyncDispose]();
+    await server?.[Symbol.asyncDispose]();
+  });
+
+  const setUp = async () => {
+    count += 1;
+    const namespace = `store-${count}`;
+    const store = await createRedisStore({ redis, namespace });
+    return {
+      store,
+      elapse: (ms: number) => elapse(server, namespace, ms),
+      [Symbol.asyncDispose]: () => store.close(),
+    };
+  };
+  leasesSuite(setUp);
+  logSuite(setUp);
+
+  describe("what Redis adds", () => {
+    const fresh = async (): Promise<FastStore> => (await setUp()).store;
+
+    it("tells a reader when the server evicted entries, instead of skipping them", async () => {
+      await using store = await fresh();
+      const [first] = await store.log.append([1, 2, 3].map((payload) => ({ stream: "s", payload })));
+      await server.command("XDEL", `{store-${count}}:log:s`, "2-0");
+      const read = await store.log.read("s", { after: first });
+      expect(read).toMatchObject({ kind: "reset", reason: "trimmed", bounds: { trimmedTo: 2n } });
+      await server.command("DEL", `{store-${count}}:log:s`);
+      expect(await store.log.read("s")).toMatchObject({ kind: "reset", bounds: { trimmedTo: 3n } });
+    });
+
+    it("grows tokens and changes epochs also when the server lost everything", async () => {
+      await using store = await fresh();
+      const before = await store.leases.grant("a", { owner: "a", ttlMs: 1000 });
+      const [old] = await store.log.append([{ stream: "s", payload: 1 }]);
+      await server.command("FLUSHALL");
+      const after = await store.leases.grant("a", { owner: "a", ttlMs: 1000 });
+      const [renewed] = await store.log.append([{ stream: "s", payload: 1 }]);
+      if (before.kind !== "granted" || after.kind !== "granted") throw new Error("not granted");
+      expect(after.grant.token).toBeGreaterThan(before.grant.token);
+      expect(renewed?.epoch).toBeGreaterThan(old?.epoch as bigint);
+      expect(await store.log.read("s", { after: old })).toMatchObject({ reason: "epoch-changed" });
+    });
+
+    it("leaves nothing of leases that are long over", async () => {
+      await using store = await fresh();
+      for (let index = 0; index < 10; index += 1) {
+        await store.leases.grant(`once-${index}`, { owner: "a", ttlMs: 1000 });
+      }
+      await elapse(server, `store-${count}`, 2 * 86_400_000);
+      await store.leases.grant("other", { owner: "a", ttlMs: 1000 });
+      expect(await server.command("ZCARD", `{store-${count}}:leases`)).toBe(1);
+      const ttl = await server.command("PTTL", `{store-${count}}:lease:other`);
+      expect(Number(ttl)).toBeGreaterThan(0);
+    });
+
+    it("has no transactions, and says so", async () => {
+      await using store = await fresh();
+      const tx = {} as never;
+      await expect(store.leases.assertFence({ name: "a", token: 1n }, tx)).rejects.toThrow(InvalidInputError);
+      await expect(store.leases.nextToken(tx)).rejects.toThrow(InvalidInputError);
+    });
+
+    it("calls an outage an outage", async () => {
+      await using own = await startRedis();
+      await using client = await openRedis(own.url);
+      await using store = await createRedisStore({ redis: client });
+      await own.kill();
+      await expect(store.leases.read("a")).rejects.toMatchObject({ code: "COORDINATION_STORE_UNAVAILABLE" });
+      await expect(store.log.append([{ stream: "s", payload: 1 }])).rejects.toMatchObject({
+        code: "KERNEL_OUTCOME_UNKNOWN",
+      });
+    });
+  });
+});
+
+describeService("redis", "the Redis store on a cluster", () => {
+  it("keeps everything of a store in one slot, and wakes followers through any node", async () => {
+    await using cluster = await startRedisCluster();
+    await using redis = await openRedisCluster(cluster.urls[0] as string);
+    await using store = await createRedisStore({ redis });
+    const tail = store.log
+      .tail("a", { signal: AbortSignal.timeout(10_000), pollMs: 3_600_000 })
+      [Symbol.asyncIterator]();
+    const next = tail.next();
+    await store.log.append(["a", "b", "c"].map((stream) => ({ stream, payload: stream })));
+    expect((await next).value).toMatchObject({ entries: [{ payload: "a" }] });
+    await tail.return?.();
+    const names = ["one", "two", "three"];
+    for (const name of names) await store.leases.grant(name, { owner: "me", ttlMs: 60_000 });
+    expect((await store.leases.list("")).map(({ name }) => name)).toEqual([...names].sort());
+    expect(await store.leases.revokeAll()).toBe(3);
+    await store.log.delete(["a", "b", "c"]);
+    expect((await store.log.bounds("a")).head.offset).toBe(0n);
+  });
+});
