@@ -1,3 +1,4 @@
+/// <reference path="./peers/opossum.d.ts" />
 import { CircuitBreaker, compose, Retry, Timeout } from "@holdfast/resilience";
 import {
   circuitBreaker,

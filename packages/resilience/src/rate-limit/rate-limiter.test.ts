@@ -88,6 +88,20 @@ describe("RateLimiter", () => {
     expect(limiter.stats.freePermitCount).toBe(1);
   });
 
+  it("serves the next in line at once when one who needed more goes away", async () => {
+    const { clock, limiter, conserved } = setup({ waiterMaxCount: 5 });
+    limiter.tryTake(1);
+    const controller = new AbortController();
+    const large = limiter.acquire({ permitCount: 2, signal: controller.signal });
+    const small = limiter.acquire();
+    controller.abort(new Error("gone"));
+    await expect(large).rejects.toThrow("gone");
+    await small;
+    expect(clock.monotonicNow()).toBe(0);
+    expect(clock.pendingCount).toBe(0);
+    expect(conserved()).toMatchObject({ grantedCount: 2, abortedCount: 1 });
+  });
+
   it("refuses more permits than the limit as wrong input", () => {
     expect(() => setup().limiter.tryTake(3)).toThrow(/permitCount/);
   });
