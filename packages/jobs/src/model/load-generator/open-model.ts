@@ -60,6 +60,8 @@ class OpenModel {
   #nextIndex = 0;
   #lateCount = 0;
   #timer: Timer | undefined;
+  /** When the timer fires. */
+  #wakeAt: number | undefined;
   #ended = false;
 
   constructor(
@@ -115,8 +117,14 @@ class OpenModel {
     }
     const isHeldBack = this.#recorder.inFlightCount >= this.#plan.inFlightMax;
     const wakeAt = isHeldBack ? endsAt : Math.min(endsAt, this.#plannedAt(this.#nextIndex));
+    // Under full load every ended action comes here; the timer for the end is set already.
+    if (wakeAt === this.#wakeAt) return;
     this.#timer?.cancel();
-    this.#timer = this.#clock.schedule(wakeAt - now, () => this.#pump());
+    this.#wakeAt = wakeAt;
+    this.#timer = this.#clock.schedule(wakeAt - now, () => {
+      this.#wakeAt = undefined;
+      this.#pump();
+    });
   }
 
   #start(plannedAt: number, now: number): void {
