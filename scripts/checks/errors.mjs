@@ -24,7 +24,8 @@ const docBefore = (text, offset) => {
 export const findErrorCodes = (sources) => {
   const found = [];
   for (const { path, text, tree, at } of sources) {
-    if (!/^packages\/[^/]+\/src\//.test(path) || /\.(test|suite)\.tsx?$|\/(testing|simulator)\//.test(path)) continue;
+    if (!/^packages\/[^/]+\/src\//.test(path) || /\.(test|suite)\.tsx?$|\/(testing|simulator)\//.test(path))
+      continue;
     walk(tree, (node) => {
       if (node.type !== "ClassDeclaration" || !node.superClass) return;
       for (const member of node.body.body) {
