@@ -2,18 +2,23 @@ import { connect, type Handlers, type Peer } from "@holdfast/connection";
 import { type Abortable, ClosedError, untilAborted } from "@holdfast/kernel";
 import type { CallerOptions } from "./caller-options.ts";
 
+export type NodeLinksOptions = Pick<
+  CallerOptions,
+  "transport" | "credential" | "identity" | "clock" | "random" | "logger"
+>;
+
 /** Most connections at once; beyond it the one opened first is closed. Redirects name only nodes of the cluster. */
 const LINKS_MAX_COUNT = 256;
 
 /** One connection per node, opened when it is first asked and again after it broke. Callers share it. */
 export class NodeLinks {
-  readonly #options: CallerOptions;
+  readonly #options: NodeLinksOptions;
   readonly #handlers: Handlers;
   readonly #open = new Map<string, Peer>();
   readonly #opening = new Map<string, Promise<Peer>>();
   readonly #controller = new AbortController();
 
-  constructor(options: CallerOptions, handlers: Handlers) {
+  constructor(options: NodeLinksOptions, handlers: Handlers) {
     this.#options = options;
     this.#handlers = handlers;
   }

@@ -153,6 +153,7 @@ export const decodeGateJob = (row: JobRow): GateJob => {
   const stored = row.state as unknown as StoredState;
   const job = newGateJob(row, { datacenters: [], fallbacks: stored.fallbacks });
   job.ending = stored.ending;
+  if (job.ending !== undefined && !isTerminal(job.status)) job.status = "cancelling";
   job.finishedAt = row.finishedAt;
   job.parts = stored.parts.map((part) => ({
     ...newPart(part.d),

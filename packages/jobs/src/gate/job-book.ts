@@ -258,13 +258,32 @@ export class JobBook {
     // Without a lease nothing is ours; what was goes to whoever sweeps first.
     if (owner === undefined) this.#reload.clear();
     const jobIds = [...this.#reload].slice(0, RELOAD_COUNT);
-    const rows = jobIds.length === 0 ? [] : await store.jobs.get(jobIds, { signal });
+    const rows = jobIds.length === 0 ? [] : await this.#settledRows(jobIds, owner, signal);
     for (const row of rows) {
-      if (row.owner !== owner || isTerminal(row.status) || this.#jobs.has(row.jobId)) continue;
+      if (this.#jobs.has(row.jobId)) continue;
       const job = await restoreJob(store, row, { signal });
       if (lease.ownerId === owner && !this.#jobs.has(row.jobId)) this.lead(job);
     }
     for (const jobId of jobIds) this.#reload.delete(jobId);
     return this.#reload.size === 0;
+  }
+
+  /**
+   * The rows of those jobs that are ours and unfinished. A transaction whose answer was lost may still be
+   * under way; changing its rows (to what they are) waits for its end, so what is read then stays true.
+   */
+  async #settledRows(
+    jobIds: readonly string[],
+    owner: string | undefined,
+    signal: AbortSignal,
+  ): Promise<readonly JobRow[]> {
+    const { store } = this.#options;
+    const rows = await store.jobs.get(jobIds, { signal });
+    const ours = rows.filter((row) => row.owner === owner && !isTerminal(row.status));
+    if (ours.length === 0) return [];
+    const updates = ours.map(({ jobId, fence, status }) => ({ jobId, fence, status }));
+    const settled = await store.coordination.transaction((tx) => store.jobs.update(updates, tx), { signal });
+    const current = ours.filter((_row, index) => settled[index] === true).map(({ jobId }) => jobId);
+    return current.length === 0 ? [] : store.jobs.get(current, { signal });
   }
 }

@@ -112,11 +112,8 @@ export class LedJob {
   }
 
   #startCommit(): void {
-    if (this.#commit !== undefined) return;
-    const run = this.#commitAll();
-    this.#commit = run;
-    run.finally(() => {
-      if (this.#commit === run) this.#commit = undefined;
+    this.#commit ??= this.#commitAll().finally(() => {
+      this.#commit = undefined;
     });
   }
 

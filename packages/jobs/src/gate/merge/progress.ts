@@ -82,7 +82,7 @@ export const jobFraction = (
   parts: readonly {
     readonly isEnded: boolean;
     readonly isStarted: boolean;
-    readonly progress: LiveProgress;
+    readonly progress: { readonly done: number; readonly total: number };
   }[],
 ): number => {
   if (parts.length === 0) return 0;
