@@ -39,6 +39,8 @@ export {
 export type { Log, LogAppend, LogEntry, LogRead, LogTailItem, ReadOptions, StreamBounds } from "./log/log.ts";
 export { fromWirePosition, type Position, toWirePosition, type WirePosition } from "./position.ts";
 export { ClaimKeeper, type ClaimKeeperOptions, type KeptClaim } from "./queue/claim-keeper.ts";
+export { type ClaimOrWaitOptions, claimOrWait, type TimedClaims } from "./queue/claim-or-wait.ts";
+export { runWorker, type TaskContext, type TaskHandler, type WorkerOptions } from "./queue/run-worker.ts";
 export {
   type Backoff,
   type ClaimedTask,

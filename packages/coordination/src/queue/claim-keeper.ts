@@ -19,8 +19,8 @@ export type KeptClaim = Kept;
  * costs no renewal at all.
  *
  * The signal of a claim aborts with ClaimLostError when its renewal is refused or none was confirmed by nine
- * tenths of the lease, and with TaskCancelledError when its task was cancelled. Drop a claim before completing
- * or failing it.
+ * tenths of the lease, and with TaskCancelledError when its task was cancelled. Drop a claim once the end of
+ * its task was reported.
  */
 export class ClaimKeeper implements AsyncDisposable {
   readonly #keeper: RenewalKeeper<TaskRef>;

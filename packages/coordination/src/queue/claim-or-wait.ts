@@ -1,0 +1,77 @@
+import { type Abortable, type Clock, deferred } from "@holdfast/kernel";
+import type { ClaimedTask, TaskQueue } from "./task-queue.ts";
+
+export interface ClaimOrWaitOptions extends Abortable {
+  readonly worker: string;
+  readonly maxCount: number;
+  readonly leaseMs: number;
+  readonly types?: readonly string[];
+  /** Longest wait for a task, milliseconds; then the answer is empty. */
+  readonly waitMs: number;
+  /** How often to look without being woken. Default 1000. */
+  readonly pollMs?: number;
+  readonly clock: Clock;
+}
+
+/** A due task may be of a type that was not asked for; then looking again at once would only spin. */
+const LOOK_AGAIN_MIN_MS = 20;
+
+/** Tasks and the instant from which their lease counts. */
+export interface TimedClaims {
+  readonly tasks: readonly ClaimedTask[];
+  /** `clock.monotonicNow()` from before they were asked for: what ClaimKeeper wants to know. */
+  readonly askedAt: number;
+}
+
+/**
+ * Claims what is due; when nothing is, waits until something may be: for a wake-up, for the next due time or
+ * lapse, and at most for the poll interval. Returns the first claims, or none when `waitMs` is over.
+ * @throws StoreUnavailableError at once when the store does not answer: that is not "empty".
+ * @throws signal.reason when aborted; what was claimed at that very moment lapses.
+ */
+export const claimOrWait = async (
+  queue: TaskQueue<never>,
+  options: ClaimOrWaitOptions,
+): Promise<TimedClaims> => {
+  const { worker, maxCount, leaseMs, types, waitMs, pollMs = 1000, clock, signal } = options;
+  const endsAt = clock.monotonicNow() + waitMs;
+  let wakeCount = 0;
+  let onWake: (() => void) | undefined;
+  const unsubscribe = queue.onAvailable(() => {
+    wakeCount += 1;
+    onWake?.();
+  });
+  try {
+    for (;;) {
+      const seen = wakeCount;
+      const askedAt = clock.monotonicNow();
+      const tasks = await queue.claim({
+        worker,
+        maxCount,
+        leaseMs,
+        signal,
+        ...(types === undefined ? {} : { types }),
+      });
+      const leftMs = endsAt - clock.monotonicNow();
+      if (tasks.length > 0 || leftMs <= 0) return { tasks, askedAt };
+      const dueInMs = (await queue.nextDueInMs({ signal })) ?? pollMs;
+      signal?.throwIfAborted();
+      if (wakeCount !== seen) continue;
+      const woken = deferred<void>();
+      onWake = () => woken.resolve();
+      const onAbort = (): void => woken.reject(signal?.reason);
+      const pauseMs = Math.min(leftMs, pollMs, Math.max(LOOK_AGAIN_MIN_MS, dueInMs));
+      const timer = clock.schedule(pauseMs, () => woken.resolve());
+      signal?.addEventListener("abort", onAbort, { once: true });
+      try {
+        await woken.promise;
+      } finally {
+        onWake = undefined;
+        timer.cancel();
+        signal?.removeEventListener("abort", onAbort);
+      }
+    }
+  } finally {
+    unsubscribe();
+  }
+};
