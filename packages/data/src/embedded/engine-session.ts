@@ -1,5 +1,5 @@
 import { type messages, type PGlite, protocol } from "@electric-sql/pglite";
-import { type Clock, ClosedError } from "@holdfast/kernel";
+import { type Clock, ClosedError, type Timer } from "@holdfast/kernel";
 import { EngineFailedError } from "../errors.ts";
 import type { WireValue } from "../sql/parameter.ts";
 import { PreparedStatements } from "../sql/prepared-statements.ts";
@@ -33,6 +33,7 @@ export class EngineSession implements SqlSession {
   readonly #where: string;
   readonly #prepared = new PreparedStatements(PREPARED_MAX_COUNT);
   #turnStartedAt: number | undefined;
+  #turnEnd: Timer | undefined;
   #failure: unknown;
   #ended = false;
 
@@ -45,6 +46,7 @@ export class EngineSession implements SqlSession {
   /** Statements made from now on are refused. */
   end(): void {
     this.#ended = true;
+    this.#turnEnd?.cancel();
   }
 
   get hasFailed(): boolean {
@@ -112,7 +114,7 @@ export class EngineSession implements SqlSession {
     const now = this.#clock.monotonicNow();
     if (this.#turnStartedAt === undefined) {
       this.#turnStartedAt = now;
-      this.#clock.schedule(
+      this.#turnEnd = this.#clock.schedule(
         0,
         () => {
           this.#turnStartedAt = undefined;

@@ -70,6 +70,8 @@ export class Maintenance {
     try {
       const log = await this.#run(LOG_SINCE_CHECKPOINT);
       if (Number(log.rows[0]?.["bytes"] ?? 0) >= CHECKPOINT_BYTES) await this.#run("CHECKPOINT");
+      // Otherwise what happened in the last second is not counted yet.
+      await this.#run("SELECT pg_stat_force_next_flush()");
       for (const table of (await this.#run(TABLES_TO_VACUUM)).rows) {
         if (signal.aborted) return;
         await this.#run(`VACUUM (ANALYZE) ${String(table["name"])}`);

@@ -22,6 +22,7 @@ export interface ServerError {
   readonly table?: string | undefined;
   readonly column?: string | undefined;
   readonly constraint?: string | undefined;
+  detail?: string | undefined;
   /** The function of PostgreSQL's source that raised it. */
   readonly routine?: string | undefined;
 }
@@ -63,6 +64,8 @@ export const fromServerError = (error: ServerError): HoldfastError => {
   };
   const init: HoldfastErrorInit = { cause: error };
   if (sqlState.startsWith("23")) {
+    // The detail quotes the row, and a logger would print it with the cause.
+    error.detail = undefined;
     return new ConstraintViolationError(CONSTRAINT_KINDS[sqlState] ?? "other", failure, init);
   }
   switch (sqlState) {
