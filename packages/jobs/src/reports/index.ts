@@ -1,1 +1,6 @@
-export {};
+export {
+  LOCAL_REPORTER_TYPES,
+  type ReportOutcome,
+  type WriteReportsOptions,
+  writeReports,
+} from "./write-reports.ts";
