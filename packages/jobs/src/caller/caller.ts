@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { createHandlers, type Handlers } from "@holdfast/connection";
 import { ClosedError, randomInt } from "@holdfast/kernel";
 import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
@@ -24,6 +25,8 @@ export class Caller implements AsyncDisposable {
   constructor(options: CallerOptions, handlers: Handlers = createHandlers()) {
     const { gates, managers, random } = options;
     this.options = options;
+    // One listener per followed job: many are no leak.
+    setMaxListeners(0, this.#closing.signal);
     this.#subscriptions = new Subscriptions(handlers, random);
     this.links = new NodeLinks(options, handlers);
     const startAt = randomInt(random, Math.max(gates.length, managers.length, 1));

@@ -9,7 +9,7 @@ import {
 } from "@holdfast/protocol/contract";
 import type { z } from "zod";
 import { type JobRow, TERMINAL_STATUSES } from "../model/job-table.ts";
-import type { LiveProgress } from "./merge/progress.ts";
+import { type LiveProgress, sumProgress } from "./merge/progress.ts";
 
 /** An error as the contract carries it. */
 export type ContractError = z.output<typeof wireError>;
@@ -113,6 +113,8 @@ interface StoredPart {
   readonly ms?: number;
   readonly e?: ContractError;
   readonly er?: readonly string[];
+  /** Units done and expected when the job ended. */
+  readonly pr?: readonly [done: number, total: number];
 }
 
 interface StoredState {
@@ -120,15 +122,13 @@ interface StoredState {
   readonly parts: readonly StoredPart[];
   readonly fallbacks: readonly string[];
   readonly ending?: GateEnding;
-  /** Units done and expected when the job ended, for lists. */
-  readonly progress?: { readonly done: number; readonly total: number };
 }
 
 /** The JSON of the `state` column: small, because it is written with every batch of events. */
 export const encodeGateState = (
-  job: Pick<GateJob, "parts" | "fallbacks" | "ending">,
-  progress?: { readonly done: number; readonly total: number },
+  job: Pick<GateJob, "parts" | "fallbacks" | "ending"> & { readonly status?: JobStatus },
 ): Json => {
+  const isEnded = job.status !== undefined && isTerminal(job.status);
   const stored: StoredState = {
     version: 1,
     parts: job.parts.map((part) => ({
@@ -140,12 +140,17 @@ export const encodeGateState = (
       ...(part.elapsedMs === 0 ? {} : { ms: part.elapsedMs }),
       ...(part.error === undefined ? {} : { e: part.error }),
       ...(part.errors.length === 0 ? {} : { er: part.errors }),
+      ...(isEnded ? { pr: progressOf(part) } : {}),
     })),
     fallbacks: job.fallbacks,
     ...(job.ending === undefined ? {} : { ending: job.ending }),
-    ...(progress === undefined ? {} : { progress }),
   };
   return stored as unknown as Json;
+};
+
+const progressOf = (part: DatacenterPart): readonly [number, number] => {
+  const { done, total } = sumProgress([...part.live.values()]);
+  return [done, total];
 };
 
 /** The job that a row holds, without results: those are in the log. */
@@ -169,13 +174,13 @@ export const decodeGateJob = (row: JobRow): GateJob => {
   return job;
 };
 
-/** What a list shows of a stored job. */
-export const storedSummary = (
+/** How far the datacenters of a job were when it ended, by name; before that zero. */
+export const storedProgress = (
   state: Json,
-): { readonly datacenters: readonly string[]; readonly progress: { done: number; total: number } } => {
-  const stored = state as unknown as StoredState;
-  return {
-    datacenters: stored.parts.map(({ d }) => d),
-    progress: { done: stored.progress?.done ?? 0, total: stored.progress?.total ?? 0 },
-  };
-};
+): ReadonlyMap<string, { readonly done: number; readonly total: number }> =>
+  new Map(
+    (state as unknown as StoredState).parts.map(({ d, pr }) => [
+      d,
+      { done: pr?.[0] ?? 0, total: pr?.[1] ?? 0 },
+    ]),
+  );

@@ -4,8 +4,7 @@ import type { JobEvent } from "@holdfast/protocol/contract";
 import { jobStream } from "../model/job-stream.ts";
 import type { JobRow, JobStore, NewJobRow } from "../model/job-table.ts";
 import { CommitLoop } from "../node/commit-loop.ts";
-import { encodeGateState, type GateJob, isTerminal } from "./gate-job.ts";
-import { sumProgress } from "./merge/progress.ts";
+import { encodeGateState, type GateJob } from "./gate-job.ts";
 
 /** A new job: its row and the events that its log begins with. */
 export interface JobInsert {
@@ -163,20 +162,12 @@ export class JobCommits {
 const jobIdOf = (item: Item): string =>
   item.kind === "insert" ? item.insert.row.jobId : item.change.job.jobId;
 
-const updateOf = (job: GateJob) => {
-  const progress = isTerminal(job.status)
-    ? sumProgress(job.parts.flatMap((part) => [...part.live.values()]))
-    : undefined;
-  return {
-    jobId: job.jobId,
-    fence: job.fence,
-    status: job.status,
-    state: encodeGateState(
-      job,
-      progress === undefined ? undefined : { done: progress.done, total: progress.total },
-    ),
-  };
-};
+const updateOf = (job: GateJob) => ({
+  jobId: job.jobId,
+  fence: job.fence,
+  status: job.status,
+  state: encodeGateState(job),
+});
 
 const appendsOf = (jobId: string, events: readonly JobEvent[]): readonly LogAppend[] =>
   events.map((event) => ({ stream: jobStream(jobId), payload: event as unknown as LogAppend["payload"] }));

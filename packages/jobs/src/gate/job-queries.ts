@@ -20,7 +20,7 @@ import type { JobRow, JobStore } from "../model/job-table.ts";
 import type { FollowedJob } from "../node/event-feed.ts";
 import type { Datacenter } from "./datacenter.ts";
 import { beginEnding } from "./decide/end-job.ts";
-import { decodeGateJob, isTerminal } from "./gate-job.ts";
+import { decodeGateJob, isTerminal, storedProgress } from "./gate-job.ts";
 import type { GatePeers } from "./gate-peers.ts";
 import type { JobBook } from "./job-book.ts";
 import { summaryOfJob, summaryOfRow, viewOfJob, viewOfResult } from "./job-views.ts";
@@ -63,7 +63,7 @@ export class JobQueries {
       job.head = result.head;
       return result.result === undefined
         ? viewOfJob(job, { leader, wallNow: clock.wallNow() })
-        : viewOfResult(job, { leader, result: result.result });
+        : viewOfResult(job, { leader, result: result.result, progress: storedProgress(row.state) });
     }
     const remote = await peers.ask(leader, getJob, input, context);
     if (remote !== undefined) return remote;

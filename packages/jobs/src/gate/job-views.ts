@@ -8,7 +8,7 @@ import type {
   WorkflowView,
 } from "@holdfast/protocol/contract";
 import type { JobRow } from "../model/job-table.ts";
-import { type GateJob, isTerminal, storedSummary } from "./gate-job.ts";
+import { type GateJob, isTerminal, storedProgress } from "./gate-job.ts";
 import { combineStatuses, jobFraction, NO_PROGRESS, sumProgress } from "./merge/progress.ts";
 
 const isStarted = (status: JobStatus): boolean =>
@@ -75,9 +75,14 @@ const workflowView = (job: GateJob, workflow: GateJob["spec"]["workflows"][numbe
 /** The same for a job that has ended, with the exact figures of its result. */
 export const viewOfResult = (
   job: GateJob,
-  options: { readonly leader: Leader; readonly result: JobResult },
+  options: {
+    readonly leader: Leader;
+    readonly result: JobResult;
+    /** How far each datacenter was. */
+    readonly progress: ReadonlyMap<string, { readonly done: number; readonly total: number }>;
+  },
 ): JobView => {
-  const { result } = options;
+  const { result, progress } = options;
   const view = viewOfJob(job, { leader: options.leader, wallNow: result.finishedAt });
   const byId = new Map(result.workflows.map((workflow) => [workflow.workflowId, workflow]));
   return {
@@ -85,11 +90,16 @@ export const viewOfResult = (
     status: result.status,
     finishedAt: result.finishedAt,
     elapsedMs: result.elapsedMs,
+    progress: sumOf([...progress.values()]),
     fraction: 1,
     datacenters: Object.fromEntries(
       Object.entries(view.datacenters).map(([name, part]) => [
         name,
-        { ...part, status: result.datacenters[name]?.status ?? part.status },
+        {
+          ...part,
+          status: result.datacenters[name]?.status ?? part.status,
+          progress: progress.get(name) ?? part.progress,
+        },
       ]),
     ),
     workflows: view.workflows.map((workflow) => {
@@ -122,7 +132,7 @@ export const summaryOfJob = (job: GateJob, wallNow: number): JobSummary => {
 };
 
 export const summaryOfRow = (row: JobRow, wallNow: number): JobSummary => {
-  const { datacenters, progress } = storedSummary(row.state);
+  const stored = storedProgress(row.state);
   return {
     jobId: row.jobId,
     name: row.name,
@@ -130,8 +140,15 @@ export const summaryOfRow = (row: JobRow, wallNow: number): JobSummary => {
     submittedAt: row.submittedAt,
     ...(row.finishedAt === undefined ? {} : { finishedAt: row.finishedAt }),
     elapsedMs: Math.max(0, (row.finishedAt ?? wallNow) - row.submittedAt),
-    datacenters: [...datacenters],
-    progress,
+    datacenters: [...stored.keys()],
+    progress: sumOf([...stored.values()]),
     labels: { ...row.labels },
   };
 };
+
+const sumOf = (
+  parts: readonly { readonly done: number; readonly total: number }[],
+): { readonly done: number; readonly total: number } => ({
+  done: parts.reduce((sum, { done }) => sum + done, 0),
+  total: parts.reduce((sum, { total }) => sum + total, 0),
+});
