@@ -1,4 +1,4 @@
-import { HoldfastError, hasCode, isHoldfastError, toWireError, type WireError } from "@holdfast/kernel";
+import { HoldfastError, isHoldfastError, toWireError, type WireError } from "@holdfast/kernel";
 import type { Assignment } from "@holdfast/protocol/contract";
 
 export interface ShardFailure {
@@ -67,9 +67,6 @@ const shorten = (text: string): string =>
 /** Names an attempt in errors and logs. */
 export const attemptName = ({ name, shard, jobId, attempt }: Assignment): string =>
   `attempt ${attempt} of shard ${shard} of workflow ${name} (job ${jobId})`;
-
-/** True when this error says that the claim is gone: nobody waits for an outcome. */
-export const isClaimLost = (error: unknown): boolean => hasCode(error, "JOBS_CLAIM_LOST");
 
 /** An error that travelled as data, an error again; its code, details and retryable are kept. */
 export const thawError = (wire: WireError): HoldfastError => new ThawedError(wire);
