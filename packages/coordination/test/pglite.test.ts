@@ -2,7 +2,8 @@ import { SchemaTooNewError, type SqlClient, type SqlExecutor } from "@holdfast/c
 import { createPostgresStore } from "@holdfast/coordination/postgres";
 import { coordinationSuite, type SetUp } from "@holdfast/coordination/testing";
 import { ClosedError, InvalidInputError } from "@holdfast/kernel";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { VirtualClock } from "@holdfast/kernel/testing";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { openPglite } from "./pglite-client.ts";
 import { elapseInSql } from "./sql-elapse.ts";
 
@@ -39,6 +40,24 @@ describe("the PostgreSQL store on the embedded database", () => {
     for (const schema of ["", 'a"b', "Upper", "1a", "x".repeat(49)]) {
       await expect(createPostgresStore({ sql, schema })).rejects.toThrow(InvalidInputError);
     }
+  });
+
+  it("forgets leases that are long over, and no others", async () => {
+    const schema = "sweeping";
+    const clock = new VirtualClock();
+    await using store = await createPostgresStore({ sql, schema, clock });
+    await store.leases.grant("over", { owner: "a", ttlMs: 1000 });
+    await elapseInSql(sql, schema, 2 * 86_400_000);
+    await store.leases.grant("lapsed", { owner: "a", ttlMs: 1000 });
+    await elapseInSql(sql, schema, 60_000);
+    await store.leases.grant("held", { owner: "a", ttlMs: 1000 });
+    await clock.advance(3_600_000);
+    await vi.waitFor(async () => {
+      expect(await sql.query(`SELECT name FROM "${schema}".leases ORDER BY name`)).toEqual([
+        { name: "held" },
+        { name: "lapsed" },
+      ]);
+    });
   });
 
   it("ends its followers and refuses calls once it is closed, and leaves the client open", async () => {

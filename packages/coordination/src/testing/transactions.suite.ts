@@ -180,6 +180,35 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
       ]);
     });
 
+    it("cannot take a task from its holder when a recoverer was held up and gave up", async () => {
+      await using harness = await setUp();
+      if (!harness.runsBesideTransactions) return;
+      const { store } = harness;
+      const queue = store.queue("q");
+      await queue.enqueue([{ id: "t", type: "a", payload: 1 }]);
+      const [lapsed] = await queue.claim({ worker: "w", maxCount: 1, leaseMs: 1000 });
+      if (lapsed === undefined) throw new Error("a claim expected");
+      await harness.elapse(1001);
+      const found = deferred<void>();
+      const release = deferred<void>();
+      const recovering = store.transaction(async (tx) => {
+        expect(await queue.recoverLapsed({ tx })).toHaveLength(1);
+        found.resolve();
+        await release.promise;
+        throw new Error("gave up");
+      });
+      await found.promise;
+      // Nobody else recovers or claims it meanwhile, and its holder's renewal waits for the outcome.
+      expect(await queue.recoverLapsed()).toEqual([]);
+      expect(await queue.claim({ worker: "x", maxCount: 1, leaseMs: 1000 })).toEqual([]);
+      const renewing = queue.renew([lapsed], { leaseMs: 1000 });
+      release.resolve();
+      await expect(recovering).rejects.toThrow("gave up");
+      expect(await renewing).toEqual(["renewed"]);
+      expect(await queue.recoverLapsed()).toEqual([]);
+      expect(await queue.complete([lapsed])).toEqual(["completed"]);
+    });
+
     it("hide appends of an open transaction from readers and keep offsets in commit order", async () => {
       await using harness = await setUp();
       if (!harness.runsBesideTransactions) return;
