@@ -5,9 +5,11 @@ import {
   ClientRateLimiter,
   jobOperationLimits,
   LoadShedder,
+  LoadShedError,
   type OverloadSource,
   type WindowLimit,
 } from "@holdfast/resilience";
+import { RateLimitedError } from "../errors.ts";
 
 export interface AdmissionOptions {
   readonly clock: Clock;
@@ -40,6 +42,7 @@ const IN_FLIGHT_MAX_COUNTS: Readonly<Record<Exclude<MessagePriority, "critical">
   low: 200,
 };
 const RETRY_AFTER_MS = 500;
+const SHED_RETRY_AFTER_MS = 1_000;
 
 /**
  * Decides which requests a node takes in: by load (the less important first), by client and operation, and by
@@ -57,7 +60,7 @@ export class Admission {
   constructor(options: AdmissionOptions) {
     const { clock, source, limits } = options;
     this.#source = source;
-    this.#shedder = new LoadShedder({ source, retryAfterMs: 1_000 });
+    this.#shedder = new LoadShedder({ source });
     this.#limiter =
       limits === "off"
         ? undefined
@@ -70,19 +73,21 @@ export class Admission {
 
   /** For {@link HandlersOptions}: an error refuses the message. */
   readonly admit: NonNullable<HandlersOptions["admit"]> = (definition, peer) => {
-    try {
-      if (this.#limiter === undefined || definition.kind === "push" || isNode(peer)) {
-        this.#shedder.admit(definition.priority);
-      } else {
-        this.#limiter.admit({
-          client: `${peer.remote.nodeId}@${hostOf(peer.remote.address)}`,
-          operation: OPERATIONS[definition.name] ?? definition.name,
-          priority: this.#priorityOf(definition),
-        });
-      }
-      return undefined;
-    } catch (error) {
-      return error instanceof Error ? error : new Error(String(error));
+    if (this.#limiter === undefined || definition.kind === "push" || isNode(peer)) {
+      const isAdmitted = this.#shedder.tryAdmit(definition.priority);
+      return isAdmitted ? undefined : this.#shed(definition.priority, SHED_RETRY_AFTER_MS);
+    }
+    const operation = OPERATIONS[definition.name] ?? definition.name;
+    const priority = this.#priorityOf(definition);
+    const client = `${peer.remote.nodeId}@${hostOf(peer.remote.address)}`;
+    const admission = this.#limiter.tryAdmit({ client, operation, priority });
+    switch (admission.kind) {
+      case "admitted":
+        return undefined;
+      case "rate-limited":
+        return new RateLimitedError(operation, admission.retryAfterMs);
+      case "shed":
+        return this.#shed(priority, admission.retryAfterMs);
     }
   };
 
@@ -103,6 +108,10 @@ export class Admission {
         handlers.onPush(definition, handler);
       },
     };
+  }
+
+  #shed(priority: MessagePriority, retryAfterMs: number): Error {
+    return new LoadShedError(priority, this.#source.level, { retryAfterMs });
   }
 
   #enter(priority: MessagePriority): void {
