@@ -21,6 +21,8 @@ export {
   ConnectionTimeoutError,
   LeaseReleasedError,
   NetworkError,
+  NodeNotFoundError,
+  NoHealthyNodesError,
   PermissionDeniedError,
   PoolClosedError,
   PoolExhaustedError,
@@ -30,6 +32,24 @@ export {
   TokenExpiredError,
 } from "./errors.ts";
 export { createHandlers, type HandlersOptions } from "./handlers.ts";
+export {
+  ConnectionManager,
+  type HealthReport,
+  type ManagerRequestOptions,
+  type ManagerStats,
+} from "./nodes/connection-manager.ts";
+export type { OperationStats } from "./nodes/latency-metrics.ts";
+export type { ManagerEvents } from "./nodes/manager-events.ts";
+export type { ConnectionManagerOptions, ManagerPoolOptions } from "./nodes/manager-options.ts";
+export type { HealthOptions, NodeHealthRecord } from "./nodes/node-health.ts";
+export type { NodeLease } from "./nodes/node-lease.ts";
+export {
+  type Candidate,
+  type NodePicker,
+  type PowerOfTwoOptions,
+  powerOfTwoChoices,
+} from "./nodes/node-picker.ts";
+export type { TokenSource } from "./nodes/token-source.ts";
 export type {
   Handlers,
   Peer,

@@ -183,6 +183,16 @@ export class NodeHealth {
     return undefined;
   }
 
+  /** A ping that someone asked for was not answered: certain enough to eject at once. Returns for how long. */
+  checkFailed(): number | undefined {
+    const now = this.#clock.monotonicNow();
+    this.#lastCheckAt = this.#clock.wallNow();
+    this.#lastFailureAt = now;
+    this.#failuresInRow += 1;
+    const wasWell = this.#observed.kind === "healthy" || this.#observed.isOnTrial;
+    return wasWell ? this.#eject(now) : undefined;
+  }
+
   /** The node says that it is about to close: no failure, but it gets no calls for a moment. */
   rest(): void {
     if (this.#observed.kind === "ejected") return;

@@ -1,0 +1,523 @@
+import {
+  type Abortable,
+  hasCode,
+  isHoldfastError,
+  RemoteError,
+  TaskGroup,
+  TimeoutError,
+  withTimeout,
+} from "@holdfast/kernel";
+import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
+import {
+  type CallContext,
+  Hedge,
+  type HedgeStats,
+  isRefusal,
+  isRetryable,
+  Retry,
+  type RetryStats,
+} from "@holdfast/resilience";
+import { NoHealthyNodesError, PoolClosedError } from "../errors.ts";
+import { isConnectFailure, isTokenExpired, wasNotSent } from "./failure-kinds.ts";
+import { OperationMetrics, type OperationStats } from "./latency-metrics.ts";
+import { ManagerEmitter } from "./manager-events.ts";
+import {
+  type ConnectionManagerOptions,
+  hostOf,
+  type ManagerSettings,
+  managerSettingsOf,
+} from "./manager-options.ts";
+import type { Node, SharedConnection } from "./node.ts";
+import type { NodeHealthRecord } from "./node-health.ts";
+import { NodeLease } from "./node-lease.ts";
+import { NodeList } from "./node-list.ts";
+
+export interface ManagerRequestOptions extends Abortable {
+  /** One attempt, milliseconds. Default: `requestTimeoutMs` of the client. */
+  readonly timeoutMs?: number;
+  /** All attempts and pauses together, milliseconds. Default: none beyond what the retries add up to. */
+  readonly deadlineMs?: number;
+  /** The request may be repeated although its definition does not say so, for example for its idempotency key. */
+  readonly repeatable?: boolean;
+}
+
+export interface ManagerStats {
+  /** Always `active + idle + opening + resetting === total <= maxCount`. */
+  readonly connections: {
+    readonly active: number;
+    readonly idle: number;
+    readonly opening: number;
+    readonly resetting: number;
+    readonly total: number;
+    readonly maxCount: number;
+    readonly waiting: number;
+    readonly openedCount: number;
+    readonly openFailedCount: number;
+  };
+  readonly requests: OperationStats;
+  readonly leases: OperationStats;
+  readonly retries: RetryStats;
+  readonly hedges: HedgeStats | undefined;
+  readonly ejectedCount: number;
+  readonly nodes: readonly {
+    readonly nodeId: number;
+    readonly host: string;
+    readonly inFlightCount: number;
+    readonly roundTripMs: number | undefined;
+    readonly requestCount: number;
+  }[];
+}
+
+export interface HealthReport {
+  readonly nodes: readonly NodeHealthRecord[];
+  readonly totalCount: number;
+  readonly healthyCount: number;
+}
+
+/** What the attempts of one request remember of each other. */
+interface Call {
+  readonly definition: RequestDefinition;
+  readonly repeatable: boolean;
+  readonly timeoutMs: number;
+  /** Nodes that failed it; another is better. */
+  readonly avoided: Set<Node>;
+  /** Nodes that are being asked now: a second copy goes elsewhere. */
+  readonly asked: Set<Node>;
+}
+
+const DRAIN_MS = 5_000;
+const LOGOUT_MAX_MS = 1_000;
+
+/**
+ * The client side of a cluster: picks a healthy node for each request, keeps the connections, fails over, retries
+ * what may be retried, and hedges where asked to.
+ *
+ * Guaranteed: a request settles; one that is not repeatable is sent at most once; a node that the caller holds
+ * back gets nothing; every healthy node gets work; connections never exceed `pool.maxCount`.
+ * At the bounds: no connection in `pool.acquireTimeoutMs` is PoolExhaustedError; all nodes held back is
+ * NoHealthyNodesError at once; after the last attempt the last error is thrown as it is.
+ */
+export class ConnectionManager implements AsyncDisposable {
+  readonly events: ManagerEmitter;
+  readonly #settings: ManagerSettings;
+  readonly #nodes: NodeList;
+  readonly #tasks: TaskGroup;
+  readonly #retry: Retry;
+  readonly #hedge: Hedge | undefined;
+  readonly #requests = new OperationMetrics();
+  readonly #leases = new OperationMetrics();
+  readonly #requestCounts = new WeakMap<Node, number>();
+  /** Errors after which the request must not be sent again, whatever they say of themselves. */
+  readonly #final = new WeakSet<object>();
+  #ejectedCount = 0;
+  #isClosed = false;
+  #closing: Promise<void> | undefined;
+
+  /** @throws InvalidInputError naming the field that is wrong; no socket is opened before `connect` or a request. */
+  constructor(options: ConnectionManagerOptions) {
+    this.#settings = managerSettingsOf(options);
+    const { endpoint, hedge, logger, retry, retryBudget } = this.#settings;
+    this.events = new ManagerEmitter((error) =>
+      logger.error({ err: error }, "a listener of a client failed"),
+    );
+    this.events.on("nodeEjected", () => {
+      this.#ejectedCount += 1;
+    });
+    this.#nodes = new NodeList(this.#settings, this.events);
+    this.#tasks = new TaskGroup({ logger });
+    this.#retry = new Retry({
+      ...retry,
+      budget: retryBudget,
+      clock: endpoint.clock,
+      random: endpoint.random,
+      shouldRetry: (error, attempt) => isRetryable(error, attempt) && !this.#final.has(error as object),
+    });
+    this.#retry.events.on("retrying", ({ attempt, delayMs, error }) =>
+      this.events.emit("retrying", {
+        attempt,
+        delayMs,
+        code: isHoldfastError(error) ? error.code : undefined,
+      }),
+    );
+    this.#hedge = hedge === undefined ? undefined : new Hedge({ clock: endpoint.clock, ...hedge });
+  }
+
+  /**
+   * Resolves with the first connection that is ready; the others, up to `pool.minCount`, follow in the background.
+   * @throws the error of the last node when none can be reached; ends within one connect timeout.
+   */
+  async connect(options: Abortable = {}): Promise<void> {
+    this.#requireOpen();
+    const tries = this.#nodes.all.map((node) => this.#warm(node, options));
+    try {
+      await Promise.any(tries);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      throw error instanceof AggregateError ? error.errors.at(-1) : error;
+    }
+    this.#nodes.setMinCount(this.#settings.pool.minCount);
+    this.#tasks.spawn("look after unwell nodes", (signal) => this.#probe(signal));
+  }
+
+  /**
+   * Asks a node, over a connection that other requests use at the same time.
+   * @throws RemoteError as the node says; the last error when the attempts are used up; TimeoutError at
+   * `deadlineMs`; PoolClosedError after `disconnect`; signal.reason when aborted.
+   */
+  async request<D extends RequestDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options: ManagerRequestOptions = {},
+  ): Promise<OutputOf<D>> {
+    this.#requireOpen();
+    const call: Call = {
+      definition,
+      repeatable: options.repeatable ?? definition.idempotent,
+      timeoutMs: options.timeoutMs ?? this.#settings.requestTimeoutMs,
+      avoided: new Set(),
+      asked: new Set(),
+    };
+    const { deadlineMs, signal } = options;
+    return this.#measure(this.#requests, () => {
+      if (deadlineMs === undefined) return this.#attempts(call, input, signal);
+      return withTimeout(
+        this.#settings.endpoint.clock,
+        { operation: definition.name, timeoutMs: deadlineMs, signal },
+        (limited) => this.#attempts(call, input, limited),
+      );
+    });
+  }
+
+  /**
+   * Waits for a connection of its own, for work whose order matters.
+   * @throws PoolExhaustedError, NoHealthyNodesError, PoolClosedError; what connecting throws when no node can be
+   * reached; signal.reason.
+   */
+  async lease(options: Abortable & { readonly timeoutMs?: number } = {}): Promise<NodeLease> {
+    this.#requireOpen();
+    return this.#measure(this.#leases, () => {
+      const nothing = new Set<Node>();
+      return this.#failOver({ avoided: nothing, excluded: new Set() }, async (node) => {
+        const lease = await this.#reach(node, () => node.pool.acquire(options), options.signal);
+        const peer = lease.resource;
+        node.inFlightCount += 1;
+        const owner = {
+          onAnswered: () => this.#nodes.onAnswered(node),
+          onFailed: (error: unknown) => this.#nodes.onFailed(node, error),
+          reauthenticate: (limit: Abortable) => node.reauthenticate(peer, limit),
+          onEnded: () => {
+            node.inFlightCount -= 1;
+          },
+        };
+        return new NodeLease(node.nodeId, lease, owner, this.#settings.requestTimeoutMs);
+      });
+    });
+  }
+
+  /** Holds a node back: it gets no request until {@link markHealthy}. @throws NodeNotFoundError. */
+  markUnhealthy(nodeId: number): void {
+    const node = this.#nodes.get(nodeId);
+    node.health.hold();
+    this.events.emit("nodeHeld", { nodeId, host: node.host });
+  }
+
+  /** Lifts the hold and forgets what was observed of the node. @throws NodeNotFoundError. */
+  markHealthy(nodeId: number): void {
+    const node = this.#nodes.get(nodeId);
+    node.health.release();
+    this.events.emit("nodeReleased", { nodeId, host: node.host });
+  }
+
+  /** What is known of every node, without asking it. */
+  get health(): readonly NodeHealthRecord[] {
+    return this.#nodes.all.map((node) => node.health.record(node));
+  }
+
+  /** Pings every node, all at once, each within `timeoutMs` (default 5_000), and reports. Lifts no hold. */
+  async checkHealth(options: Abortable & { readonly timeoutMs?: number } = {}): Promise<HealthReport> {
+    this.#requireOpen();
+    const timeoutMs = options.timeoutMs ?? this.#settings.requestTimeoutMs;
+    await Promise.all(this.#nodes.all.map((node) => this.#check(node, { ...options, timeoutMs })));
+    const nodes = this.health;
+    return {
+      nodes,
+      totalCount: nodes.length,
+      healthyCount: nodes.filter(({ isHealthy }) => isHealthy).length,
+    };
+  }
+
+  /** Adds a node for good. Returns its number; that of the node when it is known already. */
+  addHost(host: string): number {
+    this.#requireOpen();
+    return this.#nodes.add(hostOf(host), { isGiven: true }).nodeId;
+  }
+
+  /** Takes a node off the list; what runs there may finish. A host that is not known is ignored. */
+  removeHost(host: string): void {
+    this.#nodes.remove(hostOf(host));
+  }
+
+  /** The cluster says who belongs to it: new nodes are added, missing ones removed unless they were given by hand. */
+  setAnnouncedHosts(hosts: readonly string[]): void {
+    this.#requireOpen();
+    const announced = new Set(hosts.map(hostOf));
+    for (const { host, isGiven } of this.#nodes.all)
+      if (!isGiven && !announced.has(host)) this.#nodes.remove(host);
+    for (const host of announced) this.#nodes.add(host, { isGiven: false });
+  }
+
+  get stats(): ManagerStats {
+    const pools = this.#nodes.all.map(({ pool }) => pool.stats);
+    const sum = (
+      field:
+        | "leased"
+        | "idle"
+        | "opening"
+        | "resetting"
+        | "total"
+        | "waiting"
+        | "openedCount"
+        | "openFailedCount",
+    ): number => pools.reduce((total, pool) => total + pool[field], 0);
+    return {
+      connections: {
+        active: sum("leased"),
+        idle: sum("idle"),
+        opening: sum("opening"),
+        resetting: sum("resetting"),
+        total: sum("total"),
+        maxCount: this.#settings.pool.maxCount,
+        waiting: sum("waiting"),
+        openedCount: sum("openedCount"),
+        openFailedCount: sum("openFailedCount"),
+      },
+      requests: this.#requests.stats,
+      leases: this.#leases.stats,
+      retries: this.#retry.stats,
+      hedges: this.#hedge?.stats,
+      ejectedCount: this.#ejectedCount,
+      nodes: this.#nodes.all.map((node) => ({
+        nodeId: node.nodeId,
+        host: node.host,
+        inFlightCount: node.inFlightCount,
+        roundTripMs: node.roundTripMs,
+        requestCount: this.#requestCounts.get(node) ?? 0,
+      })),
+    };
+  }
+
+  /**
+   * Refuses new work, waits up to `drainMs` (default 5_000) for what runs, logs out as well as it can, closes
+   * every connection. Works with the cluster down. Idempotent.
+   */
+  disconnect(options: { readonly drainMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#disconnect(options.drainMs ?? DRAIN_MS);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.disconnect();
+  }
+
+  async #disconnect(drainMs: number): Promise<void> {
+    this.#isClosed = true;
+    await this.#tasks.stop();
+    const { endpoint, tokens } = this.#settings;
+    try {
+      const operation = "logging out";
+      await withTimeout(endpoint.clock, { operation, timeoutMs: LOGOUT_MAX_MS }, (signal) =>
+        tokens.logout({ signal }),
+      );
+    } catch (error) {
+      this.#settings.logger.info({ err: error }, "could not log out");
+    }
+    await this.#nodes.close({ drainMs });
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosed) throw new PoolClosedError("of the client");
+  }
+
+  #attempts<D extends RequestDefinition>(
+    call: Call,
+    input: InputOf<D>,
+    signal: AbortSignal | undefined,
+  ): Promise<OutputOf<D>> {
+    const hedge = call.definition.idempotent ? this.#hedge : undefined;
+    return this.#retry.execute<OutputOf<D>>(
+      (attempt) =>
+        hedge === undefined
+          ? this.#attempt(call, input, signal)
+          : hedge.execute<OutputOf<D>>((copy) => this.#copy(call, input, copy), attempt),
+      // Which failures may be repeated is decided for each of them, below.
+      { signal, idempotent: true },
+    );
+  }
+
+  #copy<D extends RequestDefinition>(
+    call: Call,
+    input: InputOf<D>,
+    context: CallContext,
+  ): Promise<OutputOf<D>> {
+    return this.#attempt(call, input, context.signal, context.isHedge);
+  }
+
+  async #attempt<D extends RequestDefinition>(
+    call: Call,
+    input: InputOf<D>,
+    signal: AbortSignal | undefined,
+    isHedge = false,
+  ): Promise<OutputOf<D>> {
+    const excluded = new Set(isHedge ? call.asked : []);
+    const avoided = call.avoided;
+    return this.#failOver({ excluded, avoided }, async (node) => {
+      if (isHedge) this.events.emit("hedged", { request: call.definition.name, nodeId: node.nodeId });
+      call.asked.add(node);
+      node.inFlightCount += 1;
+      try {
+        return await this.#askNode(node, call, input, signal);
+      } finally {
+        node.inFlightCount -= 1;
+        call.asked.delete(node);
+      }
+    });
+  }
+
+  async #askNode<D extends RequestDefinition>(
+    node: Node,
+    call: Call,
+    input: InputOf<D>,
+    signal: AbortSignal | undefined,
+  ): Promise<OutputOf<D>> {
+    const shared = await this.#reach(node, () => node.enter({ signal }), signal);
+    this.#requestCounts.set(node, (this.#requestCounts.get(node) ?? 0) + 1);
+    const { definition, repeatable, timeoutMs } = call;
+    const ask = (): Promise<OutputOf<D>> =>
+      shared.peer.request(definition as D, input, { signal, timeoutMs, repeatable });
+    try {
+      const answer = await ask().catch(async (error: unknown) => {
+        if (!isTokenExpired(error)) throw error;
+        // Not a retry: the request was refused before anything was done.
+        await node.reauthenticate(shared.peer, { signal });
+        return ask();
+      });
+      this.#nodes.onAnswered(node);
+      return answer;
+    } catch (error) {
+      if (signal?.aborted) {
+        node.health.abandonTrial();
+        throw error;
+      }
+      if (wasNotSent(error)) throw new NotAskedError(error);
+      this.#blame(node, shared, error);
+      call.avoided.add(node);
+      if (!repeatable && !isRefusal(error)) this.#final.add(error as object);
+      throw error;
+    } finally {
+      node.leave(shared);
+    }
+  }
+
+  #blame(node: Node, shared: SharedConnection, error: unknown): void {
+    if (error instanceof RemoteError) {
+      // Whatever it said, it is alive.
+      this.#nodes.onAnswered(node);
+      return;
+    }
+    if (hasCode(error, "CONNECTION_LOST")) {
+      if (shared.isBlamed) return;
+      shared.isBlamed = true;
+    }
+    this.#nodes.onFailed(node, error);
+  }
+
+  /** @throws NotAskedError when another node should be tried instead. */
+  async #reach<T>(node: Node, open: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    try {
+      return await open();
+    } catch (error) {
+      if (signal?.aborted || !isConnectFailure(error)) {
+        node.health.abandonTrial();
+        throw error;
+      }
+      this.#nodes.onFailed(node, error);
+      throw new NotAskedError(error);
+    }
+  }
+
+  /** Tries one node after the other until one could be asked, each at most once. */
+  async #failOver<T>(
+    nodes: { readonly excluded: Set<Node>; readonly avoided: ReadonlySet<Node> },
+    ask: (node: Node) => Promise<T>,
+  ): Promise<T> {
+    let lastError: unknown;
+    for (;;) {
+      const node = this.#nodes.pick(nodes);
+      if (node === undefined)
+        throw lastError ?? new NoHealthyNodesError(this.#nodes.all.map(({ host }) => host));
+      try {
+        return await ask(node);
+      } catch (error) {
+        if (!(error instanceof NotAskedError)) throw error;
+        this.#requireOpen();
+        lastError = error.cause;
+        nodes.excluded.add(node);
+      }
+    }
+  }
+
+  async #warm(node: Node, options: Abortable): Promise<void> {
+    try {
+      node.leave(await node.enter(options));
+      this.#nodes.onAnswered(node);
+    } catch (error) {
+      if (options.signal?.aborted !== true) this.#nodes.onFailed(node, error);
+      throw error;
+    }
+  }
+
+  async #check(node: Node, options: Abortable & { readonly timeoutMs: number }): Promise<void> {
+    const { clock } = this.#settings.endpoint;
+    try {
+      await withTimeout(clock, { operation: `health check of ${node.host}`, ...options }, (signal) =>
+        node.check({ signal, timeoutMs: options.timeoutMs }),
+      );
+      this.#nodes.onAnswered(node);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      this.#nodes.onCheckFailed(node, error);
+    }
+  }
+
+  /** Gives nodes whose ejection is over their trial, so that a client without traffic finds them again too. */
+  async #probe(signal: AbortSignal): Promise<void> {
+    const { endpoint, probeEveryMs, requestTimeoutMs } = this.#settings;
+    for (;;) {
+      await endpoint.clock.sleep(probeEveryMs, { signal, unref: true });
+      const due = this.#nodes.all.filter(({ health }) => health.eligibility === "trial");
+      for (const { health } of due) health.beginTrial();
+      await Promise.all(due.map((node) => this.#check(node, { signal, timeoutMs: requestTimeoutMs })));
+    }
+  }
+
+  async #measure<T>(metrics: OperationMetrics, body: () => Promise<T>): Promise<T> {
+    const { clock } = this.#settings.endpoint;
+    const startedAt = clock.monotonicNow();
+    try {
+      const value = await body();
+      metrics.note("success", clock.monotonicNow() - startedAt);
+      return value;
+    } catch (error) {
+      const isTimeout = error instanceof TimeoutError || hasCode(error, "CONNECTION_TIMEOUT");
+      metrics.note(isTimeout ? "timeout" : "error", clock.monotonicNow() - startedAt);
+      throw error;
+    }
+  }
+}
+
+/** Nothing was sent to the node; `cause` says why. Never leaves this file. */
+class NotAskedError extends Error {
+  constructor(cause: unknown) {
+    super("the node was not asked", { cause });
+  }
+}

@@ -1,0 +1,51 @@
+import { isHoldfastError, RemoteError, TimeoutError } from "@holdfast/kernel";
+
+// What an error says about the node that was asked.
+
+/** The connection could not be opened or used, so that nothing was sent: another node may be asked at once. */
+const UNSENT: ReadonlySet<string> = new Set([
+  "CONNECTION_REFUSED",
+  "CONNECTION_TIMEOUT",
+  "CONNECTION_NETWORK",
+  "CONNECTION_TLS",
+  "CONNECTION_OVERLOADED",
+  "CONNECTION_DRAINING",
+  "CONNECTION_POOL_EXHAUSTED",
+  "PROTOCOL_VERSION_MISMATCH",
+]);
+
+/** Says nothing about the health of the node: it closes as it should, or we asked too much of it. */
+const NO_FAULT: ReadonlySet<string> = new Set([
+  "CONNECTION_DRAINING",
+  "CONNECTION_OVERLOADED",
+  "CONNECTION_POOL_EXHAUSTED",
+  "KERNEL_CLOSED",
+]);
+
+/** Refused by the node or by us, before anything was done; what the node says came from a living node. */
+const isLocal = (error: unknown): boolean => isHoldfastError(error) && !(error instanceof RemoteError);
+
+/** While a connection was being opened: whether another node should be tried within the same attempt. */
+export const isConnectFailure = (error: unknown): boolean =>
+  isLocal(error) &&
+  isHoldfastError(error) &&
+  (UNSENT.has(error.code) ||
+    error.code === "CONNECTION_LOST" ||
+    error.code.startsWith("PROTOCOL_") ||
+    error instanceof TimeoutError);
+
+/** After a request was handed to an open connection: whether it certainly did not leave. */
+export const wasNotSent = (error: unknown): boolean =>
+  isLocal(error) && isHoldfastError(error) && (UNSENT.has(error.code) || error.code === "KERNEL_OVERLOADED");
+
+/** Whether the node is to blame: it did not answer in time, or its connection broke. */
+export const isNodeFailure = (error: unknown): boolean =>
+  isLocal(error) &&
+  isHoldfastError(error) &&
+  !NO_FAULT.has(error.code) &&
+  (error.code.startsWith("CONNECTION_") ||
+    error.code === "PROTOCOL_VERSION_MISMATCH" ||
+    error instanceof TimeoutError);
+
+export const isTokenExpired = (error: unknown): boolean =>
+  error instanceof RemoteError && error.code === "AUTHENTICATION_TOKEN_EXPIRED";

@@ -1,0 +1,109 @@
+import { type Abortable, TimeoutError } from "@holdfast/kernel";
+import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
+import type { WirePeer } from "../link/wire-peer.ts";
+import type { Peer, RequestOptions } from "../peer.ts";
+import type { PoolLease } from "../pool/pool-lease.ts";
+import { isNodeFailure, isTokenExpired } from "./failure-kinds.ts";
+
+export interface NodeLeaseOwner {
+  onAnswered(): void;
+  onFailed(error: unknown): void;
+  /** The node says that the token expired: shows a fresh one on this connection. */
+  reauthenticate(options: Abortable): Promise<void>;
+  /** Called once, when the lease has ended. */
+  onEnded(): void;
+}
+
+/**
+ * Exclusive use of one connection to one node, for work whose order matters: a transaction, a stream. Requests go
+ * out one after the other; the connection is the same from first to last.
+ *
+ * After a timeout, an abort or a broken connection nobody knows what the node still does with the request, so the
+ * connection is destroyed and the lease is over.
+ */
+export class NodeLease implements Disposable {
+  /** As in the configuration: position plus one. */
+  readonly nodeId: number;
+  readonly #lease: PoolLease<WirePeer>;
+  readonly #owner: NodeLeaseOwner;
+  readonly #requestTimeoutMs: number;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(nodeId: number, lease: PoolLease<WirePeer>, owner: NodeLeaseOwner, requestTimeoutMs: number) {
+    this.nodeId = nodeId;
+    this.#lease = lease;
+    this.#owner = owner;
+    this.#requestTimeoutMs = requestTimeoutMs;
+  }
+
+  /** The number of the connection among those of its node; the same for every request of this lease. */
+  get connectionId(): number {
+    return this.#lease.id;
+  }
+
+  get isHeld(): boolean {
+    return this.#lease.isHeld;
+  }
+
+  /** @throws LeaseReleasedError after the lease has ended. */
+  get peer(): Peer {
+    return this.#lease.resource;
+  }
+
+  /**
+   * Asks over this connection, after the requests before it.
+   * @throws what `Peer.request` throws; LeaseReleasedError after the lease has ended.
+   */
+  request<D extends RequestDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options: RequestOptions = {},
+  ): Promise<OutputOf<D>> {
+    const answer = this.#last.then(() => this.#ask(definition, input, options));
+    this.#last = answer.catch(() => undefined);
+    return answer;
+  }
+
+  /** Gives the connection back. @throws LeaseReleasedError the second time. */
+  release(): void {
+    this.#lease.release();
+    this.#owner.onEnded();
+  }
+
+  /** Drops the connection. @throws LeaseReleasedError the second time. */
+  destroy(error?: Error): void {
+    const peer = this.#lease.resource;
+    peer.destroy(error);
+    this.#lease.destroy(error);
+    this.#owner.onEnded();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.isHeld) this.release();
+  }
+
+  async #ask<D extends RequestDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options: RequestOptions,
+  ): Promise<OutputOf<D>> {
+    const peer = this.#lease.resource;
+    const ask = (): Promise<OutputOf<D>> =>
+      peer.request(definition, input, { timeoutMs: this.#requestTimeoutMs, ...options });
+    try {
+      const answer = await ask().catch(async (error: unknown) => {
+        if (!isTokenExpired(error)) throw error;
+        await this.#owner.reauthenticate(options);
+        return ask();
+      });
+      this.#owner.onAnswered();
+      return answer;
+    } catch (error) {
+      if (isNodeFailure(error)) this.#owner.onFailed(error);
+      const isUnknown =
+        isNodeFailure(error) || error instanceof TimeoutError || options.signal?.aborted === true;
+      if (isUnknown && this.isHeld) this.destroy(error instanceof Error ? error : undefined);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,238 @@
+import { type Abortable, untilAborted, withTimeout } from "@holdfast/kernel";
+import { openPeer } from "../connect.ts";
+import type { Credential } from "../endpoint.ts";
+import type { WirePeer } from "../link/wire-peer.ts";
+import { Pool } from "../pool/pool.ts";
+import type { PoolLease } from "../pool/pool-lease.ts";
+import type { CloseReason } from "../pool/pool-stats.ts";
+import type { ManagerSettings } from "./manager-options.ts";
+import { NodeHealth } from "./node-health.ts";
+import type { Candidate } from "./node-picker.ts";
+import type { SharedPermits } from "./shared-permits.ts";
+
+/** One connection that several requests use at once. */
+export interface SharedConnection {
+  readonly peer: WirePeer;
+  readonly lease: PoolLease<WirePeer>;
+  readonly since: number;
+  userCount: number;
+  /** Its loss was counted against the node: all that was in flight on it is one failure. */
+  isBlamed: boolean;
+}
+
+/** A shared connection on its way, and how many wait for it. */
+interface Opening {
+  readonly promise: Promise<SharedConnection>;
+  userCount: number;
+  opened: SharedConnection | undefined;
+}
+
+export interface NodeObserver {
+  onOpened(node: Node, connectionId: number): void;
+  onClosed(node: Node, connectionId: number, reason: CloseReason): void;
+  onGoodbye(node: Node): void;
+}
+
+/** A shared connection that is never out of use is exchanged after this long, so that its lifetime can end. */
+const SHARED_MAX_MS = 60_000;
+/** Weight of a new measurement in the smoothed round trip; MongoDB's drivers use the same. */
+const ROUND_TRIP_WEIGHT = 0.2;
+
+/** One server address: its connections, its health, and what the picker looks at. */
+export class Node implements Candidate {
+  readonly nodeId: number;
+  readonly host: string;
+  /** Named by the configuration; announcements never remove it. */
+  readonly isGiven: boolean;
+  readonly health: NodeHealth;
+  readonly pool: Pool<WirePeer>;
+  inFlightCount = 0;
+  roundTripMs: number | undefined;
+  lastPickedOrder = 0;
+  /** What the node calls itself. */
+  announcedId: string | undefined;
+  readonly #settings: ManagerSettings;
+  readonly #leavePermits: () => void;
+  /** What was shown on each connection last, and the renewals under way. */
+  readonly #credentials = new WeakMap<WirePeer, Credential>();
+  readonly #logins = new WeakMap<WirePeer, Promise<void>>();
+  #shared: SharedConnection | undefined;
+  #opening: Opening | undefined;
+
+  constructor(
+    identity: { readonly nodeId: number; readonly host: string; readonly isGiven: boolean },
+    settings: ManagerSettings,
+    permits: SharedPermits,
+    observer: NodeObserver,
+  ) {
+    this.nodeId = identity.nodeId;
+    this.host = identity.host;
+    this.isGiven = identity.isGiven;
+    this.#settings = settings;
+    const { clock } = settings.endpoint;
+    this.health = new NodeHealth(clock, settings.health);
+    const membership = permits.join({
+      wake: () => this.pool.wake(),
+      giveUpIdle: () => this.pool.giveUpIdle(),
+    });
+    this.#leavePermits = () => membership.leave();
+    this.pool = new Pool<WirePeer>({
+      ...settings.pool,
+      minCount: 0,
+      name: `node ${this.nodeId} at ${this.host}`,
+      clock,
+      random: settings.endpoint.random,
+      logger: settings.logger,
+      permits: membership.permits,
+      // The connection and its first ping each have their own limit below.
+      createTimeoutMs: 2 * settings.connectTimeoutMs,
+      create: ({ signal, onBroken }) => this.#open(signal, onBroken, () => observer.onGoodbye(this)),
+      destroy: (peer) => peer.close(),
+      validate: async (peer) => {
+        this.#measured(await peer.ping());
+        return peer.isOpen && !peer.isDraining;
+      },
+    });
+    this.pool.events.on("opened", ({ id }) => observer.onOpened(this, id));
+    this.pool.events.on("closed", ({ id, reason }) => observer.onClosed(this, id, reason));
+  }
+
+  /**
+   * Takes part in a connection that others use too; call `leave` with it exactly once.
+   * @throws what opening a connection throws; PoolExhaustedError; signal.reason.
+   */
+  async enter({ signal }: Abortable): Promise<SharedConnection> {
+    const shared = this.#shared;
+    if (shared !== undefined && this.#isUsable(shared)) {
+      shared.userCount += 1;
+      return shared;
+    }
+    this.#opening ??= this.#share();
+    const opening = this.#opening;
+    opening.userCount += 1;
+    try {
+      return await untilAborted(opening.promise, signal);
+    } catch (error) {
+      // Who gives up at the very moment when the connection is there was counted as its user.
+      if (opening.opened !== undefined) this.leave(opening.opened);
+      else opening.userCount -= 1;
+      throw error;
+    }
+  }
+
+  leave(shared: SharedConnection): void {
+    shared.userCount -= 1;
+    if (shared.userCount > 0) return;
+    if (this.#shared === shared) this.#shared = undefined;
+    if (shared.peer.isOpen && !shared.peer.isDraining) shared.lease.release();
+    else shared.lease.destroy();
+  }
+
+  /** Pings over a connection of its own or a shared one, and keeps the time. @throws what `enter` and `ping` throw. */
+  async check(options: Abortable & { readonly timeoutMs: number }): Promise<void> {
+    const shared = await this.enter(options);
+    try {
+      this.#measured(await shared.peer.ping(options));
+    } catch (error) {
+      shared.peer.destroy(error instanceof Error ? error : undefined);
+      throw error;
+    } finally {
+      this.leave(shared);
+    }
+  }
+
+  /** Shows a renewed credential on one connection, once for all who find that the old one expired. */
+  reauthenticate(peer: WirePeer, { signal }: Abortable): Promise<void> {
+    let login = this.#logins.get(peer);
+    if (login === undefined) {
+      login = this.#login(peer).finally(() => this.#logins.delete(peer));
+      this.#logins.set(peer, login);
+    }
+    return untilAborted(login, signal);
+  }
+
+  async close(options: { readonly drainMs: number }): Promise<void> {
+    await this.pool.close(options);
+    this.#leavePermits();
+  }
+
+  #isUsable(shared: SharedConnection): boolean {
+    const age = this.#settings.endpoint.clock.monotonicNow() - shared.since;
+    return shared.peer.isOpen && !shared.peer.isDraining && age < SHARED_MAX_MS;
+  }
+
+  #share(): Opening {
+    const acquire = async (): Promise<SharedConnection> => {
+      try {
+        // Longer than one connecting takes, so that its own error is what is reported.
+        const { connectTimeoutMs, pool } = this.#settings;
+        const lease = await this.pool.acquire({ timeoutMs: connectTimeoutMs + pool.acquireTimeoutMs });
+        const since = this.#settings.endpoint.clock.monotonicNow();
+        // One user more than there are, who leaves at once: when all the others are gone that gives it back.
+        const shared = {
+          lease,
+          peer: lease.resource,
+          since,
+          userCount: opening.userCount + 1,
+          isBlamed: false,
+        };
+        opening.opened = shared;
+        this.#shared = shared;
+        this.leave(shared);
+        return shared;
+      } finally {
+        this.#opening = undefined;
+      }
+    };
+    const opening: Opening = { promise: acquire(), userCount: 0, opened: undefined };
+    return opening;
+  }
+
+  async #login(peer: WirePeer): Promise<void> {
+    const { connectTimeoutMs, endpoint, tokens } = this.#settings;
+    const limit = { operation: `authenticating at ${this.host}`, timeoutMs: connectTimeoutMs };
+    await withTimeout(endpoint.clock, limit, async (signal) => {
+      const credential = await tokens.renew(this.#credentials.get(peer), { signal });
+      await peer.authenticate(credential, { signal });
+      this.#credentials.set(peer, credential);
+    });
+  }
+
+  async #open(
+    signal: AbortSignal,
+    onBroken: (error?: Error) => void,
+    onGoodbye: () => void,
+  ): Promise<WirePeer> {
+    const { connectTimeoutMs, endpoint, tokens, transport } = this.#settings;
+    const credential = await tokens.credential({ signal });
+    const peer = await openPeer(endpoint, {
+      transport,
+      address: this.host,
+      signal,
+      timeoutMs: connectTimeoutMs,
+      ...(credential === undefined ? {} : { credential }),
+    });
+    if (credential !== undefined) this.#credentials.set(peer, credential);
+    peer.onClose(onBroken);
+    peer.onGoodbye(() => {
+      onBroken();
+      onGoodbye();
+    });
+    try {
+      // Proves that messages pass in both directions, and tells how far the node is.
+      this.#measured(await peer.ping({ signal, timeoutMs: connectTimeoutMs }));
+    } catch (error) {
+      peer.destroy();
+      throw error;
+    }
+    this.announcedId = peer.remote.nodeId;
+    return peer;
+  }
+
+  #measured(elapsedMs: number): void {
+    this.roundTripMs =
+      this.roundTripMs === undefined
+        ? elapsedMs
+        : this.roundTripMs + ROUND_TRIP_WEIGHT * (elapsedMs - this.roundTripMs);
+  }
+}
