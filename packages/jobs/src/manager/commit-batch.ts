@@ -1,29 +1,14 @@
-import type {
-  CompleteOutcome,
-  FailResult,
-  Json,
-  LogAppend,
-  LogEntry,
-  NewTask,
-  TaskQueue,
-} from "@holdfast/coordination";
+import type { FailResult, Json, LogAppend, LogEntry, NewTask, TaskQueue } from "@holdfast/coordination";
 import type { JobEvent } from "@holdfast/protocol/contract";
 import { jobStream } from "../model/job-stream.ts";
 import type { JobStore, JobUpdate, NewJobRow } from "../model/job-table.ts";
 import { SHARD_QUEUE, type ShardPayload, shardTaskId } from "../model/shard-task.ts";
-import {
-  type Change,
-  type ChangeOutcome,
-  type CompletedOutcome,
-  DONE,
-  type FailedOutcome,
-  NOT_LED,
-} from "./changes.ts";
+import { type Change, type ChangeOutcome, NOT_LED } from "./changes.ts";
 import { type Effects, noEffects } from "./decide/effects.ts";
-import { cancelJob, cancelWorkflow, confirmStopped, timeOutJob } from "./decide/end-early.ts";
-import { completeShard, failShard, retryShard } from "./decide/shard-ends.ts";
-import { noteRunning, startJob } from "./decide/start-workflows.ts";
-import { encodeJobState, isTerminal, type JobState } from "./job-state.ts";
+import { confirmStopped } from "./decide/end-early.ts";
+import { startJob } from "./decide/start-workflows.ts";
+import { DECISION_ORDER, decideChange, endKey, type LaterChange, type TaskEnds } from "./decide-change.ts";
+import { encodeJobState, type JobState } from "./job-state.ts";
 import type { LedJob } from "./led-job.ts";
 import { taskPriority } from "./task-priority.ts";
 
@@ -34,24 +19,6 @@ export interface CommitContext<Tx> {
   readonly create: (state: JobState) => LedJob;
   readonly now: () => { readonly wall: number; readonly monotonic: number };
 }
-
-type LaterChange = Exclude<Change, { kind: "submit" }>;
-
-/**
- * Within a batch all is concurrent, so it is decided in the order that loses nothing: what was seen before what
- * it may end, what the queue has accepted before what would make it void.
- */
-const DECISION_ORDER = [
-  "events",
-  "completed",
-  "failed",
-  "lapsed",
-  "begun",
-  "gate",
-  "cancel",
-  "timeout",
-  "stopped",
-] as const satisfies readonly LaterChange["kind"][];
 
 /** One job's part of a batch. */
 export interface JobDraft {
@@ -128,14 +95,26 @@ export class CommitBatch<Tx> {
     await this.#cancel(tx);
     await this.#update(tx);
     await this.#append(tx);
-    return this.#changes.map((change) => this.#located(change, outcomes.get(change) ?? NOT_LED));
+    return this.#changes.map((change) => this.#final(change, outcomes.get(change) ?? NOT_LED));
   }
 
-  /** A new job's log is known from its first entry on: who follows it need not ask the store where it starts. */
-  #located(change: Change, outcome: ChangeOutcome): ChangeOutcome {
-    if (outcome.kind !== "submitted" || outcome.duplicate) return outcome;
-    const first = this.#drafts.get(change.jobId)?.entries[0]?.position;
-    return first === undefined ? outcome : { ...outcome, position: { epoch: first.epoch, offset: 0n } };
+  /** What is known of an outcome only once the whole batch is written. */
+  #final(change: Change, outcome: ChangeOutcome): ChangeOutcome {
+    const draft = this.#drafts.get(change.jobId);
+    if (draft === undefined) return outcome;
+    if (outcome.kind === "submitted" && !outcome.duplicate) {
+      // Who follows the new log need not ask the store where it starts.
+      const first = draft.entries[0]?.position;
+      return first === undefined ? outcome : { ...outcome, position: { epoch: first.epoch, offset: 0n } };
+    }
+    if (outcome.kind === "cancel") {
+      const { status } = draft.job.state;
+      const isDone = outcome.decision.outcome === "cancelling" && status === "cancelled";
+      return isDone
+        ? { ...outcome, status, decision: { ...outcome.decision, outcome: "cancelled" } }
+        : { ...outcome, status };
+    }
+    return outcome;
   }
 
   async #insert(outcomes: Map<Change, ChangeOutcome>, tx: Tx): Promise<void> {
@@ -181,7 +160,9 @@ export class CommitBatch<Tx> {
         result: result as unknown as Json,
       }));
       const outcomes = await this.#queue.complete(refs, { tx });
-      completed.forEach((change, index) => ends.completed.set(endKey(change), outcomes[index] ?? "stale"));
+      for (const [index, change] of completed.entries()) {
+        ends.completed.set(endKey(change), outcomes[index] ?? "stale");
+      }
     }
     if (failed.length > 0) {
       const failures = failed.map(({ taskId, token, error, retry, uncounted }) => ({
@@ -195,7 +176,9 @@ export class CommitBatch<Tx> {
       }));
       const results = await this.#queue.fail(failures, { tx });
       const stale: FailResult = { outcome: "stale", attempt: 0 };
-      failed.forEach((change, index) => ends.failed.set(endKey(change), results[index] ?? stale));
+      for (const [index, change] of failed.entries()) {
+        ends.failed.set(endKey(change), results[index] ?? stale);
+      }
     }
     return ends;
   }
@@ -206,7 +189,7 @@ export class CommitBatch<Tx> {
     const draft = this.#draftOf(job);
     const effects = noEffects();
     const now = this.#context.now().wall;
-    const outcome = decideChange(change, { job, draft, effects, ends, now });
+    const outcome = decideChange(change, { job, effects, ends, now });
     this.#take(draft, effects);
     return outcome;
   }
@@ -223,6 +206,7 @@ export class CommitBatch<Tx> {
     draft.enqueue.push(...effects.enqueue);
     draft.cancel.push(...effects.cancel);
     draft.stateChanged ||= effects.stateChanged;
+    draft.isTouched ||= effects.isTouched;
   }
 
   async #enqueue(tx: Tx): Promise<void> {
@@ -308,15 +292,6 @@ export class CommitBatch<Tx> {
   }
 }
 
-/** What the queue said to each outcome, by {@link endKey}. */
-interface TaskEnds {
-  readonly completed: Map<string, CompleteOutcome>;
-  readonly failed: Map<string, FailResult>;
-}
-
-const endKey = ({ taskId, token }: { readonly taskId: string; readonly token: bigint }): string =>
-  `${token}/${taskId}`;
-
 /** A worker may repeat an outcome within a batch: the queue is asked once. */
 const firstOfEach = <T extends { readonly taskId: string; readonly token: bigint }>(
   items: readonly T[],
@@ -328,90 +303,6 @@ const firstOfEach = <T extends { readonly taskId: string; readonly token: bigint
     seen.add(key);
     return true;
   });
-};
-
-const decideChange = (
-  change: LaterChange,
-  context: {
-    readonly job: LedJob;
-    readonly draft: JobDraft;
-    readonly effects: Effects;
-    readonly ends: TaskEnds;
-    readonly now: number;
-  },
-): ChangeOutcome => {
-  const { job, draft, effects, ends, now } = context;
-  const { state } = job;
-  switch (change.kind) {
-    case "completed":
-      return decideCompleted(change, ends.completed.get(endKey(change)), context);
-    case "failed":
-      return decideFailed(change, ends.failed.get(endKey(change)), context);
-    case "lapsed":
-      job.progress.ended(change.taskId);
-      if (change.outcome === "dead") failShard(state, change.workflowIndex, change, effects, now);
-      else retryShard(state, change.workflowIndex, change, effects, now);
-      return DONE;
-    case "begun":
-      for (const index of job.begun) {
-        const workflow = state.workflows[index];
-        if (workflow !== undefined) noteRunning(state, workflow, effects, now);
-      }
-      job.begun.clear();
-      return DONE;
-    case "events":
-      if (!isTerminal(state.status)) draft.events.push(...change.events);
-      return DONE;
-    case "cancel": {
-      const decision =
-        change.workflowId === undefined
-          ? cancelJob(state, change, effects, now)
-          : cancelWorkflow(state, change.workflowId, change, effects, now);
-      return { kind: "cancel", decision, status: state.status };
-    }
-    case "timeout":
-      timeOutJob(state, effects, now);
-      return DONE;
-    case "stopped":
-      confirmStopped(state, effects, now);
-      return DONE;
-    case "gate":
-      state.gate = change.gate;
-      effects.stateChanged = true;
-      return DONE;
-  }
-};
-
-type DecisionContext = Parameters<typeof decideChange>[1];
-
-const decideCompleted = (
-  change: CompletedOutcome,
-  end: CompleteOutcome | undefined,
-  { job, draft, effects, now }: DecisionContext,
-): ChangeOutcome => {
-  job.progress.ended(change.taskId, change.token);
-  if (end !== "completed") return { kind: "outcome", outcome: "stale" };
-  draft.isTouched = true;
-  completeShard(job.state, change.workflowIndex, change, effects, now);
-  return { kind: "outcome", outcome: "accepted" };
-};
-
-const decideFailed = (
-  change: FailedOutcome,
-  end: FailResult | undefined,
-  { job, draft, effects, now }: DecisionContext,
-): ChangeOutcome => {
-  job.progress.ended(change.taskId, change.token);
-  if (end === undefined || end.outcome === "stale") return { kind: "outcome", outcome: "stale" };
-  draft.isTouched = true;
-  const { shard, worker, error } = change;
-  // An attempt that was given back is counted down again.
-  const attempt = { shard, worker, error, attempt: end.attempt + (change.uncounted ? 1 : 0) };
-  if (end.outcome === "dead") failShard(job.state, change.workflowIndex, attempt, effects, now);
-  else {
-    retryShard(job.state, change.workflowIndex, { ...attempt, retryInMs: end.retryInMs }, effects, now);
-  }
-  return { kind: "outcome", outcome: "accepted" };
 };
 
 const shardTasks = (job: LedJob, index: number): NewTask[] => {

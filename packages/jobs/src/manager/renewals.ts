@@ -10,7 +10,7 @@ export class Renewals {
   readonly #batcher: Batcher<readonly TaskRef[], readonly RenewOutcome[]>;
 
   constructor(options: { readonly queue: TaskQueue<unknown>; readonly leaseMs: number }) {
-    this.#batcher = new Batcher({
+    this.#batcher = new Batcher<readonly TaskRef[], readonly RenewOutcome[]>({
       name: "claim renewals",
       batchMaxCount: 1_000,
       batchMaxWeight: BATCH_MAX_WEIGHT,

@@ -12,6 +12,8 @@ export interface Effects {
   readonly ended: number[];
   /** Whether the stored state changes; events alone do not need it written. */
   stateChanged: boolean;
+  /** Whether a task of the job changed, so that the fence must be proven even if nothing else is written. */
+  isTouched: boolean;
 }
 
 export const noEffects = (): Effects => ({
@@ -20,4 +22,5 @@ export const noEffects = (): Effects => ({
   cancel: [],
   ended: [],
   stateChanged: false,
+  isTouched: false,
 });
