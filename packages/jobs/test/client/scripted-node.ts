@@ -15,9 +15,9 @@ import {
   ping,
   submitJob,
 } from "@holdfast/protocol/contract";
-import { JobNotFoundError } from "../src/errors.ts";
-import { jobStream } from "../src/model/job-stream.ts";
-import { EventFeed } from "../src/node/event-feed.ts";
+import { JobNotFoundError } from "../../src/errors.ts";
+import { jobStream } from "../../src/model/job-stream.ts";
+import { EventFeed } from "../../src/node/event-feed.ts";
 
 /** What several scripted nodes share: jobs and their logs, as gates share a store. */
 export class ScriptedCluster {
@@ -204,18 +204,3 @@ export class ScriptedNode {
     await this.#feed?.close();
   }
 }
-
-/** Lets virtual time pass until the promise settles. */
-export const settle = async <T>(clock: VirtualClock, promise: Promise<T>, limitMs = 120_000): Promise<T> => {
-  let isSettled = false;
-  promise.then(
-    () => {
-      isSettled = true;
-    },
-    () => {
-      isSettled = true;
-    },
-  );
-  await clock.advanceUntil(() => isSettled, limitMs);
-  return promise;
-};

@@ -18,9 +18,9 @@ import {
   submitJob,
   type WorkflowResult,
 } from "@holdfast/protocol/contract";
-import { JobNotFoundError, NotLeaderError, StaleFenceError } from "../src/errors.ts";
-import { jobStream } from "../src/model/job-stream.ts";
-import { EventFeed } from "../src/node/event-feed.ts";
+import { JobNotFoundError, NotLeaderError, StaleFenceError } from "../../src/errors.ts";
+import { jobStream } from "../../src/model/job-stream.ts";
+import { EventFeed } from "../../src/node/event-feed.ts";
 
 interface StoredJob {
   readonly jobId: string;

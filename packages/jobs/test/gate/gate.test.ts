@@ -3,13 +3,13 @@ import { seededRandom, silentLogger } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import type { JobEvent, JobResult } from "@holdfast/protocol/contract";
 import { describe, expect, it } from "vitest";
-import { createClient, type JobsClient, type SubmitOptions } from "../src/client/index.ts";
-import { createGate, type Gate, type GateOptions } from "../src/gate/index.ts";
-import { createMemoryJobStore } from "../src/model/job-store/index.ts";
-import { jobStream } from "../src/model/job-stream.ts";
-import type { JobStore } from "../src/model/job-table.ts";
+import { createClient, type JobsClient, type SubmitOptions } from "../../src/client/index.ts";
+import { createGate, type Gate, type GateOptions } from "../../src/gate/index.ts";
+import { createMemoryJobStore } from "../../src/model/job-store/index.ts";
+import { jobStream } from "../../src/model/job-stream.ts";
+import type { JobStore } from "../../src/model/job-table.ts";
+import { settle } from "../settle.ts";
 import { ScriptedDatacenter } from "./scripted-datacenter.ts";
-import { settle } from "./scripted-node.ts";
 
 interface Setup {
   readonly datacenters?: readonly string[];

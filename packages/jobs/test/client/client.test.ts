@@ -3,7 +3,7 @@ import { seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { JOB_MAX_BYTES } from "@holdfast/protocol/contract";
 import { describe, expect, it } from "vitest";
-import { type ClientOptions, createClient, type WatchItem } from "../src/client/index.ts";
+import { type ClientOptions, createClient, type WatchItem } from "../../src/client/index.ts";
 import {
   IdempotencyConflictError,
   JobTooLargeError,
@@ -11,8 +11,9 @@ import {
   NotLeaderError,
   RateLimitedError,
   UnknownWorkflowError,
-} from "../src/errors.ts";
-import { logLine, ScriptedCluster, ScriptedNode, settle } from "./scripted-node.ts";
+} from "../../src/errors.ts";
+import { settle } from "../settle.ts";
+import { logLine, ScriptedCluster, ScriptedNode } from "./scripted-node.ts";
 
 const setup = async (options: { readonly nodes?: number } & Partial<ClientOptions> = {}) => {
   const clock = new VirtualClock();
