@@ -1,8 +1,7 @@
 import { spawn } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { defineLoadTest } from "@holdfast/jobs";
-import { createHttpAction } from "@holdfast/jobs/worker";
+import { createHttpAction, defineLoadTest } from "@holdfast/jobs";
 import { z } from "zod";
 import { RUN_HEADER } from "./target-server.ts";
 

@@ -37,7 +37,7 @@ export {
   type PurgedJob,
   TERMINAL_STATUSES,
 } from "./model/job-table.ts";
-export { createHttpLoad, type HttpLoadOptions } from "./model/load-generator/http-load.ts";
+export { createHttpAction, type HttpActionOptions } from "./model/load-generator/http-action.ts";
 export { MeasurementSum, mergeMeasurements } from "./model/measurements.ts";
 export { checkInput, createRegistry, type InputCheck, type WorkflowRegistry } from "./model/registry.ts";
 export type {

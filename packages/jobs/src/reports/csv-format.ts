@@ -1,3 +1,4 @@
+import type { JobResult } from "@holdfast/protocol/contract";
 import { stringify } from "csv-stringify/sync";
 import { type ReportFormat, type WorkflowRow, workflowRows } from "./report-format.ts";
 import { type StepRow, stepRows } from "./step-rows.ts";
@@ -45,6 +46,20 @@ export const csvFormat: ReportFormat = {
       ["jobId", "name", ...STEP_COLUMNS],
     ),
 };
+
+/** Every measure of every workflow of a job. */
+export const renderCsv = (job: JobResult): string =>
+  csv(
+    job.workflows.flatMap((workflow) =>
+      stepRows(workflow).map((row) => ({
+        jobId: job.jobId,
+        name: workflow.name,
+        status: workflow.status,
+        ...row,
+      })),
+    ),
+    ["jobId", "name", "status", ...STEP_COLUMNS],
+  );
 
 const csv = (rows: readonly object[], columns: readonly string[]): string =>
   stringify([...rows], { header: true, columns: [...columns], escape_formulas: true });

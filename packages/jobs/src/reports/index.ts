@@ -1,3 +1,4 @@
+export { type RenderedReport, renderReport } from "./render-report.ts";
 export {
   LOCAL_REPORTER_TYPES,
   type ReportOutcome,

@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { create } from "xmlbuilder2";
 import { Meter } from "../model/measurements.ts";
+import { renderReport } from "./render-report.ts";
 import { reportName } from "./report-name.ts";
 import { writeReports } from "./write-reports.ts";
 
@@ -249,6 +250,30 @@ describe("reports", () => {
       wild.replace("\u0001", "\ufffd").replace("\ud800", "\ufffd"),
     );
     expect(() => create(xml)).not.toThrow();
+  });
+});
+
+describe("a rendered report", () => {
+  const result = job(workflow("Load: a/b"), workflow("other", { status: "failed" }));
+
+  it("holds all workflows in one document of the wanted format", () => {
+    const json = renderReport(result, "json");
+    expect(JSON.parse(json?.body ?? "")).toEqual(JSON.parse(JSON.stringify(result)));
+    const csv = renderReport(result, "CSV");
+    expect(csv?.body.trim().split("\n").length).toBe(7);
+    expect(csv?.contentType).toContain("text/csv");
+    const xml = renderReport(result, "xml");
+    expect(create(xml?.body ?? "").toObject()).toMatchObject({
+      job: {
+        "@status": "completed",
+        workflowReport: [{}, { workflowResults: { workflow: { "@status": "failed" } } }],
+      },
+    });
+    expect(xml?.fileName).toBe("nightly_job-0123456789abcdef.xml");
+  });
+
+  it("does not exist for other formats", () => {
+    expect(renderReport(result, "pdf")).toBeUndefined();
   });
 });
 

@@ -3,7 +3,7 @@ import type { Client, Dispatcher } from "undici";
 import { checkNumber } from "../definition-checks.ts";
 import type { LoadTestAction } from "../workflow.ts";
 
-export interface HttpLoadOptions {
+export interface HttpActionOptions {
   /** `http:` or `https:`, with path and query. */
   readonly url: string;
   /** Default GET. */
@@ -40,17 +40,17 @@ class HttpStatusError extends Error {
  * requests a second of CPU time here) where `node:http` does a quarter of that.
  * @throws InvalidInputError naming the option.
  */
-export const createHttpLoad = async (options: HttpLoadOptions): Promise<LoadTestAction> => {
+export const createHttpAction = async (options: HttpActionOptions): Promise<LoadTestAction> => {
   const url = checkUrl(options.url);
-  const connections = checkNumber("httpLoad.connections", options.connections ?? 1_000, {
+  const connections = checkNumber("httpAction.connections", options.connections ?? 1_000, {
     min: 1,
     max: 65_535,
     integer: true,
   });
-  checkNumber("httpLoad.timeoutMs", options.timeoutMs ?? 10_000, { min: 1, max: 3_600_000 });
+  checkNumber("httpAction.timeoutMs", options.timeoutMs ?? 10_000, { min: 1, max: 3_600_000 });
   // Loaded when first used: a node that runs no load test does not pay for it.
   const undici = await import("undici");
-  const load = new HttpLoad(options, {
+  const load = new HttpAction(options, {
     url,
     connections,
     createClient: (...args) => new undici.Client(...args),
@@ -61,7 +61,7 @@ export const createHttpLoad = async (options: HttpLoadOptions): Promise<LoadTest
 const checkUrl = (value: unknown): URL => {
   const url = typeof value === "string" && URL.canParse(value) ? new URL(value) : undefined;
   if (url?.protocol === "http:" || url?.protocol === "https:") return url;
-  throw new InvalidInputError("httpLoad.url", value, "an http: or https: URL");
+  throw new InvalidInputError("httpAction.url", value, "an http: or https: URL");
 };
 
 interface Waiting {
@@ -69,15 +69,15 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-interface HttpLoadParts {
+interface HttpActionParts {
   readonly url: URL;
   readonly connections: number;
   readonly createClient: (origin: string, options: Client.Options) => Client;
 }
 
-class HttpLoad {
-  readonly #options: HttpLoadOptions;
-  readonly #parts: HttpLoadParts;
+class HttpAction {
+  readonly #options: HttpActionOptions;
+  readonly #parts: HttpActionParts;
   readonly #request: Dispatcher.DispatchOptions;
   readonly #statusErrors = new Map<number, HttpStatusError>();
   readonly #clients = new Set<Client>();
@@ -86,7 +86,7 @@ class HttpLoad {
   readonly #waiting: Waiting[] = [];
   #signal: AbortSignal | undefined;
 
-  constructor(options: HttpLoadOptions, parts: HttpLoadParts) {
+  constructor(options: HttpActionOptions, parts: HttpActionParts) {
     this.#options = options;
     this.#parts = parts;
     const { method = "GET", headers, body } = options;

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { systemClock } from "@holdfast/kernel";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Meter } from "../measurements.ts";
-import { createHttpLoad } from "./http-load.ts";
+import { createHttpAction } from "./http-action.ts";
 import { generateLoad } from "./load-generator.ts";
 
 const servers: Server[] = [];
@@ -42,7 +42,7 @@ describe("an HTTP action", () => {
       connectionCount += 1;
     });
     let counter = 0;
-    const action = await createHttpLoad({
+    const action = await createHttpAction({
       url,
       method: "POST",
       headers: { "x-test": "yes" },
@@ -72,7 +72,7 @@ describe("an HTTP action", () => {
         response.end();
       }, 5);
     });
-    const action = await createHttpLoad({ url, connections: 3 });
+    const action = await createHttpAction({ url, connections: 3 });
     await Promise.all(Array.from({ length: 20 }, () => action(never)));
     await action.close?.();
     expect(most).toBe(3);
@@ -84,12 +84,12 @@ describe("an HTTP action", () => {
       response.statusCode = status;
       response.end("answer");
     });
-    const action = await createHttpLoad({ url });
+    const action = await createHttpAction({ url });
     await expect(action(never)).rejects.toMatchObject({ code: "HTTP_503" });
     status = 399;
     await action(never);
     await action.close?.();
-    const strict = await createHttpLoad({ url, isExpected: (answered) => answered === 200 });
+    const strict = await createHttpAction({ url, isExpected: (answered) => answered === 200 });
     await expect(strict(never)).rejects.toMatchObject({ code: "HTTP_399" });
     await strict.close?.();
   });
@@ -99,13 +99,13 @@ describe("an HTTP action", () => {
       if (request.headers["x-break"] === undefined) response.end();
       else request.socket.destroy();
     });
-    const broken = await createHttpLoad({ url, headers: { "x-break": "1" } });
+    const broken = await createHttpAction({ url, headers: { "x-break": "1" } });
     await expect(broken(never)).rejects.toMatchObject({
       code: expect.stringMatching(/^(UND_ERR_SOCKET|ECONNRESET)$/),
     });
     await expect(broken(never)).rejects.toBeDefined();
     await broken.close?.();
-    const refused = await createHttpLoad({ url: "http://127.0.0.1:1/" });
+    const refused = await createHttpAction({ url: "http://127.0.0.1:1/" });
     await expect(refused(never)).rejects.toMatchObject({ code: "ECONNREFUSED" });
     await refused.close?.();
   });
@@ -115,7 +115,7 @@ describe("an HTTP action", () => {
     const { url } = await listen(() => {
       askedCount += 1;
     });
-    const action = await createHttpLoad({ url, connections: 1 });
+    const action = await createHttpAction({ url, connections: 1 });
     const controller = new AbortController();
     const both = [1, 2].map(() => action(controller.signal).catch((error: unknown) => error));
     await vi.waitFor(() => expect(askedCount).toBe(1));
@@ -124,12 +124,12 @@ describe("an HTTP action", () => {
   });
 
   it.each([
-    ["an address that is none", { url: "no url" }, "httpLoad.url"],
-    ["another protocol", { url: "ftp://host/" }, "httpLoad.url"],
-    ["no connections", { url: "http://host/", connections: 0 }, "httpLoad.connections"],
-    ["no time", { url: "http://host/", timeoutMs: 0 }, "httpLoad.timeoutMs"],
+    ["an address that is none", { url: "no url" }, "httpAction.url"],
+    ["another protocol", { url: "ftp://host/" }, "httpAction.url"],
+    ["no connections", { url: "http://host/", connections: 0 }, "httpAction.connections"],
+    ["no time", { url: "http://host/", timeoutMs: 0 }, "httpAction.timeoutMs"],
   ])("refuses %s and names the field", async (_what, options, field) => {
-    await expect(createHttpLoad(options)).rejects.toMatchObject({ field });
+    await expect(createHttpAction(options)).rejects.toMatchObject({ field });
   });
 
   it("counts exactly what the server counted", async () => {
@@ -140,7 +140,7 @@ describe("an HTTP action", () => {
       response.end("hello");
     });
     const meter = new Meter();
-    const action = await createHttpLoad({ url, connections: 8 });
+    const action = await createHttpAction({ url, connections: 8 });
     await generateLoad(
       { model: "closed", virtualUsers: 8, durationMs: 300 },
       {
