@@ -29,11 +29,14 @@ export default class TestReport {
 
 const REASON = / \[skipped: (.*)\]$/;
 
-/** The outermost suite that says why it is skipped, else the test itself. */
+/** The suite that says why it is skipped or whose set-up failed, else the test itself. */
 const skippedSuite = (test) => {
   for (let task = test; task && task.type !== "module"; task = task.parent) {
     const match = REASON.exec(task.name);
     if (match) return { title: task.name.replace(REASON, ""), reason: match[1] };
+    if (task.type === "suite" && task.errors().length > 0) {
+      return { title: task.fullName, reason: "its set-up failed" };
+    }
   }
   return { title: test.fullName, reason: test.result().note ?? "no reason given" };
 };
