@@ -1,80 +1,109 @@
 import type { Clock, Timer } from "@holdfast/kernel";
 
+/** Who waits in a {@link DeadlineQueue}. */
+export interface DeadlineTarget {
+  /** The time is over. Must not throw. */
+  onDeadline(): void;
+}
+
 /** One wait in a {@link DeadlineQueue}. */
 export interface Deadline {
   /** Idempotent; a no-op once the deadline has passed. */
   cancel(): void;
 }
 
-interface Entry extends Deadline {
-  readonly at: number;
-  readonly onDeadline: () => void;
-  previous: Entry | undefined;
-  next: Entry | undefined;
-  isQueued: boolean;
-}
-
 /**
  * Many timeouts on few timers. Waits of the same length end in the order in which they began, so each
- * length needs one list and one timer, however many requests are in flight; a wait that is cancelled, as
- * nearly all are, never touches a timer.
+ * length needs one list and one timer, however many wait; a wait that is cancelled, as nearly all are, never
+ * touches a timer.
  */
 export class DeadlineQueue {
   readonly #clock: Clock;
   readonly #lanes = new Map<number, Lane>();
+  /** The lane that was used last: nearly always the one that is used next. */
+  #lastLane: Lane | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Calls `onDeadline` once after `waitMs` unless cancelled. It must not throw. */
-  add(waitMs: number, onDeadline: () => void): Deadline {
-    let lane = this.#lanes.get(waitMs);
-    if (lane === undefined) {
-      lane = new Lane(this.#clock, waitMs, () => this.#lanes.delete(waitMs));
-      this.#lanes.set(waitMs, lane);
+  /** Calls `target.onDeadline` once after `waitMs` from `now` unless cancelled. */
+  add(waitMs: number, target: DeadlineTarget, now: number = this.#clock.monotonicNow()): Deadline {
+    let lane = this.#lastLane;
+    if (lane === undefined || lane.waitMs !== waitMs || lane.isOver) {
+      lane = this.#lanes.get(waitMs);
+      if (lane === undefined) {
+        lane = new Lane(this.#clock, waitMs, () => this.#lanes.delete(waitMs));
+        this.#lanes.set(waitMs, lane);
+      }
+      this.#lastLane = lane;
     }
-    return lane.add(onDeadline);
+    return lane.add(target, now);
   }
 
   /** Forgets all waits and timers. */
   clear(): void {
     for (const lane of this.#lanes.values()) lane.clear();
     this.#lanes.clear();
+    this.#lastLane = undefined;
+  }
+}
+
+class Entry implements Deadline {
+  readonly at: number;
+  readonly target: DeadlineTarget;
+  readonly #lane: Lane;
+  previous: Entry | undefined;
+  next: Entry | undefined;
+  isQueued = true;
+
+  constructor(lane: Lane, at: number, target: DeadlineTarget, previous: Entry | undefined) {
+    this.#lane = lane;
+    this.at = at;
+    this.target = target;
+    this.previous = previous;
+  }
+
+  cancel(): void {
+    if (this.isQueued) this.#lane.remove(this);
   }
 }
 
 class Lane {
+  readonly waitMs: number;
+  /** Taken off the queue: nobody waited for as long as its waits take. */
+  isOver = false;
   readonly #clock: Clock;
-  readonly #waitMs: number;
-  readonly #onEmpty: () => void;
+  readonly #onOver: () => void;
   #head: Entry | undefined;
   #tail: Entry | undefined;
   #timer: Timer | undefined;
 
-  constructor(clock: Clock, waitMs: number, onEmpty: () => void) {
+  constructor(clock: Clock, waitMs: number, onOver: () => void) {
     this.#clock = clock;
-    this.#waitMs = waitMs;
-    this.#onEmpty = onEmpty;
+    this.waitMs = waitMs;
+    this.#onOver = onOver;
   }
 
-  add(onDeadline: () => void): Deadline {
-    const entry: Entry = {
-      at: this.#clock.monotonicNow() + this.#waitMs,
-      onDeadline,
-      previous: this.#tail,
-      next: undefined,
-      isQueued: true,
-      cancel: () => this.#remove(entry),
-    };
+  add(target: DeadlineTarget, now: number): Deadline {
+    const entry = new Entry(this, now + this.waitMs, target, this.#tail);
     if (this.#tail === undefined) this.#head = entry;
     else this.#tail.next = entry;
     this.#tail = entry;
-    if (this.#timer === undefined) this.#arm(this.#waitMs);
+    if (this.#timer === undefined) this.#arm(this.waitMs);
     return entry;
   }
 
+  remove(entry: Entry): void {
+    entry.isQueued = false;
+    if (entry.previous === undefined) this.#head = entry.next;
+    else entry.previous.next = entry.next;
+    if (entry.next === undefined) this.#tail = entry.previous;
+    else entry.next.previous = entry.previous;
+  }
+
   clear(): void {
+    this.isOver = true;
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#head = undefined;
@@ -91,7 +120,9 @@ class Lane {
       const entry = this.#head;
       if (entry === undefined) {
         // A lane lives one wait longer than its last request, so lengths that are used once do not pile up.
-        if (this.#timer === undefined) this.#onEmpty();
+        if (this.#timer !== undefined) return;
+        this.isOver = true;
+        this.#onOver();
         return;
       }
       const leftMs = entry.at - this.#clock.monotonicNow();
@@ -99,17 +130,8 @@ class Lane {
         if (this.#timer === undefined) this.#arm(leftMs);
         return;
       }
-      this.#remove(entry);
-      entry.onDeadline();
+      this.remove(entry);
+      entry.target.onDeadline();
     }
-  }
-
-  #remove(entry: Entry): void {
-    if (!entry.isQueued) return;
-    entry.isQueued = false;
-    if (entry.previous === undefined) this.#head = entry.next;
-    else entry.previous.next = entry.next;
-    if (entry.next === undefined) this.#tail = entry.previous;
-    else entry.next.previous = entry.previous;
   }
 }

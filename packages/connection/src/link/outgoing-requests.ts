@@ -3,7 +3,7 @@ import { checkShape, decodeValue, encodeValue, UnexpectedFrameError } from "@hol
 import { type InputOf, type OutputOf, type RequestDefinition, wireError } from "@holdfast/protocol/contract";
 import { ConnectionLostError } from "../errors.ts";
 import type { RequestOptions } from "../peer.ts";
-import { type Deadline, DeadlineQueue } from "./deadline-queue.ts";
+import { type Deadline, DeadlineQueue, type DeadlineTarget } from "./deadline-queue.ts";
 
 export const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -14,16 +14,6 @@ export interface OutgoingRequestsOptions {
   readonly send: (type: "request" | "cancel", sequence: bigint, payload: Uint8Array) => void;
   /** Called when the last request in flight has settled. */
   readonly onIdle: () => void;
-}
-
-interface Pending {
-  readonly definition: RequestDefinition;
-  readonly repeatable: boolean;
-  readonly resolve: (answer: unknown) => void;
-  readonly reject: (reason: unknown) => void;
-  readonly deadline: Deadline;
-  readonly signal: AbortSignal | undefined;
-  readonly onAbort: (() => void) | undefined;
 }
 
 /** The requests of one connection that wait for their answer. Each settles exactly once. */
@@ -61,36 +51,21 @@ export class OutgoingRequests {
       checkShape(definition.input, input, definition.name, "input");
       const payload = encodeValue([definition.name, timeoutMs, input]);
 
-      const sequence = this.#nextSequence;
-      const onAbort = signal === undefined ? undefined : () => this.#giveUp(sequence, signal.reason);
-      const deadline = this.#deadlines.add(timeoutMs, () =>
-        this.#giveUp(
-          sequence,
-          new TimeoutError(`${definition.name} at ${this.#options.remoteAddress}`, timeoutMs, {
-            retryable: repeatable,
-          }),
-        ),
-      );
-      const entry: Pending = {
+      const entry = new Pending(
+        this,
+        this.#nextSequence,
         definition,
         repeatable,
-        resolve: resolve as (answer: unknown) => void,
+        resolve as Answered,
         reject,
-        deadline,
-        signal,
-        onAbort,
-      };
-      this.#pending.set(sequence, entry);
+      );
+      // Before anything is noted: a frame that is too large must leave nothing behind, not even a used number.
+      this.#options.send("request", entry.sequence, payload);
       this.#nextSequence += 1n;
-      try {
-        this.#options.send("request", sequence, payload);
-      } catch (error) {
-        // The frame is too large; its number was used, but the other side must not wait for a gap to close.
-        this.#take(sequence);
-        this.#nextSequence -= 1n;
-        throw error;
-      }
-      if (onAbort !== undefined) signal?.addEventListener("abort", onAbort, { once: true });
+      this.#pending.set(entry.sequence, entry);
+      entry.deadline = this.#deadlines.add(timeoutMs, entry);
+      entry.timeoutMs = timeoutMs;
+      if (signal !== undefined) entry.abortWith(signal);
     });
   }
 
@@ -137,11 +112,17 @@ export class OutgoingRequests {
     }
   }
 
-  #giveUp(sequence: bigint, reason: unknown): void {
-    const entry = this.#take(sequence);
-    if (entry === undefined) return;
+  /** For the request: its time is over, or its asker gave up. */
+  giveUp(entry: Pending, reason: unknown): void {
+    if (this.#take(entry.sequence) === undefined) return;
     entry.reject(reason);
-    this.#options.send("cancel", sequence, EMPTY);
+    this.#options.send("cancel", entry.sequence, EMPTY);
+  }
+
+  /** For the request. */
+  timeOut(entry: Pending): void {
+    const operation = `${entry.definition.name} at ${this.#options.remoteAddress}`;
+    this.giveUp(entry, new TimeoutError(operation, entry.timeoutMs, { retryable: entry.repeatable }));
   }
 
   #claim(sequence: bigint, type: "answer" | "failure"): Pending | undefined {
@@ -156,10 +137,56 @@ export class OutgoingRequests {
     const entry = this.#pending.get(sequence);
     if (entry === undefined) return undefined;
     this.#pending.delete(sequence);
-    entry.deadline.cancel();
-    if (entry.onAbort !== undefined) entry.signal?.removeEventListener("abort", entry.onAbort);
+    entry.settle();
     if (this.#pending.size === 0) this.#options.onIdle();
     return entry;
+  }
+}
+
+type Answered = (answer: unknown) => void;
+
+/** One request in flight. */
+class Pending implements DeadlineTarget {
+  readonly sequence: bigint;
+  readonly definition: RequestDefinition;
+  readonly repeatable: boolean;
+  readonly resolve: Answered;
+  readonly reject: (reason: unknown) => void;
+  timeoutMs = 0;
+  deadline: Deadline | undefined;
+  readonly #owner: OutgoingRequests;
+  #signal: AbortSignal | undefined;
+  #onAbort: (() => void) | undefined;
+
+  constructor(
+    owner: OutgoingRequests,
+    sequence: bigint,
+    definition: RequestDefinition,
+    repeatable: boolean,
+    resolve: Answered,
+    reject: (reason: unknown) => void,
+  ) {
+    this.#owner = owner;
+    this.sequence = sequence;
+    this.definition = definition;
+    this.repeatable = repeatable;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  onDeadline(): void {
+    this.#owner.timeOut(this);
+  }
+
+  abortWith(signal: AbortSignal): void {
+    this.#signal = signal;
+    this.#onAbort = () => this.#owner.giveUp(this, signal.reason);
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  settle(): void {
+    this.deadline?.cancel();
+    if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
   }
 }
 

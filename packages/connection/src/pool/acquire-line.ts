@@ -1,23 +1,18 @@
 import type { Clock } from "@holdfast/kernel";
-import type { DeadlineQueue } from "../link/deadline-queue.ts";
-import type { AcquireOptions } from "./pool-options.ts";
-import { type Place, WaitingLine } from "./waiting-line.ts";
+import type { Deadline, DeadlineQueue, DeadlineTarget } from "../link/deadline-queue.ts";
 
-interface Waiter<L> {
-  readonly resolve: (lease: L) => void;
-  readonly reject: (reason: unknown) => void;
-  readonly since: number;
-  /** Ends the timer and the listener of the wait. */
-  readonly settle: () => void;
-}
-
-/** Those who wait for a resource: first come, first served, each for a limited time. */
+/**
+ * Those who wait for a resource: first come, first served, each for a limited time, and any of them may leave from
+ * wherever it stands at the cost of nothing.
+ */
 export class AcquireLine<L> {
   readonly #clock: Clock;
   readonly #deadlines: DeadlineQueue;
-  readonly #line = new WaitingLine<Waiter<L>>();
   /** Makes the error of one that waited too long. */
   readonly #timeoutError: (waitedMs: number) => Error;
+  #head: Waiter<L> | undefined;
+  #tail: Waiter<L> | undefined;
+  #size = 0;
 
   constructor(clock: Clock, deadlines: DeadlineQueue, timeoutError: (waitedMs: number) => Error) {
     this.#clock = clock;
@@ -26,54 +21,97 @@ export class AcquireLine<L> {
   }
 
   get size(): number {
-    return this.#line.size;
+    return this.#size;
   }
 
   /** An abort or a timeout leaves the line and nothing behind. */
-  join({ signal, timeoutMs }: AcquireOptions & { readonly timeoutMs: number }): Promise<L> {
+  join(timeoutMs: number, signal: AbortSignal | undefined): Promise<L> {
     return new Promise((resolve, reject) => {
-      const since = this.#clock.monotonicNow();
-      const leave = (reason: () => unknown): void => {
-        if (!place.leave()) return;
-        waiter.settle();
-        reject(reason());
-      };
-      const onAbort = (): void => leave(() => signal?.reason);
-      const deadline = this.#deadlines.add(timeoutMs, () =>
-        leave(() => this.#timeoutError(this.#clock.monotonicNow() - since)),
-      );
-      const waiter: Waiter<L> = {
-        resolve,
-        reject,
-        since,
-        settle: () => {
-          deadline.cancel();
-          signal?.removeEventListener("abort", onAbort);
-        },
-      };
-      signal?.addEventListener("abort", onAbort, { once: true });
-      const place: Place<Waiter<L>> = this.#line.join(waiter);
+      const now = this.#clock.monotonicNow();
+      const waiter = new Waiter<L>(this, resolve, reject, now, signal);
+      waiter.deadline = this.#deadlines.add(timeoutMs, waiter, now);
+      waiter.previous = this.#tail;
+      if (this.#tail === undefined) this.#head = waiter;
+      else this.#tail.next = waiter;
+      this.#tail = waiter;
+      this.#size += 1;
     });
   }
 
-  /** Serves the one that has waited longest. Returns how long it waited; undefined when nobody waits. */
-  serve(lend: () => L): number | undefined {
-    const waiter = this.#line.serve();
-    if (waiter === undefined) return undefined;
-    waiter.settle();
-    waiter.resolve(lend());
-    return this.#clock.monotonicNow() - waiter.since;
+  /** Takes the one that has waited longest out of the line. */
+  next(): Waiter<L> | undefined {
+    const waiter = this.#head;
+    if (waiter !== undefined) this.remove(waiter);
+    return waiter;
   }
 
   /** Fails the one that has waited longest; false when nobody waits. */
   fail(error: unknown): boolean {
-    const waiter = this.#line.serve();
-    waiter?.settle();
+    const waiter = this.next();
     waiter?.reject(error);
     return waiter !== undefined;
   }
 
   failAll(error: unknown): void {
     while (this.fail(error));
+  }
+
+  /** For the waiter. */
+  remove(waiter: Waiter<L>): void {
+    this.#size -= 1;
+    if (waiter.previous === undefined) this.#head = waiter.next;
+    else waiter.previous.next = waiter.next;
+    if (waiter.next === undefined) this.#tail = waiter.previous;
+    else waiter.next.previous = waiter.previous;
+    waiter.settle();
+  }
+
+  /** For the waiter. */
+  timeOut(waiter: Waiter<L>): void {
+    this.remove(waiter);
+    waiter.reject(this.#timeoutError(this.#clock.monotonicNow() - waiter.since));
+  }
+}
+
+export class Waiter<L> implements DeadlineTarget {
+  readonly resolve: (lease: L) => void;
+  readonly reject: (reason: unknown) => void;
+  /** Monotonic milliseconds. */
+  readonly since: number;
+  previous: Waiter<L> | undefined;
+  next: Waiter<L> | undefined;
+  deadline: Deadline | undefined;
+  readonly #line: AcquireLine<L>;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort: (() => void) | undefined;
+
+  constructor(
+    line: AcquireLine<L>,
+    resolve: (lease: L) => void,
+    reject: (reason: unknown) => void,
+    since: number,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#line = line;
+    this.resolve = resolve;
+    this.reject = reject;
+    this.since = since;
+    this.#signal = signal;
+    if (signal === undefined) return;
+    this.#onAbort = () => {
+      line.remove(this);
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  onDeadline(): void {
+    this.#line.timeOut(this);
+  }
+
+  /** Out of the line: nothing may happen to it from outside any more. */
+  settle(): void {
+    this.deadline?.cancel();
+    if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
   }
 }

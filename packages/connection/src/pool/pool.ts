@@ -194,7 +194,8 @@ export class Pool<T> implements AsyncDisposable {
   #giveBack(entry: PoolEntry<T>): void {
     this.#counters.releasedCount += 1;
     if (entry.state === "gone") return;
-    const reason = this.#unusable(entry, this.#settings.clock.monotonicNow());
+    const now = this.#settings.clock.monotonicNow();
+    const reason = this.#unusable(entry, now);
     if (reason !== undefined) {
       this.#retire(entry, reason);
       this.#grow();
@@ -206,7 +207,7 @@ export class Pool<T> implements AsyncDisposable {
     } catch (error) {
       reset = Promise.reject(error);
     }
-    if (reset === undefined) this.#settle(entry);
+    if (reset === undefined) this.#settle(entry, now);
     else this.#reset(entry, reset);
   }
 
@@ -220,7 +221,7 @@ export class Pool<T> implements AsyncDisposable {
   #wait(options: AcquireOptions): Promise<PoolLease<T>> {
     const { acquireTimeoutMs, maxCount, waitingMaxCount } = this.#settings;
     if (maxCount === 0 || this.#line.size >= waitingMaxCount) return Promise.reject(this.#exhausted(0));
-    const waiting = this.#line.join({ ...options, timeoutMs: options.timeoutMs ?? acquireTimeoutMs });
+    const waiting = this.#line.join(options.timeoutMs ?? acquireTimeoutMs, options.signal);
     this.#grow();
     return waiting;
   }
@@ -245,25 +246,27 @@ export class Pool<T> implements AsyncDisposable {
 
   #watch(entry: PoolEntry<T>, leakAfterMs: number): Deadline {
     const acquiredAt = new Error("acquired here").stack ?? "";
-    return this.#deadlines.add(leakAfterMs, () => {
+    const onDeadline = (): void => {
       this.#counters.leakedCount += 1;
       this.#logger.warn(
         { pool: this.name, id: entry.id, heldMs: leakAfterMs, acquiredAt },
         "a lease is held too long",
       );
       this.events.emit("leaked", { id: entry.id, heldMs: leakAfterMs, acquiredAt });
-    });
+    };
+    return this.#deadlines.add(leakAfterMs, { onDeadline });
   }
 
   /** A resource that nobody holds goes to whoever waits longest, or to the idle ones. */
-  #settle(entry: PoolEntry<T>): void {
-    const waitedMs = this.#line.serve(() => this.#lend(entry));
-    if (waitedMs !== undefined) {
-      this.#counters.waited(waitedMs);
+  #settle(entry: PoolEntry<T>, now: number = this.#settings.clock.monotonicNow()): void {
+    const waiter = this.#line.next();
+    if (waiter !== undefined) {
+      this.#counters.waited(now - waiter.since);
+      waiter.resolve(this.#lend(entry));
       return;
     }
     this.#move(entry, "idle");
-    entry.idleSince = this.#settings.clock.monotonicNow();
+    entry.idleSince = now;
     this.#idle.push(entry);
     this.#planHousekeeping(this.#dueAt(entry));
   }
