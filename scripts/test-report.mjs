@@ -7,8 +7,10 @@ export default class TestReport {
     const report = { passed: 0, failed: unhandledErrors.length, skipped: 0, suites: [] };
     const suites = new Map();
     for (const module of modules) {
-      // A file that cannot be loaded has no tests to count; it is a failure all the same.
-      if (module.state() === "failed" && [...module.children.allTests()].length === 0) report.failed += 1;
+      // A file that cannot be loaded, or a set-up that fails, has no failed test to count; it is a failure all the same.
+      for (const suite of [module, ...module.children.allSuites()]) {
+        if (suite.errors().length > 0) report.failed += 1;
+      }
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         if (state === "passed") report.passed += 1;
