@@ -31,6 +31,9 @@ interface Waiter extends ClaimRequest {
   readonly kind: string;
   readonly assignments: Assignment[];
   sizeBytes: number;
+  /** A claim that may bring it something is under way: it is answered after that, whatever the time. */
+  isClaiming: boolean;
+  isExpired: boolean;
   isDone: boolean;
 }
 
@@ -38,6 +41,8 @@ interface Waiter extends ClaimRequest {
 const CLAIM_MAX_COUNT = 1_000;
 /** How often waiting workers look by themselves, should a notice of new work be lost. */
 const POLL_MS = 1_000;
+/** How often the store is asked when the next shard is due; notices of new work come much more often. */
+const DUE_EVERY_MS = 50;
 /** An answer is one frame of at most 8 MiB; beyond this the rest goes back to the queue. */
 const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 /** After the store failed. */
@@ -58,6 +63,7 @@ export class ClaimBroker implements AsyncDisposable {
   #wake: Deferred<void> = deferred();
   #claimedCount = 0;
   #claimCount = 0;
+  #dueAskedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ClaimBrokerOptions) {
     this.#options = options;
@@ -80,9 +86,14 @@ export class ClaimBroker implements AsyncDisposable {
       kind: request.types.join("\n"),
       assignments: [],
       sizeBytes: 0,
+      isClaiming: false,
+      isExpired: false,
       isDone: false,
     };
-    const timer = clock.schedule(request.waitMs, () => this.#answer(waiter));
+    const timer = clock.schedule(request.waitMs, () => {
+      waiter.isExpired = true;
+      if (!waiter.isClaiming) this.#answer(waiter);
+    });
     const onAbort = (): void => this.#answer(waiter);
     request.signal.addEventListener("abort", onAbort, { once: true });
     this.#waiting.add(waiter);
@@ -136,15 +147,36 @@ export class ClaimBroker implements AsyncDisposable {
       }
       if (found) continue;
       if (this.#waiting.size === 0) return undefined;
-      const dueMs = await this.#options.queue.nextDueInMs();
-      return Math.min(POLL_MS, Math.max(1, dueMs ?? POLL_MS));
+      return this.#nextLookMs();
     }
     return undefined;
   }
 
+  /** When a delayed shard is due or a lease lapses, at most the poll's pause; asked of the store not too often. */
+  async #nextLookMs(): Promise<number> {
+    const { clock, queue } = this.#options;
+    const waitedMs = clock.monotonicNow() - this.#dueAskedAt;
+    if (waitedMs < DUE_EVERY_MS) return DUE_EVERY_MS - waitedMs;
+    this.#dueAskedAt = clock.monotonicNow();
+    const dueMs = await queue.nextDueInMs();
+    return Math.min(POLL_MS, Math.max(1, dueMs ?? POLL_MS));
+  }
+
   async #claimFor(kind: string): Promise<number> {
-    const { queue, nodeId, taskLeaseMs } = this.#options;
     const waiters = [...this.#waiting].filter((waiter) => waiter.kind === kind);
+    for (const waiter of waiters) waiter.isClaiming = true;
+    try {
+      return await this.#claimForAll(waiters);
+    } finally {
+      for (const waiter of waiters) {
+        waiter.isClaiming = false;
+        if (waiter.isExpired) this.#answer(waiter);
+      }
+    }
+  }
+
+  async #claimForAll(waiters: readonly Waiter[]): Promise<number> {
+    const { queue, nodeId, taskLeaseMs } = this.#options;
     const first = waiters[0];
     if (first === undefined || first.types.length === 0) return 0;
     const room = waiters.reduce((sum, { maxCount }) => sum + maxCount, 0);

@@ -49,6 +49,11 @@ export class JobCommits {
     });
   }
 
+  /** Changes that wait for the next transaction. */
+  get pendingCount(): number {
+    return this.#loop.pendingCount;
+  }
+
   /** How full the waiting line is, 0 to 1. */
   get fill(): number {
     return this.#loop.fill;

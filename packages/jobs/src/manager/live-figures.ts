@@ -13,8 +13,12 @@ export interface LiveFiguresOptions {
   readonly windowMs: number;
 }
 
-/** A job that runs no longer than this never says that it runs: one event and one write less. */
+/** A job that runs no longer than this never says that it runs: two events and a write less. */
 const BEGUN_DELAY_MS = 50;
+/** While more changes than this wait for a commit such news waits too, since many of them are news of an end … */
+const BUSY_PENDING_COUNT = 32;
+/** … but no longer than this. */
+const BEGUN_DELAY_MAX_MS = 1_000;
 
 /**
  * Folds what workers tell of running shards into the jobs, and commits windows, log lines and the news that
@@ -68,10 +72,12 @@ export class LiveFigures implements AsyncDisposable {
   }
 
   async #runBegun(signal: AbortSignal): Promise<void> {
-    const { clock, led } = this.#options;
+    const { clock, led, commits } = this.#options;
     for (;;) {
       await untilAborted(this.#wakeBegun.promise, signal);
-      await clock.sleep(BEGUN_DELAY_MS, { signal });
+      const latestAt = clock.monotonicNow() + BEGUN_DELAY_MAX_MS;
+      do await clock.sleep(BEGUN_DELAY_MS, { signal });
+      while (commits.pendingCount > BUSY_PENDING_COUNT && clock.monotonicNow() < latestAt);
       this.#wakeBegun = deferred();
       const jobIds = [...this.#begun].filter((jobId) => (led.get(jobId)?.begun.size ?? 0) > 0);
       this.#begun.clear();

@@ -61,6 +61,11 @@ export class CommitLoop<Item, Out> {
     return this.#batcher.add(item);
   }
 
+  /** Items that wait for the next transaction. */
+  get pendingCount(): number {
+    return this.#batcher.pendingCount;
+  }
+
   /** How full the waiting line is, 0 to 1. */
   get fill(): number {
     return this.#batcher.pendingCount / this.#options.pendingMaxCount;
