@@ -104,6 +104,15 @@ export class ClaimBroker implements AsyncDisposable {
     });
   }
 
+  /** Answers what this worker waits for: it takes no more work. What a claim under way brings it still goes there. */
+  dismiss(worker: string): void {
+    for (const waiter of [...this.#waiting]) {
+      if (waiter.worker !== worker) continue;
+      waiter.isExpired = true;
+      if (!waiter.isClaiming) this.#answer(waiter);
+    }
+  }
+
   /** There may be work. */
   wake(): void {
     this.#wake.resolve();

@@ -83,7 +83,7 @@ export class WorkerRequests {
     input: z.output<typeof registerWorker.input>,
     context: RequestContext,
   ): Promise<OutputOf<typeof registerWorker>> {
-    const { settings, registry, directory } = this.#options;
+    const { settings, registry, directory, broker } = this.#options;
     if (input.datacenter !== settings.datacenter) {
       throw new NodeNotReadyError(
         settings.nodeId,
@@ -94,6 +94,7 @@ export class WorkerRequests {
       );
     }
     registry.register(input, context.peer);
+    if (input.state === "draining") broker.dismiss(input.nodeId);
     return {
       managerId: settings.nodeId,
       managers: directory.managers().map(({ nodeId, address }) => ({ nodeId, address })),

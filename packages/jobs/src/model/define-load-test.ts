@@ -38,7 +38,7 @@ type ByInput<T, Input> = T | ((input: Input) => T);
  *   input: z.object({ url: z.string().url() }),
  *   durationMs: 30_000,
  *   ratePerSecond: 500,
- *   setup: async ({ input }) => createHttpLoad({ url: input.url }),
+ *   setup: async ({ input }) => createHttpAction({ url: input.url }),
  * });
  *
  * @throws InvalidInputError naming the option that is not acceptable.
