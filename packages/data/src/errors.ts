@@ -284,6 +284,7 @@ export class DataDirectoryLockedError extends HoldfastError {
       ? `stop it (kill ${holder.pid}) or use another --data-dir`
       : `stop it there or use another --data-dir; if that host is gone for good, delete ${directory}/lock`;
     super(`data directory ${directory} is in use by ${who}: ${next}`, {
+      retryable: true,
       ...init,
       details: { ...init.details, directory, pid: holder.pid, host: holder.host },
     });

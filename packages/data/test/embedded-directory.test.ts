@@ -63,7 +63,7 @@ describe("a data directory", () => {
   ] as const)("loses nothing that was acknowledged when its process is killed (%s), and opens for the next", async (durability) => {
     await using directory = await temporaryDirectory();
     let acknowledged = 0;
-    for (const rowCount of [5, 150, 40]) {
+    for (const rowCount of [5, 80]) {
       await using child = new Child("insert-rows", [directory.path, durability]);
       await child.printed(1 + rowCount);
       if (rowCount === 5) {

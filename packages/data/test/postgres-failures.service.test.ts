@@ -129,18 +129,19 @@ describeService("postgres", "a PostgreSQL server in trouble", () => {
       proxy.reset();
       return outcome;
     };
-    const sleeping = "query ~ 'pg_sleep' AND state = 'active'";
-    expect(await cutDuring(() => database.query("SELECT pg_sleep(3)", []), sleeping)).toMatchObject({
+    // The server notices a cut only when a statement ends, so each has a duration of its own to be known by.
+    const sleeping = (seconds: string): string => `query LIKE '%pg_sleep(${seconds})' AND state = 'active'`;
+    expect(await cutDuring(() => database.query("SELECT pg_sleep(3.1)", []), sleeping("3.1"))).toMatchObject({
       code: "SQL_CONNECTION_LOST",
       retryable: true,
     });
     expect(
-      await cutDuring(() => database.query("INSERT INTO t SELECT 1 FROM pg_sleep(3)", []), sleeping),
+      await cutDuring(() => database.query("INSERT INTO t SELECT 1 FROM pg_sleep(3.2)", []), sleeping("3.2")),
     ).toMatchObject({ code: "KERNEL_OUTCOME_UNKNOWN", retryable: false });
     expect(
       await cutDuring(
-        () => database.transaction((tx) => tx.query("INSERT INTO t SELECT 2 FROM pg_sleep(3)", [])),
-        sleeping,
+        () => database.transaction((tx) => tx.query("INSERT INTO t SELECT 2 FROM pg_sleep(3.3)", [])),
+        sleeping("3.3"),
       ),
     ).toMatchObject({ code: "SQL_CONNECTION_LOST", retryable: true });
     // A commit held up on the server by a deferred trigger, its answer lost on the way.

@@ -184,6 +184,8 @@ const exists = async (path: string): Promise<boolean> => {
 const REASONS: Readonly<Record<string, string>> = {
   EACCES: "this user may not read or write it: change its owner or choose another directory",
   EPERM: "this user may not write it, or its file system has no hard links: choose another directory",
+  ENOTSUP: "its file system has no hard links: choose another directory",
+  EOPNOTSUPP: "its file system has no hard links: choose another directory",
   EROFS: "its file system is read-only: choose another directory",
   ENOSPC: "its disk is full: free some space, then try again",
   ENOTDIR: "it, or something above it, is a file: choose another directory",

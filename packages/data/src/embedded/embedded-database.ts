@@ -106,10 +106,9 @@ export class EmbeddedDatabase implements Database {
 
   async listen(channel: string, onPayload: (payload: string) => void): Promise<AsyncDisposable> {
     const quoted = quoteIdentifier(channel, "channel");
-    const isFirst = !this.#subscriptions.has(channel);
     const remove = this.#subscriptions.add(channel, onPayload);
     try {
-      if (isFirst) await this.query(`LISTEN ${quoted}`);
+      await this.query(`LISTEN ${quoted}`);
     } catch (error) {
       remove();
       throw error;

@@ -62,7 +62,10 @@ export class EngineSession implements SqlSession {
     await this.#takeTurn(options.signal);
     if (this.#ended) throw new ClosedError(`the database in ${this.#where}`);
     if (this.#failure !== undefined) throw new EngineFailedError(this.#where, { cause: this.#failure });
-    if (values === undefined) return readResult<Row>(succeeded(await this.#exchange(serialize.query(text))));
+    if (values === undefined) {
+      const message = Buffer.concat([serialize.query(text), ...refuseCopy(text)]);
+      return readResult<Row>(succeeded(await this.#exchange(message)));
+    }
     const answer = await this.#runPrepared(text, values);
     // A stale statement was not run; outside a transaction it can be prepared again and run now.
     const { error, isIdle } = answer;
@@ -81,6 +84,7 @@ export class EngineSession implements SqlSession {
       serialize.bind({ statement: name, values: [...values] }),
       serialize.describe({ type: "P" }),
       serialize.execute(),
+      ...refuseCopy(text),
       serialize.sync(),
     );
     const answer = await this.#exchange(Buffer.concat(parts));
@@ -126,6 +130,13 @@ export class EngineSession implements SqlSession {
     }
   }
 }
+
+/**
+ * The answer to COPY FROM STDIN, which waits for data that cannot come: without it the engine exits. Wherever
+ * nobody waits for data PostgreSQL ignores it.
+ */
+const refuseCopy = (text: string): Uint8Array[] =>
+  /\bcopy\b/i.test(text) ? [serialize.copyFail("COPY FROM STDIN is not available through query()")] : [];
 
 /** What the engine sent back for one statement. */
 interface Answer {

@@ -14,9 +14,14 @@ const CHECKPOINT_BYTES = 16 * 1024 * 1024;
 /** As autovacuum's defaults: 50 rows and a fifth of the table dead, or that much changed since the last analysis. */
 const TABLES_TO_VACUUM = `
   SELECT format('%I.%I', schemaname, relname) AS name
-  FROM pg_stat_user_tables
-  WHERE n_dead_tup > 50 + 0.2 * n_live_tup OR n_mod_since_analyze > 50 + 0.1 * n_live_tup
+  FROM pg_stat_all_tables
+  WHERE schemaname <> 'pg_toast'
+    AND (n_dead_tup > 50 + 0.2 * n_live_tup OR n_mod_since_analyze > 50 + 0.1 * n_live_tup)
   ORDER BY n_dead_tup DESC`;
+
+/** As autovacuum_freeze_max_age: PostgreSQL takes no more writes 2^31 transactions after the last freeze. */
+const NEEDS_FREEZE = `
+  SELECT age(datfrozenxid) > 200000000 AS due FROM pg_database WHERE datname = current_database()`;
 
 const LOG_SINCE_CHECKPOINT = `
   SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), redo_lsn)::float8 AS bytes FROM pg_control_checkpoint()`;
@@ -76,6 +81,7 @@ export class Maintenance {
         if (signal.aborted) return;
         await this.#run(`VACUUM (ANALYZE) ${String(table["name"])}`);
       }
+      if ((await this.#run(NEEDS_FREEZE)).rows[0]?.["due"] === true) await this.#run("VACUUM (FREEZE)");
     } catch (error) {
       // Nothing is lost: the next look tries again.
       if (!signal.aborted) this.#logger.warn({ err: error }, "maintenance of the embedded database failed");

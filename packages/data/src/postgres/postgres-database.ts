@@ -93,7 +93,8 @@ export class PostgresDatabase implements Database {
     }
   }
 
-  listen(channel: string, onPayload: (payload: string) => void): Promise<AsyncDisposable> {
+  async listen(channel: string, onPayload: (payload: string) => void): Promise<AsyncDisposable> {
+    refuseInsideTransaction(this, "listen");
     return this.#listener.listen(channel, onPayload);
   }
 

@@ -77,7 +77,7 @@ export type Durability =
   /** What the server is configured for (`synchronous_commit`, `fsync`, replication). */
   | "server";
 
-/** Counters since opening; gauges end in `now`-less present nouns: session, idle, busy, waiting. */
+/** The first six are what is now, the others count since opening. */
 export interface DatabaseStats {
   /** Most sessions (connections) that may be open at once. */
   readonly sessionMaxCount: number;

@@ -137,8 +137,16 @@ class OpenTransaction implements Transaction {
       return result;
     } catch (error) {
       await inner.end();
-      await this.#control(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`);
+      await this.#undo(name);
       throw error;
+    }
+  }
+
+  async #undo(name: string): Promise<void> {
+    try {
+      await this.#control(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`);
+    } catch {
+      // Only a broken session cannot do it; the caller is told why the savepoint failed, and COMMIT will fail.
     }
   }
 

@@ -79,6 +79,8 @@ export const fromServerError = (error: ServerError): HoldfastError => {
     case "55P03":
       return new LockUnavailableError(failure, init);
     case "57014":
+      // Without data for COPY FROM STDIN the drivers give up, which PostgreSQL calls a cancellation.
+      if (error.routine === "CopyGetData") return new StatementError(error.message, failure, init);
       return new StatementCancelledError(init);
     case "53100":
       return new DiskFullError(init);
