@@ -391,6 +391,14 @@ describe("draining", () => {
     expect(tasks.waiting.length).toBe(8);
   });
 
+  it("takes no time when nothing runs", async () => {
+    const { startWorker, clock } = await createScene();
+    const worker = await startWorker();
+    const startedAt = clock.monotonicNow();
+    await stopped(clock, worker.stop());
+    expect(clock.monotonicNow() - startedAt).toBeLessThan(100);
+  });
+
   it("gives back, uncounted, what does not end in time", async () => {
     const { tasks, startWorker, assignment, until, clock } = await createScene();
     const worker = await startWorker();
