@@ -46,9 +46,10 @@ const isInstalled = () => {
   const installed = readJson(hidden).packages;
   for (const [path, wanted] of Object.entries(readJson(join(root, "package-lock.json")).packages)) {
     if (!path.startsWith("node_modules/") || wanted.optional || wanted.peer) continue;
+    if (wanted.link && !existsSync(join(root, wanted.resolved))) continue;
     const found = installed[path];
     // Where it came from is another matter: npm notes that in one of the two files only.
-    if (found?.version !== wanted.version || Boolean(found.link) !== Boolean(wanted.link)) return false;
+    if (!found || found.version !== wanted.version || found.link !== wanted.link) return false;
   }
   return true;
 };
