@@ -103,15 +103,15 @@ describeService("postgres", "a PostgreSQL server in trouble", () => {
   });
 
   it("does not let 40 callers take more than their connections, and answers each its own", async () => {
-    await using database = await open({ max: 5 });
+    await using database = await open({ max: 5, applicationName: "crowd" });
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, n) => database.query<{ n: number }>("SELECT $1::int AS n", [n])),
     );
     expect(answers.map(([row]) => row?.n)).toEqual(Array.from({ length: 200 }, (_, n) => n));
     expect(database.stats()).toMatchObject({ sessionCount: 5, idleCount: 5, busyCount: 0, waitingCount: 0 });
-    expect(
-      await server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast'"),
-    ).toBe("5");
+    expect(await server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crowd'")).toBe(
+      "5",
+    );
   });
 
   it("tells apart what a broken connection lost, what it may have done, and what it did not", async () => {

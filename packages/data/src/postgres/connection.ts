@@ -268,8 +268,12 @@ export class PostgresConnection implements SqlSession {
       ...(prepared === undefined ? {} : { name: prepared.name }),
       // Without parameters the driver would use the simple protocol, which prepares nothing.
       queryMode: "extended",
-    } as pg.QueryConfig) as pg.Query & { callback: typeof onResult };
+    } as pg.QueryConfig) as pg.Query & {
+      callback: typeof onResult;
+      handleCopyInResponse: typeof refuseCopy;
+    };
     query.callback = onResult;
+    query.handleCopyInResponse = refuseCopy;
     this.#client.query(query as unknown as pg.Submittable);
   }
 
@@ -329,13 +333,16 @@ export class PostgresConnection implements SqlSession {
     this.#givenUp ??= end();
   }
 
-  /** One round trip that does nothing. A failure shows in `closeReason`. */
+  /** One round trip that does nothing. A failure, also to answer soon, shows in `closeReason`. */
   async #exchangeNothing(): Promise<void> {
+    const timer = this.#settings.clock.schedule(CANCEL_GRACE_MS, () => this.#destroy("broken"));
     try {
       await this.#client.query("");
       this.#isUnsure = false;
     } catch (error) {
       if (!(error instanceof pg.DatabaseError)) this.#markClosed("broken");
+    } finally {
+      timer.cancel();
     }
   }
 
@@ -354,6 +361,20 @@ export class PostgresConnection implements SqlSession {
 }
 
 const NO_RESULT: Result = { rows: [], rowCount: 0, command: "" };
+
+/**
+ * Answers COPY FROM STDIN, for which there is no data. The server has ignored the Sync that came with the
+ * statement, so it needs another one.
+ */
+const refuseCopy = (connection: CopyRefusal): void => {
+  connection.sendCopyFail("COPY FROM STDIN is not available through query()");
+  connection.sync();
+};
+
+interface CopyRefusal {
+  sendCopyFail(message: string): void;
+  sync(): void;
+}
 
 /** Carries a server error from one attempt to the next; never leaves this file. */
 class StaleStatementSignal extends Error {
