@@ -25,7 +25,7 @@ export const defaultShape: ClusterShape = {
 export interface SimulatedNode {
   readonly host: string;
   readonly role: "gate" | "manager" | "worker";
-  readonly isUp: boolean;
+  readonly state: "down" | "starting" | "up" | "dying";
   kill(): Promise<void>;
   start(): Promise<void>;
 }
@@ -134,6 +134,7 @@ class RestartableNode implements SimulatedNode {
   readonly #network: SimulatedNetwork;
   readonly #create: () => Promise<Running>;
   #running: Running | undefined;
+  #state: SimulatedNode["state"] = "down";
 
   constructor(
     host: string,
@@ -147,18 +148,23 @@ class RestartableNode implements SimulatedNode {
     this.#create = create;
   }
 
-  get isUp(): boolean {
-    return this.#running !== undefined;
+  get state(): SimulatedNode["state"] {
+    return this.#state;
   }
 
   async start(): Promise<void> {
-    if (this.#running === undefined) this.#running = await this.#create();
+    if (this.#state !== "down") return;
+    this.#state = "starting";
+    this.#running = await this.#create();
+    this.#state = "up";
   }
 
   async kill(): Promise<void> {
-    const running = this.#running;
-    this.#running = undefined;
+    if (this.#state !== "up") return;
+    this.#state = "dying";
     this.#network.kill(this.host);
-    await running?.kill();
+    await this.#running?.kill();
+    this.#running = undefined;
+    this.#state = "down";
   }
 }

@@ -85,14 +85,16 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRu
     const open = jobs
       .filter((job) => !job.isOver)
       .map((job) => `${job.planned.submit.name} (${job.watched?.jobId ?? "not accepted"})`);
-    violations.push(`did not come to an end: ${open.join(", ") || "healing"} (${(error as Error).message})`);
+    const nodes = cluster.nodes
+      .filter((node) => node.state !== "up")
+      .map((node) => `${node.host} is ${node.state}`);
+    violations.push(`did not come to an end: ${[...open, ...nodes].join(", ")} (${(error as Error).message})`);
   }
   for (const job of jobs) violations.push(...job.check(cluster));
   const virtualMs = clock.monotonicNow();
   stop.abort(new Error("the simulation is over"));
-  const stopping = cluster.stop();
-  await clock.advance(10_000);
-  await stopping;
+  if (!(await stopsWithin(clock, cluster)))
+    violations.push(`a killed node still ran after ${STOP_LIMIT_MS} ms`);
   const trace = jobs.flatMap((job) => job.watched?.trace ?? []);
   return {
     virtualMs,
@@ -101,6 +103,20 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRu
     violations,
     fingerprint: createHash("sha256").update(trace.join("\n")).digest("hex"),
   };
+};
+
+/** A killed node has nothing to wait for; this is for what only the next turn of a loop notices. */
+const STOP_LIMIT_MS = 60_000;
+
+const stopsWithin = async (clock: VirtualClock, cluster: SimulatedCluster): Promise<boolean> => {
+  let hasStopped = false;
+  const stopping = cluster.stop().then(() => {
+    hasStopped = true;
+  });
+  stopping.catch(() => undefined);
+  // Nothing may be set any more when all have stopped, so a run without timers is over too.
+  await clock.advanceUntil(() => hasStopped, STOP_LIMIT_MS).catch(() => undefined);
+  return hasStopped;
 };
 
 /** One job of the workload from its submission to its checked end. */

@@ -216,11 +216,10 @@ class SimulatedLink implements Link {
     this.finish(error);
   }
 
-  /** The process behind this end is gone: nothing runs here any more, the other end learns of it. */
+  /** The process behind this end is gone: nothing reaches it any more, and the other end learns of it. */
   die(): void {
-    this.#onFrame = undefined;
-    this.#onClose = undefined;
-    this.destroy();
+    this.#onFrame = () => undefined;
+    this.destroy(new ConnectionLostError(this.remoteAddress, "the process was killed"));
   }
 
   receive(frame: Uint8Array): void {

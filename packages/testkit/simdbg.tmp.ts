@@ -1,0 +1,14 @@
+import { VirtualClock } from "@holdfast/kernel/testing";
+const orig = VirtualClock.prototype.schedule; let n=0; const stacks = new Map<string, number>(); let self: VirtualClock|undefined;
+VirtualClock.prototype.schedule = function (ms: number, cb: () => void) { self=this; n++; const st = new Error().stack!.split("\n").slice(2,7).map(l=>l.trim().replace(/file:.*packages/,"")).join(" < ")+" ms="+(ms<5?ms.toFixed(0):">5"); stacks.set(st,(stacks.get(st)??0)+1); return orig.call(this, ms, cb); };
+setInterval(()=>{ console.log("T", self?.monotonicNow(), "n", n); const top=[...stacks].sort((a,b)=>b[1]-a[1]).slice(0,4); for (const [k,v] of top) console.log("   ",v,k); stacks.clear(); n=0; }, 2000).unref();
+import { simulate } from "@holdfast/testkit/simulator";
+const lines: string[] = [];
+const log = (lvl: string, base: object) => (f: object, m: string) => { const t=(f as any).err; console.log(lvl, JSON.stringify(base), m, t ? String(t.stack ?? t).slice(0,400) : JSON.stringify(f).slice(0,200)); };
+const mk = (base: object): any => ({ debug: () => {}, info: log("I", base), warn: log("W", base), error: log("E", base), child: (f: object) => mk({ ...base, ...f }) });
+const t0 = performance.now();
+const timer = setInterval(()=>{console.log("tick", process.memoryUsage().rss>>20)}, 1000);
+const run = await simulate({ seed: Number(process.argv[2] ?? 1), faultsForMs: Number(process.argv[3] ?? 0), jobCount: Number(process.argv[4] ?? 2), logger: mk({}) });
+clearInterval(timer);
+console.log(JSON.stringify(run, null, 1), Math.round(performance.now() - t0), "ms real");
+process.exit(0);
