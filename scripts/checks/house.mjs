@@ -36,6 +36,7 @@ export const checkHouse = (sources) => {
   for (const path of repositoryFiles()) {
     if (path === "package-lock.json") continue;
     if (workspaceOf(path) || path.startsWith("scripts/")) {
+      if (path.includes(".tmp.")) problems.push(`${path}: a scratch file`);
       if (VAGUE.test(path)) problems.push(`${path}: the name says nothing; name the concept`);
       const base = path
         .split("/")
