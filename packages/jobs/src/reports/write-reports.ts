@@ -6,12 +6,12 @@ import {
   systemClock,
   systemRandom,
 } from "@holdfast/kernel";
-import type { JobResult, ReporterConfig, WorkflowResult } from "@holdfast/protocol/contract";
+import type { JobResult, ReporterConfig } from "@holdfast/protocol/contract";
 import { csvFormat } from "./csv-format.ts";
 import { createFileReporter } from "./file-reporter.ts";
 import { jsonFormat } from "./json-format.ts";
 import type { ReportFormat } from "./report-format.ts";
-import type { Reporter, WorkflowReport } from "./reporter.ts";
+import { type ReportOutcome, runReporter } from "./run-reporter.ts";
 import { xmlFormat } from "./xml-format.ts";
 
 /** The reporters that run where the client is. */
@@ -27,17 +27,6 @@ export interface WriteReportsOptions {
   /** Default the system's. */
   readonly clock?: Clock;
   readonly random?: Random;
-}
-
-/** How one reporter did for one workflow. */
-export interface ReportOutcome {
-  readonly type: string;
-  readonly workflow: string;
-  /** The files that were written. */
-  readonly paths: readonly string[];
-  /** What failed, joined by "; ". Undefined: everything was written. */
-  readonly error: { readonly message: string } | undefined;
-  readonly elapsedMs: number;
 }
 
 const FORMATS: ReadonlyMap<string, ReportFormat> = new Map(
@@ -57,19 +46,14 @@ export const writeReports = async (
   configs: readonly ReporterConfig[],
   options: WriteReportsOptions,
 ): Promise<readonly ReportOutcome[]> => {
+  const { directory, logger = silentLogger, clock = systemClock, random = systemRandom } = options;
   const taken = new Set<string>();
   const outcomes: ReportOutcome[] = [];
   for (const workflow of result.workflows) {
     const own = options.workflowConfigs?.[workflow.name] ?? [];
     for (const { config, format } of localReporters([...configs, ...own])) {
-      const reporter = createFileReporter({
-        format,
-        config,
-        directory: options.directory,
-        random: options.random ?? systemRandom,
-        taken,
-      });
-      outcomes.push(await runReporter(reporter, { job: result, workflow }, options));
+      const reporter = createFileReporter({ format, config, directory, random, taken });
+      outcomes.push(await runReporter(reporter, { job: result, workflow }, { logger, clock }));
     }
   }
   return outcomes;
@@ -83,42 +67,4 @@ const localReporters = (
     return format === undefined ? [] : [{ config, format }];
   });
   return found.length > 0 ? found : [{ config: { type: "json" }, format: jsonFormat }];
-};
-
-/** Open, both results, close: what fails is told and does not keep the rest from happening. */
-const runReporter = async (
-  reporter: Reporter,
-  report: WorkflowReport,
-  { logger = silentLogger, clock = systemClock }: WriteReportsOptions,
-): Promise<ReportOutcome> => {
-  const { type } = reporter;
-  const { name } = report.workflow satisfies WorkflowResult;
-  const startedAt = clock.monotonicNow();
-  const paths: string[] = [];
-  const errors: string[] = [];
-  const attempt = async (part: string, body: () => Promise<string | undefined>): Promise<boolean> => {
-    try {
-      const path = await body();
-      if (path !== undefined) paths.push(path);
-      return true;
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      errors.push(`${part}: ${message}`);
-      logger.error({ err: error, reporter: type, workflow: name }, `reporter ${type} failed to ${part}`);
-      return false;
-    }
-  };
-  const isOpen = await attempt("open", async () => void (await reporter.open()));
-  if (isOpen) {
-    await attempt("write workflow results", () => reporter.writeWorkflowResults(report));
-    await attempt("write step results", () => reporter.writeStepResults(report));
-  }
-  await attempt("close", async () => void (await reporter.close()));
-  return {
-    type,
-    workflow: name,
-    paths,
-    error: errors.length === 0 ? undefined : { message: errors.join("; ") },
-    elapsedMs: clock.monotonicNow() - startedAt,
-  };
 };

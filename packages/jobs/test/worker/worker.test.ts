@@ -298,6 +298,25 @@ describe("outcomes", () => {
     await stopped(clock, worker.stop());
   });
 
+  it("stop the worker from claiming more while too many of them wait, and none is dropped", async () => {
+    const { tasks, manager, startWorker, assignment, until, clock } = await createScene();
+    const worker = await startWorker({ cores: 4 });
+    const settle = manager.onOutcome;
+    manager.onOutcome = () => {
+      throw new Error("store away");
+    };
+    tasks.add(...Array.from({ length: 4_000 }, (_, shard) => assignment(shard)));
+    await until(() => worker.stats().undeliveredOutcomes >= 2_000);
+    await clock.advance(10_000);
+    // What was claimed already still runs to its end: at most what is claimed ahead.
+    expect(worker.stats().undeliveredOutcomes).toBeLessThan(2_600);
+    expect(worker.state).toBe("degraded");
+    expect(tasks.waiting.length).toBeGreaterThan(1_400);
+    manager.onOutcome = settle;
+    await until(() => tasks.outcomes.length === 4_000);
+    await stopped(clock, worker.stop());
+  });
+
   it("that no manager can read become failures that say so", async () => {
     const { tasks, manager, startWorker, assignment, until, clock } = await createScene();
     const worker = await startWorker();
