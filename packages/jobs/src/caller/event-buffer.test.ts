@@ -84,6 +84,15 @@ describe("EventBuffer", () => {
     expect(buffer.isEnded).toBe(false);
   });
 
+  it("begins with the first event in whatever life of the log, when asked from before it", () => {
+    const { buffer, take } = newBuffer();
+    buffer.take(push(5, 1));
+    buffer.reopen();
+    const first = push(1, 1).events.map((item) => ({ ...item, position: { epoch: "7", offset: "1" } }));
+    buffer.take({ ...push(1, 0), events: first });
+    expect(take()).toEqual([1]);
+  });
+
   it("hands a reset on and continues from wherever the log starts now", () => {
     const { buffer, take } = newBuffer();
     buffer.take(push(1, 2));

@@ -130,6 +130,8 @@ export class EventBuffer {
       this.#position = { epoch: next.epoch, offset: "0" };
       return "gap";
     }
+    // Before the first event there is no telling lives of a log apart.
+    if (current.offset === "0" && next.offset === "1") return "next";
     if (next.epoch !== current.epoch) return "gap";
     const distance = BigInt(next.offset) - BigInt(current.offset);
     return distance <= 0n ? "repeat" : distance === 1n ? "next" : "gap";

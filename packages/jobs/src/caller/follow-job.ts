@@ -67,6 +67,8 @@ export async function* followJob(
   });
   const subscriptionId = subscriptions.add(buffer);
   let session: Session | undefined;
+  let followedFrom: WirePosition | undefined;
+  let fruitlessCount = 0;
   try {
     session = await follow(parts, { jobId, subscriptionId, buffer, signal: scope.signal });
     for (;;) {
@@ -86,7 +88,14 @@ export async function* followJob(
         const wake = await buffer.wait({ silenceMs, signal: scope.signal });
         if (wake === "changed") continue;
       }
-      // A gap, a consumer that has caught up, or silence: a follow from the position mends each of them.
+      // A gap, a consumer that has caught up, or silence: a follow from the position mends each of them. One
+      // that does not get us on is not repeated without a pause.
+      fruitlessCount = buffer.needsFollow && buffer.position === followedFrom ? fruitlessCount + 1 : 0;
+      followedFrom = buffer.position;
+      if (fruitlessCount > 1) {
+        const pauseMs = Math.min(100 * 2 ** Math.min(fruitlessCount, 10), options.backoffMaxMs);
+        await options.clock.sleep(pauseMs, { signal: scope.signal });
+      }
       const lost: Session = session;
       session = await follow(parts, { jobId, subscriptionId, buffer, signal: scope.signal }).catch(
         (error: unknown) => {
