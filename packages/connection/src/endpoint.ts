@@ -19,8 +19,8 @@ export interface EndpointOptions {
   readonly frameMaxBytes?: number;
   /** Silence after which a ping is sent; twice that without an answer closes the connection. Default 5_000, at least 100. */
   readonly heartbeatMs?: number;
-  /** Offers compression of payloads above 1 KiB; used where both sides offer it. Default false: right within a datacenter. */
-  readonly compression?: boolean;
+  /** Offers compression of payloads above `minBytes` (1_024 unless given); used where both sides offer it. Default false: right within a datacenter. */
+  readonly compression?: boolean | { readonly minBytes: number };
   /** Most requests in flight in each direction; more are refused with OverloadedError. Default 10_000. */
   readonly requestsMaxCount?: number;
   /** Send buffer above which pushes are dropped and requests refused; at twice this the connection is given up. Default 16 MiB. */
@@ -40,6 +40,8 @@ export interface Grant {
    * side authenticates again. Default: for as long as the connection lives.
    */
   readonly expiresAt?: number;
+  /** Asked before each request; false refuses it with AUTHENTICATION_FAILED, for example after a logout. Must be fast. */
+  readonly isValid?: () => boolean;
 }
 
 export interface ServerOptions extends EndpointOptions {

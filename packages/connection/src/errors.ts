@@ -236,3 +236,26 @@ export class TokenExpiredError extends HoldfastError {
     });
   }
 }
+
+/** A token or password that nobody issued, or that was made worthless by a logout. Never retried. */
+export class InvalidCredentialsError extends HoldfastError {
+  override readonly name = "InvalidCredentialsError";
+  readonly code = "AUTHENTICATION_INVALID_CREDENTIALS";
+
+  /** @param reason Why, without the secret itself. */
+  constructor(reason: string) {
+    super(`The credentials are not valid: ${reason}`, { details: { reason } });
+  }
+}
+
+/** The protocol can be chosen but not dialled. Not retryable. */
+export class UnsupportedProtocolError extends HoldfastError {
+  override readonly name = "UnsupportedProtocolError";
+  readonly code = "CONNECTION_UNSUPPORTED_PROTOCOL";
+
+  constructor(protocol: string) {
+    super(`Nodes cannot be reached over ${protocol}; allow tcp or tls on both sides`, {
+      details: { protocol },
+    });
+  }
+}

@@ -19,6 +19,7 @@ export {
   ConnectionOverloadedError,
   ConnectionRefusedError,
   ConnectionTimeoutError,
+  InvalidCredentialsError,
   LeaseReleasedError,
   NetworkError,
   NodeNotFoundError,
@@ -30,17 +31,18 @@ export {
   PoolNotFoundError,
   TlsError,
   TokenExpiredError,
+  UnsupportedProtocolError,
 } from "./errors.ts";
 export { createHandlers, type HandlersOptions } from "./handlers.ts";
 export {
   ConnectionManager,
   type HealthReport,
   type ManagerRequestOptions,
-  type ManagerStats,
 } from "./nodes/connection-manager.ts";
 export type { OperationStats } from "./nodes/latency-metrics.ts";
 export type { ManagerEvents } from "./nodes/manager-events.ts";
 export type { ConnectionManagerOptions, ManagerPoolOptions } from "./nodes/manager-options.ts";
+export type { ConnectionStats, ManagerStats } from "./nodes/manager-stats.ts";
 export type { HealthOptions, NodeHealthRecord } from "./nodes/node-health.ts";
 export type { NodeLease } from "./nodes/node-lease.ts";
 export {
@@ -49,10 +51,10 @@ export {
   type PowerOfTwoOptions,
   powerOfTwoChoices,
 } from "./nodes/node-picker.ts";
-export type { TokenSource } from "./nodes/token-source.ts";
 export type {
   Handlers,
   Peer,
+  PeerTraffic,
   PushHandler,
   RemoteIdentity,
   RequestContext,
@@ -64,8 +66,13 @@ export { PoolLease } from "./pool/pool-lease.ts";
 export type { AcquireOptions, CreateContext, PoolOptions } from "./pool/pool-options.ts";
 export { PoolRegistry } from "./pool/pool-registry.ts";
 export type { CloseReason, PoolEvents, PoolStats } from "./pool/pool-stats.ts";
+export { chooseProtocol, LINK_PROTOCOLS, type LinkProtocol, transportOf } from "./protocol-choice.ts";
 export { reconnecting } from "./reconnecting.ts";
 export { serve } from "./serve.ts";
+export { Token, type TokenFields } from "./tokens/token.ts";
+export { TokenIssuer, type TokenIssuerOptions } from "./tokens/token-issuer.ts";
+export { type Authenticator, TokenKeeper, type TokenKeeperOptions } from "./tokens/token-keeper.ts";
+export type { TokenSource } from "./tokens/token-source.ts";
 export type { Link, Listener, Transport } from "./transport.ts";
 export { createMemoryNetwork, type MemoryNetworkOptions } from "./transports/memory.ts";
 export { type TcpTransportOptions, tcpTransport } from "./transports/tcp.ts";

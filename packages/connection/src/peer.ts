@@ -59,6 +59,17 @@ export interface Handlers {
   onPush<D extends PushDefinition>(definition: D, handler: PushHandler<D>): void;
 }
 
+/** What went over one connection since it is ready. */
+export interface PeerTraffic {
+  readonly framesIn: number;
+  readonly bytesIn: number;
+  readonly framesOut: number;
+  readonly bytesOut: number;
+  readonly compressedCount: number;
+  /** Payloads that were large enough but would not have become smaller; they went as they are. */
+  readonly incompressibleCount: number;
+}
+
 /**
  * One ready connection, the same on both sides: either may ask and push. Requests are multiplexed: many are
  * in flight at once and answers come in any order.
@@ -100,6 +111,7 @@ export interface Peer {
    * @throws TimeoutError, ConnectionLostError (both retryable), ClosedError; signal.reason when aborted.
    */
   ping(options?: RequestOptions): Promise<number>;
+  readonly traffic: PeerTraffic;
   /** Bytes waiting to be sent; pushes of bulk should pause above some hundred KiB and go on at `onDrain`. */
   readonly bufferedBytes: number;
   onDrain(listener: () => void): () => void;

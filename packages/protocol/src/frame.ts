@@ -43,11 +43,15 @@ export interface FrameOptions {
   readonly frameMaxBytes: number;
   /** What the two sides agreed on, if anything. */
   readonly compression?: Compression | undefined;
+  /** Payloads above this (not at it) are compressed. Default {@link COMPRESSION_MIN_BYTES}. */
+  readonly compressionMinBytes?: number;
+  /** Counted up by each encoding that tries to compress. */
+  readonly compressionCounts?: { compressedCount: number; incompressibleCount: number };
 }
 
 /** 8 MiB: a job of 5 MiB with room for its envelope. */
 export const FRAME_MAX_BYTES = 8 * 1024 * 1024;
-/** Payloads above this (not at it) are compressed where the two sides agreed on a compression. */
+/** Below this, compressing costs more than the bytes that it saves. */
 export const COMPRESSION_MIN_BYTES = 1_024;
 
 export const LENGTH_BYTES = 4;
@@ -72,11 +76,8 @@ export const encodeFrame = (frame: Frame, options: FrameOptions): Uint8Array => 
   if (frame.payload.length > payloadMaxBytes) {
     throw new FrameTooLargeError(frame.payload.length + BODY_MIN_BYTES, options.frameMaxBytes);
   }
-  const squeezed =
-    options.compression !== undefined && frame.payload.length > COMPRESSION_MIN_BYTES
-      ? options.compression.compress(frame.payload)
-      : undefined;
-  const isCompressed = squeezed !== undefined && squeezed.length + ORIGINAL_SIZE_BYTES < frame.payload.length;
+  const squeezed = compressed(frame.payload, options);
+  const isCompressed = squeezed !== undefined;
   const payload = isCompressed ? squeezed : frame.payload;
   const prefixBytes = isCompressed ? ORIGINAL_SIZE_BYTES : 0;
   const length = BODY_MIN_BYTES + prefixBytes + payload.length;
@@ -129,6 +130,18 @@ export const readFrameLength = (bytes: Uint8Array, at: number, frameMaxBytes: nu
   if (length < BODY_MIN_BYTES)
     throw new InvalidFrameError(`announces ${length} bytes, fewer than a frame has`);
   return length;
+};
+
+/** The payload made smaller, where that was agreed on, is worth trying, and works. */
+const compressed = (payload: Uint8Array, options: FrameOptions): Uint8Array | undefined => {
+  const { compression, compressionCounts, compressionMinBytes = COMPRESSION_MIN_BYTES } = options;
+  if (compression === undefined || payload.length <= compressionMinBytes) return undefined;
+  const squeezed = compression.compress(payload);
+  const isSmaller = squeezed.length + ORIGINAL_SIZE_BYTES < payload.length;
+  if (compressionCounts !== undefined) {
+    compressionCounts[isSmaller ? "compressedCount" : "incompressibleCount"] += 1;
+  }
+  return isSmaller ? squeezed : undefined;
 };
 
 const inflate = (carried: Uint8Array, type: FrameType, options: FrameOptions): Uint8Array => {

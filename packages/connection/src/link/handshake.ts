@@ -207,7 +207,8 @@ const readyPeer = (
     granted: access.granted,
     judge: access.judge,
     handlers: settings.handlers,
-    compression: compression !== undefined && features.includes(compression.name) ? compression : undefined,
+    compression:
+      compression !== undefined && features.includes(compression.method.name) ? compression : undefined,
     frameMaxBytes: settings.frameMaxBytes,
     heartbeatMs: settings.heartbeatMs,
     requestsMaxCount: settings.requestsMaxCount,

@@ -8,7 +8,7 @@ import {
 } from "@holdfast/protocol";
 import type { PushDefinition, RequestDefinition, Scope } from "@holdfast/protocol/contract";
 import type { Grant } from "../endpoint.ts";
-import { PermissionDeniedError, TokenExpiredError } from "../errors.ts";
+import { InvalidCredentialsError, PermissionDeniedError, TokenExpiredError } from "../errors.ts";
 import type { HandlerTable } from "../handlers.ts";
 import type { Peer, RequestContext } from "../peer.ts";
 import { SequenceWindow } from "./sequence-window.ts";
@@ -37,6 +37,7 @@ export class IncomingRequests {
   readonly #pushesSeen = new SequenceWindow({ gapMaxCount: GAP_MAX_COUNT });
 
   #scopes: ReadonlySet<Scope> = new Set();
+  #isValid: (() => boolean) | undefined;
   #expiry: { readonly monotonicAt: number; readonly wallAt: number } | undefined;
 
   constructor(options: IncomingRequestsOptions) {
@@ -44,9 +45,10 @@ export class IncomingRequests {
     this.granted = options.granted;
   }
 
-  set granted({ expiresAt, scopes }: Grant) {
+  set granted({ expiresAt, isValid, scopes }: Grant) {
     const { clock } = this.#options;
     this.#scopes = new Set(scopes);
+    this.#isValid = isValid;
     // Wall time enters once; a clock that jumps later neither ends nor prolongs a grant.
     this.#expiry =
       expiresAt === undefined
@@ -110,6 +112,9 @@ export class IncomingRequests {
   #checkAllowed(definition: RequestDefinition | PushDefinition): void {
     if (this.#expiry !== undefined && this.#options.clock.monotonicNow() > this.#expiry.monotonicAt) {
       throw new TokenExpiredError(this.#expiry.wallAt);
+    }
+    if (this.#isValid?.() === false) {
+      throw new InvalidCredentialsError("the token was revoked");
     }
     if (!this.#scopes.has(definition.scope)) {
       throw new PermissionDeniedError(definition.name, definition.scope);

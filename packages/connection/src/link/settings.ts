@@ -1,5 +1,6 @@
 import { type Clock, InvalidInputError, type Logger, type Random, silentLogger } from "@holdfast/kernel";
 import {
+  COMPRESSION_MIN_BYTES,
   type Compression,
   FRAME_MAX_BYTES,
   HANDSHAKE_MAX_BYTES,
@@ -18,7 +19,7 @@ export interface EndpointSettings {
   /** What we offer in the hello, sorted. */
   readonly features: readonly string[];
   readonly handlers: HandlerTable;
-  readonly compression: Compression | undefined;
+  readonly compression: { readonly method: Compression; readonly minBytes: number } | undefined;
   readonly frameMaxBytes: number;
   readonly heartbeatMs: number;
   readonly requestsMaxCount: number;
@@ -33,30 +34,41 @@ const SEND_BUFFER_MAX_BYTES = 16 * 1024 * 1024;
 const FRAME_LIMIT_MAX_BYTES = 1024 * 1024 * 1024;
 
 /** @throws InvalidInputError naming the field that is wrong; nothing was opened. */
-export const settingsOf = (options: EndpointOptions): EndpointSettings => ({
-  clock: options.clock,
-  random: options.random,
-  logger: options.logger ?? silentLogger,
-  identity: options.identity,
-  features: [
-    ...new Set([
-      ...Object.keys(PROTOCOL_FEATURES),
-      ...(options.compression === true ? [deflate.name] : []),
-      ...(options.features ?? []),
-    ]),
-  ].sort(),
-  handlers: handlerTableOf(options.handlers),
-  compression: options.compression === true ? deflate : undefined,
-  frameMaxBytes: whole("frameMaxBytes", options.frameMaxBytes ?? FRAME_MAX_BYTES, {
-    min: HANDSHAKE_MAX_BYTES,
-    max: FRAME_LIMIT_MAX_BYTES,
-  }),
-  heartbeatMs: whole("heartbeatMs", options.heartbeatMs ?? HEARTBEAT_MS, { min: HEARTBEAT_MIN_MS }),
-  requestsMaxCount: whole("requestsMaxCount", options.requestsMaxCount ?? REQUESTS_MAX_COUNT, { min: 1 }),
-  sendBufferMaxBytes: whole("sendBufferMaxBytes", options.sendBufferMaxBytes ?? SEND_BUFFER_MAX_BYTES, {
-    min: HANDSHAKE_MAX_BYTES,
-  }),
-});
+export const settingsOf = (options: EndpointOptions): EndpointSettings => {
+  const compression = compressionOf(options.compression ?? false);
+  return {
+    clock: options.clock,
+    random: options.random,
+    logger: options.logger ?? silentLogger,
+    identity: options.identity,
+    features: [
+      ...new Set([
+        ...Object.keys(PROTOCOL_FEATURES),
+        ...(compression === undefined ? [] : [deflate.name]),
+        ...(options.features ?? []),
+      ]),
+    ].sort(),
+    handlers: handlerTableOf(options.handlers),
+    compression,
+    frameMaxBytes: whole("frameMaxBytes", options.frameMaxBytes ?? FRAME_MAX_BYTES, {
+      min: HANDSHAKE_MAX_BYTES,
+      max: FRAME_LIMIT_MAX_BYTES,
+    }),
+    heartbeatMs: whole("heartbeatMs", options.heartbeatMs ?? HEARTBEAT_MS, { min: HEARTBEAT_MIN_MS }),
+    requestsMaxCount: whole("requestsMaxCount", options.requestsMaxCount ?? REQUESTS_MAX_COUNT, { min: 1 }),
+    sendBufferMaxBytes: whole("sendBufferMaxBytes", options.sendBufferMaxBytes ?? SEND_BUFFER_MAX_BYTES, {
+      min: HANDSHAKE_MAX_BYTES,
+    }),
+  };
+};
+
+const compressionOf = (
+  option: NonNullable<EndpointOptions["compression"]>,
+): EndpointSettings["compression"] => {
+  if (option === false) return undefined;
+  const minBytes = option === true ? COMPRESSION_MIN_BYTES : option.minBytes;
+  return { method: deflate, minBytes: whole("compression.minBytes", minBytes, { min: 0 }) };
+};
 
 /** @throws InvalidInputError when `value` is not a whole number within the range. */
 export const whole = (

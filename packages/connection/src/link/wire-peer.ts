@@ -1,24 +1,25 @@
 import { type Clock, ClosedError, deferred, type Logger, OverloadedError } from "@holdfast/kernel";
 import {
-  type Compression,
   checkShape,
   decodeFrame,
   encodeFrame,
   encodeValue,
   type Frame,
+  type FrameOptions,
   type FrameType,
 } from "@holdfast/protocol";
 import type { InputOf, OutputOf, PushDefinition, RequestDefinition } from "@holdfast/protocol/contract";
 import type { Credential, Grant } from "../endpoint.ts";
 import { ConnectionDrainingError, ConnectionLostError } from "../errors.ts";
 import type { HandlerTable } from "../handlers.ts";
-import type { Peer, RemoteIdentity, RequestOptions } from "../peer.ts";
+import type { Peer, PeerTraffic, RemoteIdentity, RequestOptions } from "../peer.ts";
 import type { Link } from "../transport.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { IncomingRequests } from "./incoming-requests.ts";
 import { credentialIn, FIRST_LOGIN, Logins, readyPayload } from "./logins.ts";
 import { OutgoingRequests } from "./outgoing-requests.ts";
 import { Pings } from "./pings.ts";
+import type { EndpointSettings } from "./settings.ts";
 
 export interface WirePeerOptions {
   readonly link: Link;
@@ -30,7 +31,7 @@ export interface WirePeerOptions {
   /** The listening side: judges a fresh credential. Undefined on the dialling side, which takes none. */
   readonly judge: ((credential: Credential | undefined) => Grant | undefined) | undefined;
   readonly handlers: HandlerTable;
-  readonly compression: Compression | undefined;
+  readonly compression: EndpointSettings["compression"];
   readonly frameMaxBytes: number;
   readonly heartbeatMs: number;
   readonly requestsMaxCount: number;
@@ -49,7 +50,9 @@ export class WirePeer implements Peer {
   #remote: RemoteIdentity;
   readonly #link: Link;
   readonly #options: WirePeerOptions;
-  readonly #frameOptions: { readonly frameMaxBytes: number; readonly compression: Compression | undefined };
+  readonly #frameOptions: FrameOptions;
+  readonly #compressionCounts = { compressedCount: 0, incompressibleCount: 0 };
+  readonly #traffic = { framesIn: 0, bytesIn: 0, framesOut: 0, bytesOut: 0 };
   readonly #outgoing: OutgoingRequests;
   readonly #incoming: IncomingRequests;
   readonly #pings: Pings;
@@ -71,7 +74,16 @@ export class WirePeer implements Peer {
     this.#remote = options.remote;
     this.#link = options.link;
     this.#options = options;
-    this.#frameOptions = { frameMaxBytes: options.frameMaxBytes, compression: options.compression };
+    const { compression, frameMaxBytes } = options;
+    this.#frameOptions =
+      compression === undefined
+        ? { frameMaxBytes }
+        : {
+            frameMaxBytes,
+            compression: compression.method,
+            compressionMinBytes: compression.minBytes,
+            compressionCounts: this.#compressionCounts,
+          };
     this.#outgoing = new OutgoingRequests({
       clock: options.clock,
       remoteAddress: options.remote.address,
@@ -122,6 +134,10 @@ export class WirePeer implements Peer {
 
   get isDraining(): boolean {
     return this.#state !== "open" || this.#heardGoodbye;
+  }
+
+  get traffic(): PeerTraffic {
+    return { ...this.#traffic, ...this.#compressionCounts };
   }
 
   get bufferedBytes(): number {
@@ -206,6 +222,8 @@ export class WirePeer implements Peer {
   receive(bytes: Uint8Array): void {
     if (this.#state === "closed") return;
     this.#heartbeat.heard();
+    this.#traffic.framesIn += 1;
+    this.#traffic.bytesIn += bytes.length;
     try {
       this.#handle(decodeFrame(bytes, this.#frameOptions));
     } catch (error) {
@@ -277,7 +295,10 @@ export class WirePeer implements Peer {
   }
 
   #send(type: FrameType, sequence: bigint, payload: Uint8Array): void {
-    this.#link.send(encodeFrame({ type, sequence, payload }, this.#frameOptions));
+    const frame = encodeFrame({ type, sequence, payload }, this.#frameOptions);
+    this.#traffic.framesOut += 1;
+    this.#traffic.bytesOut += frame.length;
+    this.#link.send(frame);
   }
 
   /** Answers cannot be refused to anyone, so who asks without reading loses the connection. */

@@ -2,24 +2,14 @@ import {
   type Abortable,
   hasCode,
   isHoldfastError,
-  RemoteError,
   TaskGroup,
   TimeoutError,
   withTimeout,
 } from "@holdfast/kernel";
 import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
-import {
-  type CallContext,
-  Hedge,
-  type HedgeStats,
-  isRefusal,
-  isRetryable,
-  Retry,
-  type RetryStats,
-} from "@holdfast/resilience";
-import { NoHealthyNodesError, PoolClosedError } from "../errors.ts";
-import { isConnectFailure, isTokenExpired, wasNotSent } from "./failure-kinds.ts";
-import { OperationMetrics, type OperationStats } from "./latency-metrics.ts";
+import { Hedge, isRetryable, Retry } from "@holdfast/resilience";
+import { PoolClosedError } from "../errors.ts";
+import { OperationMetrics } from "./latency-metrics.ts";
 import { ManagerEmitter } from "./manager-events.ts";
 import {
   type ConnectionManagerOptions,
@@ -27,7 +17,9 @@ import {
   type ManagerSettings,
   managerSettingsOf,
 } from "./manager-options.ts";
-import type { Node, SharedConnection } from "./node.ts";
+import { connectionStatsOf, type ManagerStats } from "./manager-stats.ts";
+import type { Node } from "./node.ts";
+import { type Call, NodeCalls } from "./node-calls.ts";
 import type { NodeHealthRecord } from "./node-health.ts";
 import { NodeLease } from "./node-lease.ts";
 import { NodeList } from "./node-list.ts";
@@ -41,48 +33,10 @@ export interface ManagerRequestOptions extends Abortable {
   readonly repeatable?: boolean;
 }
 
-export interface ManagerStats {
-  /** Always `active + idle + opening + resetting === total <= maxCount`. */
-  readonly connections: {
-    readonly active: number;
-    readonly idle: number;
-    readonly opening: number;
-    readonly resetting: number;
-    readonly total: number;
-    readonly maxCount: number;
-    readonly waiting: number;
-    readonly openedCount: number;
-    readonly openFailedCount: number;
-  };
-  readonly requests: OperationStats;
-  readonly leases: OperationStats;
-  readonly retries: RetryStats;
-  readonly hedges: HedgeStats | undefined;
-  readonly ejectedCount: number;
-  readonly nodes: readonly {
-    readonly nodeId: number;
-    readonly host: string;
-    readonly inFlightCount: number;
-    readonly roundTripMs: number | undefined;
-    readonly requestCount: number;
-  }[];
-}
-
 export interface HealthReport {
   readonly nodes: readonly NodeHealthRecord[];
   readonly totalCount: number;
   readonly healthyCount: number;
-}
-
-/** What the attempts of one request remember of each other. */
-interface Call {
-  readonly definition: RequestDefinition;
-  readonly repeatable: boolean;
-  readonly timeoutMs: number;
-  /** Nodes that failed it; another is better. */
-  readonly avoided: Set<Node>;
-  /** Nodes that are being asked now: a second copy goes elsewhere. */
-  readonly asked: Set<Node>;
 }
 
 const DRAIN_MS = 5_000;
@@ -101,14 +55,12 @@ export class ConnectionManager implements AsyncDisposable {
   readonly events: ManagerEmitter;
   readonly #settings: ManagerSettings;
   readonly #nodes: NodeList;
+  readonly #calls: NodeCalls;
   readonly #tasks: TaskGroup;
   readonly #retry: Retry;
   readonly #hedge: Hedge | undefined;
   readonly #requests = new OperationMetrics();
   readonly #leases = new OperationMetrics();
-  readonly #requestCounts = new WeakMap<Node, number>();
-  /** Errors after which the request must not be sent again, whatever they say of themselves. */
-  readonly #final = new WeakSet<object>();
   #ejectedCount = 0;
   #isClosed = false;
   #closing: Promise<void> | undefined;
@@ -124,13 +76,14 @@ export class ConnectionManager implements AsyncDisposable {
       this.#ejectedCount += 1;
     });
     this.#nodes = new NodeList(this.#settings, this.events);
+    this.#calls = new NodeCalls(this.#nodes, this.events, () => this.#isClosed);
     this.#tasks = new TaskGroup({ logger });
     this.#retry = new Retry({
       ...retry,
       budget: retryBudget,
       clock: endpoint.clock,
       random: endpoint.random,
-      shouldRetry: (error, attempt) => isRetryable(error, attempt) && !this.#final.has(error as object),
+      shouldRetry: (error, attempt) => isRetryable(error, attempt) && !this.#calls.isFinal(error),
     });
     this.#retry.events.on("retrying", ({ attempt, delayMs, error }) =>
       this.events.emit("retrying", {
@@ -197,8 +150,8 @@ export class ConnectionManager implements AsyncDisposable {
     this.#requireOpen();
     return this.#measure(this.#leases, () => {
       const nothing = new Set<Node>();
-      return this.#failOver({ avoided: nothing, excluded: new Set() }, async (node) => {
-        const lease = await this.#reach(node, () => node.pool.acquire(options), options.signal);
+      return this.#calls.failOver({ avoided: nothing, excluded: new Set() }, async (node) => {
+        const lease = await this.#calls.reach(node, () => node.pool.acquire(options), options.signal);
         const peer = lease.resource;
         node.inFlightCount += 1;
         const owner = {
@@ -267,41 +220,19 @@ export class ConnectionManager implements AsyncDisposable {
   }
 
   get stats(): ManagerStats {
-    const pools = this.#nodes.all.map(({ pool }) => pool.stats);
-    const sum = (
-      field:
-        | "leased"
-        | "idle"
-        | "opening"
-        | "resetting"
-        | "total"
-        | "waiting"
-        | "openedCount"
-        | "openFailedCount",
-    ): number => pools.reduce((total, pool) => total + pool[field], 0);
     return {
-      connections: {
-        active: sum("leased"),
-        idle: sum("idle"),
-        opening: sum("opening"),
-        resetting: sum("resetting"),
-        total: sum("total"),
-        maxCount: this.#settings.pool.maxCount,
-        waiting: sum("waiting"),
-        openedCount: sum("openedCount"),
-        openFailedCount: sum("openFailedCount"),
-      },
+      connections: connectionStatsOf(this.#nodes.all, this.#settings.pool.maxCount),
       requests: this.#requests.stats,
       leases: this.#leases.stats,
       retries: this.#retry.stats,
       hedges: this.#hedge?.stats,
       ejectedCount: this.#ejectedCount,
-      nodes: this.#nodes.all.map((node) => ({
-        nodeId: node.nodeId,
-        host: node.host,
-        inFlightCount: node.inFlightCount,
-        roundTripMs: node.roundTripMs,
-        requestCount: this.#requestCounts.get(node) ?? 0,
+      nodes: this.#nodes.all.map(({ host, inFlightCount, nodeId, requestCount, roundTripMs }) => ({
+        nodeId,
+        host,
+        inFlightCount,
+        roundTripMs,
+        requestCount,
       })),
     };
   }
@@ -326,7 +257,7 @@ export class ConnectionManager implements AsyncDisposable {
     try {
       const operation = "logging out";
       await withTimeout(endpoint.clock, { operation, timeoutMs: LOGOUT_MAX_MS }, (signal) =>
-        tokens.logout({ signal }),
+        tokens.end({ signal }),
       );
     } catch (error) {
       this.#settings.logger.info({ err: error }, "could not log out");
@@ -347,123 +278,14 @@ export class ConnectionManager implements AsyncDisposable {
     return this.#retry.execute<OutputOf<D>>(
       (attempt) =>
         hedge === undefined
-          ? this.#attempt(call, input, signal)
-          : hedge.execute<OutputOf<D>>((copy) => this.#copy(call, input, copy), attempt),
+          ? this.#calls.attempt(call, input, signal)
+          : hedge.execute<OutputOf<D>>(
+              ({ isHedge, signal: copySignal }) => this.#calls.attempt(call, input, copySignal, isHedge),
+              attempt,
+            ),
       // Which failures may be repeated is decided for each of them, below.
       { signal, idempotent: true },
     );
-  }
-
-  #copy<D extends RequestDefinition>(
-    call: Call,
-    input: InputOf<D>,
-    context: CallContext,
-  ): Promise<OutputOf<D>> {
-    return this.#attempt(call, input, context.signal, context.isHedge);
-  }
-
-  async #attempt<D extends RequestDefinition>(
-    call: Call,
-    input: InputOf<D>,
-    signal: AbortSignal | undefined,
-    isHedge = false,
-  ): Promise<OutputOf<D>> {
-    const excluded = new Set(isHedge ? call.asked : []);
-    const avoided = call.avoided;
-    return this.#failOver({ excluded, avoided }, async (node) => {
-      if (isHedge) this.events.emit("hedged", { request: call.definition.name, nodeId: node.nodeId });
-      call.asked.add(node);
-      node.inFlightCount += 1;
-      try {
-        return await this.#askNode(node, call, input, signal);
-      } finally {
-        node.inFlightCount -= 1;
-        call.asked.delete(node);
-      }
-    });
-  }
-
-  async #askNode<D extends RequestDefinition>(
-    node: Node,
-    call: Call,
-    input: InputOf<D>,
-    signal: AbortSignal | undefined,
-  ): Promise<OutputOf<D>> {
-    const shared = await this.#reach(node, () => node.enter({ signal }), signal);
-    this.#requestCounts.set(node, (this.#requestCounts.get(node) ?? 0) + 1);
-    const { definition, repeatable, timeoutMs } = call;
-    const ask = (): Promise<OutputOf<D>> =>
-      shared.peer.request(definition as D, input, { signal, timeoutMs, repeatable });
-    try {
-      const answer = await ask().catch(async (error: unknown) => {
-        if (!isTokenExpired(error)) throw error;
-        // Not a retry: the request was refused before anything was done.
-        await node.reauthenticate(shared.peer, { signal });
-        return ask();
-      });
-      this.#nodes.onAnswered(node);
-      return answer;
-    } catch (error) {
-      if (signal?.aborted) {
-        node.health.abandonTrial();
-        throw error;
-      }
-      if (wasNotSent(error)) throw new NotAskedError(error);
-      this.#blame(node, shared, error);
-      call.avoided.add(node);
-      if (!repeatable && !isRefusal(error)) this.#final.add(error as object);
-      throw error;
-    } finally {
-      node.leave(shared);
-    }
-  }
-
-  #blame(node: Node, shared: SharedConnection, error: unknown): void {
-    if (error instanceof RemoteError) {
-      // Whatever it said, it is alive.
-      this.#nodes.onAnswered(node);
-      return;
-    }
-    if (hasCode(error, "CONNECTION_LOST")) {
-      if (shared.isBlamed) return;
-      shared.isBlamed = true;
-    }
-    this.#nodes.onFailed(node, error);
-  }
-
-  /** @throws NotAskedError when another node should be tried instead. */
-  async #reach<T>(node: Node, open: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    try {
-      return await open();
-    } catch (error) {
-      if (signal?.aborted || !isConnectFailure(error)) {
-        node.health.abandonTrial();
-        throw error;
-      }
-      this.#nodes.onFailed(node, error);
-      throw new NotAskedError(error);
-    }
-  }
-
-  /** Tries one node after the other until one could be asked, each at most once. */
-  async #failOver<T>(
-    nodes: { readonly excluded: Set<Node>; readonly avoided: ReadonlySet<Node> },
-    ask: (node: Node) => Promise<T>,
-  ): Promise<T> {
-    let lastError: unknown;
-    for (;;) {
-      const node = this.#nodes.pick(nodes);
-      if (node === undefined)
-        throw lastError ?? new NoHealthyNodesError(this.#nodes.all.map(({ host }) => host));
-      try {
-        return await ask(node);
-      } catch (error) {
-        if (!(error instanceof NotAskedError)) throw error;
-        this.#requireOpen();
-        lastError = error.cause;
-        nodes.excluded.add(node);
-      }
-    }
   }
 
   async #warm(node: Node, options: Abortable): Promise<void> {
@@ -512,12 +334,5 @@ export class ConnectionManager implements AsyncDisposable {
       metrics.note(isTimeout ? "timeout" : "error", clock.monotonicNow() - startedAt);
       throw error;
     }
-  }
-}
-
-/** Nothing was sent to the node; `cause` says why. Never leaves this file. */
-class NotAskedError extends Error {
-  constructor(cause: unknown) {
-    super("the node was not asked", { cause });
   }
 }

@@ -10,9 +10,9 @@ import { formatAddress, parseAddress } from "../address.ts";
 import type { Credential, EndpointOptions } from "../endpoint.ts";
 import { type EndpointSettings, settingsOf, whole } from "../link/settings.ts";
 import type { PoolOptions } from "../pool/pool-options.ts";
+import { fixedCredential, type TokenSource } from "../tokens/token-source.ts";
 import { type HealthOptions, type HealthSettings, healthSettingsOf } from "./node-health.ts";
 import { type NodePicker, powerOfTwoChoices } from "./node-picker.ts";
-import { fixedCredential, type TokenSource } from "./token-source.ts";
 
 /** The port of a host that names none. */
 export const DEFAULT_PORT = 7_000;

@@ -47,6 +47,8 @@ export class Node implements Candidate {
   readonly health: NodeHealth;
   readonly pool: Pool<WirePeer>;
   inFlightCount = 0;
+  /** Requests sent to it so far. */
+  requestCount = 0;
   roundTripMs: number | undefined;
   lastPickedOrder = 0;
   /** What the node calls itself. */

@@ -1,6 +1,6 @@
 import type { Abortable } from "@holdfast/kernel";
 import type { Credential } from "../endpoint.ts";
-import { AuthenticationFailedError } from "../errors.ts";
+import { InvalidCredentialsError } from "../errors.ts";
 
 /** Where a client takes the credential that it shows to nodes. */
 export interface TokenSource {
@@ -8,20 +8,18 @@ export interface TokenSource {
   credential(options: Abortable): Promise<Credential | undefined>;
   /**
    * A node said that `refused` has expired: a newer one. However many callers ask, one authentication happens.
-   * @throws AuthenticationFailedError, and what the authentication throws.
+   * @throws InvalidCredentialsError, and what the authentication throws.
    */
   renew(refused: Credential | undefined, options: Abortable): Promise<Credential>;
-  /** Makes the credential worthless, as well as that is possible; must not throw. */
-  logout(options: Abortable): Promise<void>;
+  /** The client goes away: makes the credential worthless, as well as that is possible. */
+  end(options: Abortable): Promise<void>;
 }
 
 /** One credential for ever, or none. */
 export const fixedCredential = (credential: Credential | undefined): TokenSource => ({
   credential: async () => credential,
   renew: async () => {
-    throw new AuthenticationFailedError("the nodes", {
-      details: { reason: "a fixed credential cannot be renewed" },
-    });
+    throw new InvalidCredentialsError("a fixed credential cannot be renewed");
   },
-  logout: async () => undefined,
+  end: async () => undefined,
 });
