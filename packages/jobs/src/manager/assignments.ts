@@ -15,7 +15,7 @@ export interface AssignmentsOptions {
   readonly datacenter: string;
   readonly monotonicNow: () => number;
   /** The leader behind an owner of a row. */
-  readonly leaderOf: (row: Pick<JobRow, "owner" | "fence">) => Leader;
+  readonly leaderOf: (row: Pick<JobRow, "owner" | "fence" | "finishedAt">) => Leader;
 }
 
 type Dependencies = Assignment["dependencies"];

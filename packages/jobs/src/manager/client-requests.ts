@@ -29,7 +29,7 @@ import type { FollowedJob } from "../node/event-feed.ts";
 import { jobResultOf } from "./decide/result.ts";
 import type { InputValidator } from "./input-validator.ts";
 import type { JobCommits } from "./job-commits.ts";
-import { decodeGate, isTerminal, newJobState } from "./job-state.ts";
+import { decodeGate, decodeProgress, isTerminal, newJobState } from "./job-state.ts";
 import { type LedJobs, readJobState } from "./led-jobs.ts";
 import type { ManagerSettings } from "./manager-options.ts";
 import type { NodeDirectory } from "./node-directory.ts";
@@ -58,7 +58,6 @@ type SubmitInput = z.output<typeof submitJob.input>;
 type SubmitAnswer = OutputOf<typeof submitJob>;
 
 const LOG_START = { epoch: "0", offset: "0" };
-const NO_PROGRESS = { done: 0, total: 0 };
 
 /** Answers what clients and gates ask. */
 export class ClientRequests {
@@ -245,7 +244,7 @@ export class ClientRequests {
     const now = clock.wallNow();
     return {
       jobs: rows.map((row) => {
-        const progress = led.get(row.jobId)?.progress.total() ?? NO_PROGRESS;
+        const progress = led.get(row.jobId)?.progress.total() ?? decodeProgress(row.state);
         return jobSummaryOf(row, { datacenter: settings.datacenter, progress, now });
       }),
       ...(nextCursor === undefined ? {} : { nextCursor }),

@@ -134,6 +134,8 @@ interface StoredState {
   readonly ending?: JobEnding;
   readonly gate?: Leader;
   readonly errors: readonly string[];
+  /** Of completed shards when this was written: for lists. */
+  readonly progress: { readonly done: number; readonly total: number };
   readonly workflows: readonly StoredWorkflow[];
 }
 
@@ -146,6 +148,7 @@ export const encodeJobState = (job: JobState): Json => {
     ...(job.ending === undefined ? {} : { ending: job.ending }),
     ...(job.gate === undefined ? {} : { gate: job.gate }),
     errors: job.errors,
+    progress: completedProgress(job),
     workflows: job.workflows.map((workflow) => ({
       p: workflow.plan,
       s: workflow.status,
@@ -161,6 +164,19 @@ export const encodeJobState = (job: JobState): Json => {
 /** The plans alone, for a manager that hands out shards of a job which another one leads. */
 export const decodePlans = (state: Json): readonly WorkflowPlan[] =>
   (state as unknown as StoredState).workflows.map(({ p }) => p);
+
+const completedProgress = (job: JobState): StoredState["progress"] => {
+  let [done, total] = [0, 0];
+  for (const { results } of job.workflows) {
+    done += results.progress.done;
+    total += results.progress.total;
+  }
+  return { done, total };
+};
+
+/** How far the completed shards were when the row was written. */
+export const decodeProgress = (state: Json): StoredState["progress"] =>
+  (state as unknown as StoredState).progress;
 
 /** The gate that forwarded the job, as a row keeps it. */
 export const decodeGate = (state: Json): Leader | undefined => (state as unknown as StoredState).gate;

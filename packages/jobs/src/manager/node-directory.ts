@@ -39,10 +39,13 @@ export class NodeDirectory {
     return ownerId === this.#lease()?.ownerId;
   }
 
-  /** The leader that a row names; its address is empty when that node is not known to be alive. */
-  leaderOf(row: Pick<JobRow, "owner" | "fence">): Leader {
+  /**
+   * The leader that a row names; its address is empty when that node is not known to be alive. An ended job
+   * is led by nobody any more: whoever is asked answers for it.
+   */
+  leaderOf(row: Pick<JobRow, "owner" | "fence" | "finishedAt">): Leader {
     const fence = row.fence.toString();
-    if (this.isSelf(row.owner)) return { ...this.#self(), fence };
+    if (this.isSelf(row.owner) || row.finishedAt !== undefined) return { ...this.#self(), fence };
     const node = this.#live.find(({ ownerId }) => ownerId === row.owner);
     return { nodeId: nodeIdOf(row.owner), address: node?.address ?? "", fence };
   }

@@ -389,8 +389,9 @@ export class ScriptedClient {
     return this.#cluster.run(request);
   }
 
-  async follow(jobId: string): Promise<void> {
-    await this.#cluster.run(this.peer.request(followJob, { jobId, subscriptionId: jobId }));
+  async follow(jobId: string, after?: { readonly epoch: string; readonly offset: string }) {
+    const request = { jobId, subscriptionId: jobId, ...(after === undefined ? {} : { after }) };
+    return this.#cluster.run(this.peer.request(followJob, request));
   }
 
   get(jobId: string): Promise<JobView> {

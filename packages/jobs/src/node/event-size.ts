@@ -1,1 +1,0 @@
-export { approximateBytes } from "../model/approximate-bytes.ts";
