@@ -15,7 +15,7 @@ export const parseAddress = (
   options: { readonly field?: string; readonly defaultPort?: number } = {},
 ): HostAndPort => {
   const field = options.field ?? "address";
-  const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^\s:[\]/]+))(?::(\d{1,5}))?$/.exec(text.trim());
+  const match = /^(?:\[([0-9a-fA-F:.]+(?:%[\w.-]+)?)\]|([^\s:[\]/]+))(?::(\d{1,5}))?$/.exec(text.trim());
   const host = match?.[1] ?? match?.[2];
   const port = match?.[3] === undefined ? options.defaultPort : Number(match[3]);
   if (host === undefined || port === undefined || port > 65_535) {

@@ -1,0 +1,52 @@
+import { VirtualClock } from "@holdfast/kernel/testing";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { DeadlineQueue } from "./deadline-queue.ts";
+
+describe("DeadlineQueue", () => {
+  it("ends each wait at its own instant unless it was cancelled, and keeps no timer afterwards", async () => {
+    const wait = fc.record({
+      afterMs: fc.nat(50),
+      waitMs: fc.constantFrom(10, 20, 35),
+      cancelAfterMs: fc.option(fc.nat(60), { nil: undefined }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(wait, { maxLength: 30 }), async (waits) => {
+        const clock = new VirtualClock();
+        const queue = new DeadlineQueue(clock);
+        const ended = new Map<number, number>();
+        waits.forEach(({ afterMs, cancelAfterMs, waitMs }, index) => {
+          clock.schedule(afterMs, () => {
+            const deadline = queue.add(waitMs, { onDeadline: () => ended.set(index, clock.monotonicNow()) });
+            if (cancelAfterMs !== undefined) clock.schedule(cancelAfterMs, () => deadline.cancel());
+          });
+        });
+        await clock.advance(1_000);
+        waits.forEach(({ afterMs, cancelAfterMs, waitMs }, index) => {
+          const isCancelled = cancelAfterMs !== undefined && cancelAfterMs < waitMs;
+          if (isCancelled) expect(ended.has(index)).toBe(false);
+          else if (cancelAfterMs !== waitMs) expect(ended.get(index)).toBe(afterMs + waitMs);
+        });
+        expect(clock.pendingCount).toBe(0);
+      }),
+    );
+  });
+
+  it("forgets everything when it is cleared", async () => {
+    const clock = new VirtualClock();
+    const queue = new DeadlineQueue(clock);
+    let count = 0;
+    const target = {
+      onDeadline: () => {
+        count += 1;
+      },
+    };
+    queue.add(10, target);
+    queue.add(20, target);
+    queue.clear();
+    expect(clock.pendingCount).toBe(0);
+    queue.add(10, target);
+    await clock.advance(100);
+    expect(count).toBe(1);
+  });
+});
