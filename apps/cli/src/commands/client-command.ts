@@ -1,7 +1,8 @@
 import { createClient, type JobsClient } from "@holdfast/jobs/client";
 import { silentLogger, systemRandom } from "@holdfast/kernel";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { DEFAULT_GATE, parseAddresses } from "../addresses.ts";
+import { duration } from "../flags.ts";
 import { readTransport } from "../security.ts";
 import type { Session } from "../terminal/session.ts";
 
@@ -9,13 +10,23 @@ export interface ClientFlags {
   readonly gate?: string;
   readonly json?: boolean;
   readonly tlsCa?: string;
+  /** Milliseconds. */
+  readonly wait?: number;
 }
+
+/** A person at a terminal wants to know soon that nobody answers; a script can ask for more patience. */
+const WAIT_DEFAULT_MS = 5_000;
 
 /** Flags that every command which talks to a cluster has. */
 export const withClientFlags = (command: Command): Command =>
   command
     .option("--gate <host:port,...>", `gates to ask (HOLDFAST_GATE; default ${DEFAULT_GATE})`)
     .option("--tls-ca <file>", "speak TLS and trust this certificate authority (HOLDFAST_TLS_CA)")
+    .addOption(
+      new Option("--wait <time>", "how long to keep trying to reach a gate (default 5s)").argParser(
+        duration("--wait"),
+      ),
+    )
     .option("--json", "print JSON: one document, or one per line when it streams");
 
 /** Opens a client for one command and closes it afterwards. */
@@ -33,6 +44,8 @@ export const withClient = async <T>(
     clock: session.clock,
     random: systemRandom,
     logger: silentLogger,
+    deadlineMs: flags.wait ?? WAIT_DEFAULT_MS,
+    backoffBaseMs: 200,
     ...(token === undefined ? {} : { credential: { token } }),
   });
   return await body(client);

@@ -77,6 +77,7 @@ const submit = async (session: Session, workflow: string, flags: SubmitFlags): P
       },
     ],
     signal: session.signal,
+    ...(flags.wait === undefined ? {} : { deadlineMs: flags.wait }),
     ...(flags.vus === undefined ? {} : { vus: flags.vus }),
     ...(flags.duration === undefined ? {} : { durationMs: flags.duration }),
     ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
