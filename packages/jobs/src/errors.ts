@@ -330,3 +330,15 @@ export class InvalidOutcomeError extends HoldfastError {
     super(`the outcome of ${what} cannot be used: ${why}`, { ...init, details: { ...init.details, why } });
   }
 }
+
+/** No node is configured. Not retryable: give gates or managers. */
+export class NoTargetError extends HoldfastError {
+  override readonly name = "NoTargetError";
+  readonly code = "JOBS_NO_TARGET";
+
+  constructor() {
+    super(
+      "no managers or gates are configured: give at least one address (--gate host:port or HOLDFAST_GATE)",
+    );
+  }
+}

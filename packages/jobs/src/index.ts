@@ -13,6 +13,7 @@ export {
   JobTooLargeError,
   NoDatacenterError,
   NodeNotReadyError,
+  NoTargetError,
   NotLeaderError,
   PermanentError,
   RateLimitedError,

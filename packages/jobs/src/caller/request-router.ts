@@ -1,10 +1,11 @@
 import type { Peer } from "@holdfast/connection";
 import { type Abortable, hasCode, isHoldfastError, TimeoutError } from "@holdfast/kernel";
 import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
+import { NoTargetError } from "../errors.ts";
 import type { CallerOptions } from "./caller-options.ts";
 import type { NodeLinks } from "./node-links.ts";
 import type { TargetSelector } from "./target-selector.ts";
-import { isTransient, isUnreachable, NoTargetError, redirectOf } from "./transient.ts";
+import { isTransient, isUnreachable, redirectOf } from "./transient.ts";
 
 /** Leader redirects that one attempt follows; one more makes it a transient failure. */
 export const REDIRECTS_MAX_COUNT = 3;

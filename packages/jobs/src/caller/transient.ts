@@ -1,4 +1,4 @@
-import { HoldfastError, hasCode, isHoldfastError, toWireError } from "@holdfast/kernel";
+import { hasCode, isHoldfastError, toWireError } from "@holdfast/kernel";
 
 /**
  * Words in an error text that mean "try again", for nodes too old to say so by `retryable`. Compared as
@@ -40,15 +40,3 @@ export const redirectOf = (error: unknown): string | undefined => {
   const { address } = leader as { readonly address?: unknown };
   return typeof address === "string" && address !== "" ? address : undefined;
 };
-
-/** No node is configured. Not retryable: give gates or managers. */
-export class NoTargetError extends HoldfastError {
-  override readonly name = "NoTargetError";
-  readonly code = "JOBS_NO_TARGET";
-
-  constructor() {
-    super(
-      "no managers or gates are configured: give at least one address (--gate host:port or HOLDFAST_GATE)",
-    );
-  }
-}

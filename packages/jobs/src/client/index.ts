@@ -1,4 +1,3 @@
-export { NoTargetError } from "../caller/transient.ts";
 export type { ClientOptions } from "./client-options.ts";
 export { createClient } from "./create-client.ts";
 export type {
