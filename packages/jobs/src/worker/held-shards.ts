@@ -201,7 +201,7 @@ export class HeldShards {
     held.execution = execution;
     void execution.outcome.then((outcome) => {
       this.#runningCount -= 1;
-      this.#pace.observe(clock.monotonicNow() - startedAt);
+      this.#pace.observe(outcome.kind, clock.monotonicNow() - startedAt);
       this.#startQueued();
       this.#end(held, outcome);
     });

@@ -203,6 +203,14 @@ export class WorkerNode implements Worker {
   }
 
   #onOutcome(held: HeldShard, outcome: ShardOutcome): void {
+    if (outcome.kind === "failed") {
+      const { taskId } = held.assignment;
+      const { code, message } = outcome.error;
+      this.#options.logger.info(
+        { task: taskId, code, retry: outcome.retry },
+        `${attemptName(held.assignment)} failed: ${message}`,
+      );
+    }
     if (outcome.kind === "failed" && outcome.error.code === "JOBS_CLAIM_LOST") {
       this.#held.forget(held);
       return;

@@ -1,9 +1,9 @@
-import type { Readable } from "node:stream";
 import type { Worker } from "node:worker_threads";
 import { type Clock, type Deferred, deferred, type Logger, OverloadedError } from "@holdfast/kernel";
 import type { ValidateInputAnswer, WorkflowCatalogEntry } from "@holdfast/protocol/contract";
 import { ShardCrashedError, WorkflowModuleError } from "../../errors.ts";
 import { thawError } from "../shard-failure.ts";
+import { logOutput } from "./output-log.ts";
 import { launchThread, type ThreadLaunchOptions } from "./thread-launch.ts";
 import type { FromThread, ToThread } from "./thread-messages.ts";
 
@@ -24,8 +24,6 @@ export interface ThreadListener {
 const LOAD_LIMIT_MS = 30_000;
 /** Most validations that wait for their answer. */
 const VALIDATIONS_MAX_COUNT = 1_000;
-/** Longest line of a workflow's own output that is logged. */
-const LINE_MAX_CHARACTERS = 4_096;
 
 /**
  * One thread with the workflows loaded. It runs one attempt at a time and any number of validations.
@@ -74,8 +72,9 @@ export class WorkflowThread {
       () => limit.cancel(),
       () => limit.cancel(),
     );
-    this.#logLines(this.#worker.stdout, "stdout");
-    this.#logLines(this.#worker.stderr, "stderr");
+    const { clock, logger } = options;
+    logOutput(this.#worker.stdout, { name: "stdout", clock, logger });
+    logOutput(this.#worker.stderr, { name: "stderr", clock, logger });
   }
 
   get isGone(): boolean {
@@ -156,17 +155,6 @@ export class WorkflowThread {
     this.#listener?.onExit(why);
     this.#listener = undefined;
     this.#options.onExit(this);
-  }
-
-  #logLines(stream: Readable, name: string): void {
-    let rest = "";
-    stream.setEncoding("utf8");
-    stream.on("data", (chunk: string) => {
-      const lines = (rest + chunk).split("\n");
-      rest = (lines.pop() ?? "").slice(-LINE_MAX_CHARACTERS);
-      for (const line of lines)
-        this.#options.logger.info({ stream: name }, line.slice(0, LINE_MAX_CHARACTERS));
-    });
   }
 }
 
