@@ -4,6 +4,7 @@ import type {
   JobResult,
   JobStatus,
   Leader,
+  WorkflowResult,
   WorkflowStatus,
 } from "@holdfast/protocol/contract";
 
@@ -126,12 +127,14 @@ export const projectEvent = (before: JobProjection, event: JobEvent): JobProject
         : { ...next, takeOverCount, managers: { ...next.managers, [datacenter]: event.leader } };
     }
     case "workflow.status":
+      if (isMerged(next, event)) return withError(next, event.workflowId, event.error?.message);
       return withCell(next, event.workflowId, datacenter, event.name, (cell, workflow) => ({
         cell: { ...cell, status: event.status, shards: { ...cell.shards, ...event.shards } },
         workflow: event.error === undefined ? workflow : { ...workflow, error: event.error.message },
       }));
     case "shard.retry":
-      return { ...next, retryCount: next.retryCount + 1 };
+      // Without a wait there is no further attempt: that is a failure, not a retry.
+      return event.retryInMs === undefined ? next : { ...next, retryCount: next.retryCount + 1 };
     case "window":
       return withCell(next, event.workflowId, datacenter, undefined, (cell, workflow) => {
         const seconds = event.windowMs / 1000;
@@ -177,19 +180,53 @@ export const projectEvent = (before: JobProjection, event: JobEvent): JobProject
           },
         ],
       };
-    case "workflow.result": {
-      const { result } = event;
-      return withCell(next, result.workflowId, datacenter, result.name, (cell, workflow) => ({
-        cell: { ...cell, status: result.status, shards: { ...cell.shards, ...result.shards, running: 0 } },
-        workflow: { ...workflow, error: result.error?.message ?? workflow.error },
-      }));
-    }
+    case "workflow.result":
+      return isMerged(next, { ...event, workflowId: event.result.workflowId })
+        ? projectMergedResult(next, event.result)
+        : projectCellResult(next, datacenter, event.result);
     case "job.result":
       if (event.datacenter !== undefined) return next;
       return { ...next, status: event.result.status, result: event.result };
     default:
       return next;
   }
+};
+
+/** An event of the gate about a workflow whose datacenters are shown one by one: it must not become one more of them. */
+const isMerged = (
+  projection: JobProjection,
+  event: { readonly datacenter?: string | undefined; readonly workflowId: string },
+): boolean => {
+  const cells = Object.keys(projection.workflows[event.workflowId]?.cells ?? {});
+  return event.datacenter === undefined && cells.some((datacenter) => datacenter !== "");
+};
+
+const projectCellResult = (
+  projection: JobProjection,
+  datacenter: string,
+  result: Pick<WorkflowResult, "workflowId" | "status" | "shards" | "error"> & { readonly name?: string },
+): JobProjection =>
+  withCell(projection, result.workflowId, datacenter, result.name, (cell, workflow) => ({
+    cell: { ...cell, status: result.status, shards: { ...cell.shards, ...result.shards, running: 0 } },
+    workflow: { ...workflow, error: result.error?.message ?? workflow.error },
+  }));
+
+const projectMergedResult = (projection: JobProjection, result: WorkflowResult): JobProjection => {
+  let next = projection;
+  for (const [datacenter, part] of Object.entries(result.datacenters ?? {})) {
+    next = projectCellResult(next, datacenter, { ...part, workflowId: result.workflowId });
+  }
+  return withError(next, result.workflowId, result.error?.message);
+};
+
+const withError = (
+  projection: JobProjection,
+  workflowId: string,
+  error: string | undefined,
+): JobProjection => {
+  const workflow = projection.workflows[workflowId];
+  if (workflow === undefined || error === undefined) return projection;
+  return { ...projection, workflows: { ...projection.workflows, [workflowId]: { ...workflow, error } } };
 };
 
 /** The sums over datacenters of a workflow. */

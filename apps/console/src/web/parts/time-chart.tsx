@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useRef } from "react";
+import { type ReactNode, useEffect, useRef, useSyncExternalStore } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 
@@ -21,14 +21,14 @@ export const TimeChart = (props: {
   const holder = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | undefined>(undefined);
   const { format } = props;
+  const theme = useSyncExternalStore(onThemeChange, currentTheme);
   const shape = props.series.map((series) => `${series.label} ${series.color}`).join("|");
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the chart is rebuilt only when its series change; data goes in below
   useEffect(() => {
     const element = holder.current;
     if (element === null) return undefined;
-    const style = getComputedStyle(element);
-    const color = (name: string): string => style.getPropertyValue(name).trim();
+    const color = (name: string): string => resolveColor(element, name);
     const axis = {
       stroke: color("--muted"),
       grid: { stroke: color("--line"), width: 1 },
@@ -72,7 +72,7 @@ export const TimeChart = (props: {
       plot.destroy();
       chart.current = undefined;
     };
-  }, [shape]);
+  }, [shape, theme]);
 
   useEffect(() => {
     chart.current?.setData(toData(props.times, props.series));
@@ -88,3 +88,28 @@ export const TimeChart = (props: {
 
 const toData = (times: readonly number[], series: readonly Series[]): uPlot.AlignedData =>
   [[...times], ...series.map(({ values }) => [...values])] as uPlot.AlignedData;
+
+/** A canvas cannot follow CSS variables: the colour that a variable stands for under the theme of now. */
+const resolveColor = (element: HTMLElement, name: string): string => {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  element.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+};
+
+const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+
+const currentTheme = (): string =>
+  document.documentElement.dataset.theme ?? (darkScheme.matches ? "dark" : "light");
+
+const onThemeChange = (listener: () => void): (() => void) => {
+  const observer = new MutationObserver(listener);
+  observer.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  darkScheme.addEventListener("change", listener);
+  return () => {
+    observer.disconnect();
+    darkScheme.removeEventListener("change", listener);
+  };
+};
