@@ -1,0 +1,58 @@
+import type { Deferred } from "@holdfast/kernel";
+import type { Payload, Presence, SubscribeRequest } from "../model/messages.ts";
+import { ChannelLine } from "./channel-line.ts";
+import type { EventHandler, PresenceChange } from "./events.ts";
+
+/** One `present` call. */
+export interface PresenceHolder {
+  readonly data: Payload;
+  readonly onChange: (change: PresenceChange) => void;
+}
+
+/** What a client knows of one channel that somebody here listens to. */
+export class ChannelEntry {
+  readonly name: string;
+  readonly line: ChannelLine;
+  readonly handlers = new Set<{ readonly handler: EventHandler }>();
+  readonly holders = new Set<PresenceHolder>();
+  /** Wait for the server's word. */
+  readonly waiters = new Set<Deferred<void>>();
+  /** `idle`: the server does not know. `refused`: it said no; asked again on the next connection. */
+  phase: "idle" | "requested" | "subscribed" | "refused" = "idle";
+  /** Whether the server must be asked even though it was asked before. */
+  mustAsk = false;
+
+  constructor(name: string) {
+    this.name = name;
+    this.line = new ChannelLine(name);
+  }
+
+  get isWanted(): boolean {
+    return this.handlers.size > 0 || this.holders.size > 0;
+  }
+
+  get request(): SubscribeRequest {
+    const position = this.line.position;
+    const presence = [...this.holders].at(-1)?.data;
+    return {
+      channel: this.name,
+      ...(position === undefined ? {} : { position }),
+      ...(presence === undefined ? {} : { presence }),
+    };
+  }
+
+  settle(error?: unknown): void {
+    for (const waiter of this.waiters) {
+      if (error === undefined) waiter.resolve();
+      else waiter.reject(error);
+    }
+    this.waiters.clear();
+  }
+}
+
+/** Applies a change to a list of who is present. */
+export const applyPresence = (present: readonly Presence[], change: PresenceChange): readonly Presence[] => {
+  if (change.kind === "snapshot") return change.present;
+  const others = present.filter(({ key }) => key !== change.presence.key);
+  return change.kind === "join" ? [...others, change.presence] : others;
+};

@@ -1,0 +1,94 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { toWireError, withTimeout } from "@holdfast/kernel";
+import { ForbiddenError } from "../errors.ts";
+import { allowsOrigin } from "./authorization.ts";
+import { type EventStream, serveEventStream } from "./event-stream.ts";
+import { answerError, answerJson } from "./http-answer.ts";
+import { servePublish } from "./publish-route.ts";
+import type { ServerCore } from "./server-core.ts";
+
+const HEALTH_TIMEOUT_MS = 2_000;
+
+type Route = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+/** The HTTP side of a live server. */
+export class HttpRoutes {
+  readonly #core: ServerCore;
+  readonly #isOpen: () => boolean;
+  readonly #routes: ReadonlyMap<string, Route>;
+  readonly #streams = new Set<EventStream>();
+
+  constructor(core: ServerCore, isOpen: () => boolean) {
+    this.#core = core;
+    this.#isOpen = isOpen;
+    this.#routes = new Map<string, Route>([
+      ["POST /broadcast", (request, response) => servePublish(core, request, response, "single")],
+      ["POST /broadcast/batch", (request, response) => servePublish(core, request, response, "batch")],
+      ["GET /sse/broadcast", (request, response) => this.#stream(request, response)],
+      ["GET /health", (_request, response) => this.#health(response)],
+    ]);
+  }
+
+  get streamCount(): number {
+    return this.#streams.size;
+  }
+
+  handle(request: IncomingMessage, response: ServerResponse): boolean {
+    const path = (request.url ?? "/").split("?", 1)[0];
+    const route = this.#routes.get(`${request.method} ${path}`);
+    if (route === undefined) return false;
+    this.#core.tasks.spawn("http request", async () => {
+      try {
+        await route(request, response);
+      } catch (error) {
+        answerError(response, error);
+        // What was not read of a body must not be taken for the next request.
+        if (!request.complete) response.once("finish", () => request.destroy());
+      }
+    });
+    return true;
+  }
+
+  endStreams(): void {
+    for (const stream of [...this.#streams]) stream.finish();
+  }
+
+  async #stream(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { settings, counters } = this.#core;
+    const { origin } = request.headers;
+    if (!allowsOrigin(origin, { ...settings, missingOrigin: "allow" })) {
+      counters.connectionsRefused += 1;
+      throw new ForbiddenError("this Origin may not connect");
+    }
+    if (!this.#isOpen()) {
+      answerJson(response, 503, { status: "stopping" }, { "retry-after": "1" });
+      return;
+    }
+    // A page of a permitted origin may read the answer.
+    if (origin !== undefined) response.setHeader("access-control-allow-origin", origin);
+    counters.connectionsOpened += 1;
+    await serveEventStream(this.#core, request, response, (stream) => {
+      this.#streams.add(stream);
+      this.#core.tasks.spawn("event stream", async () => {
+        await stream.ended;
+        this.#streams.delete(stream);
+      });
+    });
+  }
+
+  async #health(response: ServerResponse): Promise<void> {
+    const { settings, hub } = this.#core;
+    const detail = { channelCount: hub.channelCount, subscriptionCount: hub.holderTotal };
+    try {
+      await withTimeout(
+        settings.clock,
+        { operation: "the health check", timeoutMs: HEALTH_TIMEOUT_MS },
+        (signal) => settings.log.check({ signal }),
+      );
+      const isOpen = this.#isOpen();
+      answerJson(response, isOpen ? 200 : 503, { status: isOpen ? "ok" : "stopping", ...detail });
+    } catch (error) {
+      answerJson(response, 503, { status: "degraded", error: toWireError(error), ...detail });
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import {
+  type Clock,
+  InvalidInputError,
+  type Logger,
+  type Random,
+  silentLogger,
+  systemClock,
+  systemRandom,
+} from "@holdfast/kernel";
+import { DEFAULT_LIMITS, type LiveLimits } from "../model/limits.ts";
+import type { AccessRules } from "./authorization.ts";
+import type { ChannelLog } from "./channel-log.ts";
+
+export interface LiveServerOptions extends AccessRules {
+  /** Carries the events. The server does not close it. */
+  readonly log: ChannelLog;
+  /**
+   * Origins of pages that may connect, exactly as browsers send them: `https://app.example.org`. `*` allows every
+   * page and is refused together with `authenticate`.
+   */
+  readonly origins: readonly string[] | "*";
+  /** What to do with a client that sends no Origin, as programs do that are not browsers. Default `refuse`. */
+  readonly missingOrigin?: "refuse" | "allow";
+  /** Where the WebSocket is. Default `/ws/broadcast`. */
+  readonly path?: string;
+  readonly limits?: Partial<LiveLimits>;
+  /** Bytes that may wait for one client, the new frame counted. Default 1_048_576; at least twice `eventMaxBytes`. */
+  readonly queueMaxBytes?: number;
+  /** Connections at once; more are refused with 503. Default 100_000. */
+  readonly connectionMaxCount?: number;
+  /** How often each client is asked for a sign of life, milliseconds. Default 25_000. */
+  readonly pingIntervalMs?: number;
+  /** How long it may take to answer, milliseconds. Default 10_000. */
+  readonly pingTimeoutMs?: number;
+  /** How long a client may take to show who it is, milliseconds. Default 15_000. */
+  readonly authenticateWithinMs?: number;
+  /** How long a connection outlives its token, so that a refresh can come, milliseconds. Default 25_000. */
+  readonly expiryGraceMs?: number;
+  /** How long one call of `authenticate` or `authorize` may take, milliseconds. Default 10_000. */
+  readonly hookTimeoutMs?: number;
+  /**
+   * How long a publisher over HTTP must wait, milliseconds, or undefined when it may go on: the place for a rate
+   * limit. Default: no limit.
+   */
+  readonly publishWaitMs?: (user: string | undefined) => number | undefined;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Never given a token or a payload. Default: silent. */
+  readonly logger?: Logger;
+}
+
+export type LiveSettings = Required<
+  Omit<LiveServerOptions, "authenticate" | "limits" | "authorize" | "publishWaitMs">
+> & {
+  readonly authenticate: LiveServerOptions["authenticate"] | undefined;
+  readonly limits: LiveLimits;
+  readonly authorize: NonNullable<LiveServerOptions["authorize"]>;
+  readonly publishWaitMs: NonNullable<LiveServerOptions["publishWaitMs"]>;
+};
+
+/** @throws InvalidInputError */
+export const toSettings = (options: LiveServerOptions): LiveSettings => {
+  if (options.origins === "*" && options.authenticate !== undefined) {
+    throw new InvalidInputError("origins", "*", "a list of exact origins when `authenticate` is used");
+  }
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const queueMaxBytes = options.queueMaxBytes ?? 1_048_576;
+  if (queueMaxBytes < 2 * limits.eventMaxBytes) {
+    throw new InvalidInputError("queueMaxBytes", queueMaxBytes, `at least ${2 * limits.eventMaxBytes}`);
+  }
+  const pingIntervalMs = options.pingIntervalMs ?? 25_000;
+  const pingTimeoutMs = options.pingTimeoutMs ?? 10_000;
+  if (pingTimeoutMs > pingIntervalMs) {
+    throw new InvalidInputError("pingTimeoutMs", pingTimeoutMs, `at most pingIntervalMs (${pingIntervalMs})`);
+  }
+  return {
+    log: options.log,
+    origins: options.origins,
+    missingOrigin: options.missingOrigin ?? "refuse",
+    path: options.path ?? "/ws/broadcast",
+    limits,
+    queueMaxBytes,
+    connectionMaxCount: options.connectionMaxCount ?? 100_000,
+    pingIntervalMs,
+    pingTimeoutMs,
+    authenticateWithinMs: options.authenticateWithinMs ?? 15_000,
+    expiryGraceMs: options.expiryGraceMs ?? 25_000,
+    hookTimeoutMs: options.hookTimeoutMs ?? 10_000,
+    publishWaitMs: options.publishWaitMs ?? (() => undefined),
+    authenticate: options.authenticate,
+    authorize: options.authorize ?? (({ action }) => action === "subscribe"),
+    clock: options.clock ?? systemClock,
+    random: options.random ?? systemRandom,
+    logger: options.logger ?? silentLogger,
+  };
+};

@@ -1,0 +1,95 @@
+import type { Position } from "@holdfast/coordination";
+import type { Logger } from "@holdfast/kernel";
+import type { ResetReason } from "../model/messages.ts";
+import { type Channel, FrameCache, type Subscriber } from "./channel.ts";
+import type { ChannelBounds, ChannelEvent, ChannelLog } from "./channel-log.ts";
+import { EncodedEvent } from "./encoded-event.ts";
+import type { Outlet } from "./outlet.ts";
+
+/** While a client catches up, at most so much waits for it: the rest stays in the history. */
+const CATCH_UP_QUEUE_BYTES = 262_144;
+const CATCH_UP_PAGE_COUNT = 100;
+
+/** How a kind of connection writes what a subscription has for it. */
+export interface Writer {
+  readonly outlet: Outlet;
+  writeEvents(events: readonly ChannelEvent[], frames: FrameCache): void;
+  writeReset(channel: string, reason: ResetReason, position: Position): void;
+}
+
+/**
+ * One channel of one connection: from the history up to the line of live events, without gap or repeat. Catching
+ * up is paced by the client, so that resuming a long history is no slow reading.
+ */
+export class Subscription implements Subscriber {
+  readonly channel: Channel;
+  readonly #log: ChannelLog;
+  readonly #writer: Writer;
+  readonly #logger: Logger;
+  #run = 0;
+
+  constructor(parts: {
+    readonly channel: Channel;
+    readonly log: ChannelLog;
+    readonly writer: Writer;
+    readonly logger: Logger;
+  }) {
+    this.channel = parts.channel;
+    this.#log = parts.log;
+    this.#writer = parts.writer;
+    this.#logger = parts.logger;
+  }
+
+  onEvents(events: readonly ChannelEvent[], frames: FrameCache): void {
+    this.#writer.writeEvents(events, frames);
+  }
+
+  onReset(reason: ResetReason, bounds: ChannelBounds): void {
+    this.#writer.writeReset(this.channel.name, reason, bounds.head);
+  }
+
+  /** Goes on after `position`. A second call starts over from the new position. */
+  startFrom(position: Position): void {
+    this.#run += 1;
+    this.channel.leave(this);
+    if (this.channel.join(this, position)) return;
+    const run = this.#run;
+    this.#catchUp(position, run).catch((err: unknown) => {
+      if (run !== this.#run) return;
+      this.#logger.warn({ err, channel: this.channel.name }, "cannot read the history of a channel");
+      // The client keeps its position and resumes from it on its next connection.
+      this.#writer.outlet.close("failed", "the history cannot be read");
+    });
+  }
+
+  stop(): void {
+    this.#run += 1;
+    this.channel.leave(this);
+  }
+
+  async #catchUp(position: Position, run: number): Promise<void> {
+    const { outlet } = this.#writer;
+    let after = position;
+    while (run === this.#run && outlet.isOpen) {
+      const read = await this.#log.read(this.channel.name, { after, limit: CATCH_UP_PAGE_COUNT });
+      if (run !== this.#run || !outlet.isOpen) return;
+      if (read.kind === "reset") {
+        after = read.bounds.head;
+        this.#writer.writeReset(this.channel.name, read.reason, after);
+      }
+      for (const event of read.kind === "reset" ? [] : read.events) {
+        if (outlet.queuedBytes > CATCH_UP_QUEUE_BYTES) await outlet.drained();
+        if (run !== this.#run || !outlet.isOpen) return;
+        this.#writer.writeEvents([event], framesOf([event]));
+        after = event.position;
+      }
+      if (this.channel.join(this, after)) return;
+      if (read.kind === "events" && read.events.length === 0) {
+        throw new Error("the log announced events that it cannot be asked for");
+      }
+    }
+  }
+}
+
+const framesOf = (events: readonly ChannelEvent[]): FrameCache =>
+  new FrameCache((form) => EncodedEvent.framesOf(events, form));
