@@ -26,6 +26,8 @@ export interface SweepsOptions {
 /** Workflows without news that are looked at in one sweep, and shards of each. */
 const PROBED_WORKFLOWS_MAX_COUNT = 50;
 const PROBED_SHARDS_MAX_COUNT = 100;
+/** A manager that leads no job looks for lapsed claims in every so many sweeps. */
+const RECOVER_ANYWAY_EVERY = 10;
 
 /**
  * What a manager looks after again and again: jobs that nobody leads, claims that lapsed, workers that fell
@@ -36,6 +38,7 @@ export class Sweeps implements AsyncDisposable {
   readonly #options: SweepsOptions;
   readonly #tasks: TaskGroup;
   readonly #clock: Clock;
+  #restedCount = 0;
 
   constructor(options: SweepsOptions) {
     this.#options = options;
@@ -57,11 +60,11 @@ export class Sweeps implements AsyncDisposable {
   }
 
   async #runSweeps(signal: AbortSignal): Promise<void> {
-    const { settings, led, takeOver, lapsed, isActive } = this.#options;
+    const { settings, led, takeOver, isActive } = this.#options;
     const steps: readonly (readonly [what: string, run: () => Promise<void>])[] = [
       ["read jobs in doubt again", () => led.settle()],
       ["take over jobs of dead managers", () => takeOver.sweep()],
-      ["recover lapsed claims", () => lapsed.recover()],
+      ["recover lapsed claims", () => this.#recoverLapsed()],
       ["look at workflows without news", () => this.#probe()],
     ];
     for (;;) {
@@ -107,6 +110,15 @@ export class Sweeps implements AsyncDisposable {
         "nothing was heard from the worker; its shards go to others as their leases end",
       );
     }
+  }
+
+  /** Claims of a job lapse while somebody leads it; if nobody does, it is taken over first. So an idle manager rests. */
+  async #recoverLapsed(): Promise<void> {
+    const { led, lapsed } = this.#options;
+    this.#restedCount += 1;
+    if (led.size === 0 && this.#restedCount < RECOVER_ANYWAY_EVERY) return;
+    this.#restedCount = 0;
+    await lapsed.recover();
   }
 
   /** A shard that another manager handed out, and that says nothing, is known from the queue alone. */

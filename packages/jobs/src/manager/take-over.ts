@@ -29,10 +29,19 @@ export interface TakenJob {
 /** Jobs taken over in one transaction; several managers that look at once share what there is. */
 const BATCH_MAX_COUNT = 50;
 
+/**
+ * Jobs lose their leader when a node goes, so nothing is looked for while the same nodes live; but now and then
+ * all the same, for a job that was stored by a node which was gone by then.
+ */
+const LOOK_ANYWAY_EVERY = 10;
+
 /** Takes over the unfinished jobs of managers whose lease has ended. */
 export class TakeOver {
   readonly #options: TakeOverOptions;
   #takenCount = 0;
+  /** The live nodes for which the last look found nothing (more). */
+  #settledFor: string | undefined;
+  #skippedCount = 0;
 
   constructor(options: TakeOverOptions) {
     this.#options = options;
@@ -49,8 +58,14 @@ export class TakeOver {
     for (;;) {
       const ownerId = this.#options.ownerId();
       if (ownerId === undefined) return;
-      const owners = new Set([...live.map((node) => node.ownerId), ownerId]);
-      const taken = await this.#take(ownerId, [...owners]);
+      const owners = [...new Set([...live.map((node) => node.ownerId), ownerId])].sort();
+      const key = owners.join("\n");
+      if (key === this.#settledFor && this.#skippedCount < LOOK_ANYWAY_EVERY - 1) {
+        this.#skippedCount += 1;
+        return;
+      }
+      this.#settledFor = undefined;
+      const taken = await this.#take(ownerId, owners);
       if (taken.length > 0) {
         this.#takenCount += taken.length;
         logger.info(
@@ -60,7 +75,11 @@ export class TakeOver {
         await led.adopt(taken.map(({ row }) => row));
         onTaken(taken);
       }
-      if (taken.length < BATCH_MAX_COUNT) return;
+      if (taken.length < BATCH_MAX_COUNT) {
+        this.#settledFor = key;
+        this.#skippedCount = 0;
+        return;
+      }
     }
   }
 
