@@ -165,7 +165,8 @@ export class ClaimBroker implements AsyncDisposable {
   async #nextLookMs(): Promise<number> {
     const { clock, queue } = this.#options;
     const waitedMs = clock.monotonicNow() - this.#dueAskedAt;
-    if (waitedMs < DUE_EVERY_MS) return DUE_EVERY_MS - waitedMs;
+    // At least a millisecond: what is left may be less than the clock can tell apart.
+    if (waitedMs < DUE_EVERY_MS) return Math.max(1, DUE_EVERY_MS - waitedMs);
     this.#dueAskedAt = clock.monotonicNow();
     const dueMs = await queue.nextDueInMs();
     return Math.min(POLL_MS, Math.max(1, dueMs ?? POLL_MS));

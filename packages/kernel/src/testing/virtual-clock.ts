@@ -41,8 +41,11 @@ export class VirtualClock implements Clock {
   }
 
   schedule(ms: number, callback: () => void): Timer {
+    const delayMs = Math.max(0, Number.isNaN(ms) ? 0 : ms);
+    const at = this.#now + delayMs;
     const entry: Entry = {
-      at: this.#now + Math.max(0, Number.isNaN(ms) ? 0 : ms),
+      // A delay too small for a double to add still passes: "at least ms" must not become "at once, for ever".
+      at: delayMs > 0 && at === this.#now ? at + SMALLEST_STEP_MS : at,
       order: this.#order++,
       callback,
       cancelled: false,
@@ -126,6 +129,8 @@ export class VirtualClock implements Clock {
     heap[index] = last;
   }
 }
+
+const SMALLEST_STEP_MS = 0.001;
 
 const before = (a: Entry, b: Entry): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);
 
