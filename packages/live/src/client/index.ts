@@ -26,5 +26,17 @@ export type {
   PresenceChange,
   StateDetail,
 } from "./events.ts";
+export {
+  type MutateOptions,
+  type Mutation,
+  type Mutators,
+  OptimisticStore,
+  type OptimisticStoreOptions,
+  type Refetch,
+  type SendContext,
+} from "./optimistic/optimistic-store.ts";
+export type { Change } from "./optimistic/overlay-log.ts";
+export type { TabLink } from "./optimistic/overlay-message.ts";
+export { type QueryKey, startsWith } from "./optimistic/query-key.ts";
 export type { Platform, TabChannelLike, WebSocketLike } from "./platform.ts";
 export { initSharedClient, sharedClient } from "./shared-client.ts";
