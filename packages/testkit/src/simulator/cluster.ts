@@ -66,10 +66,10 @@ export class SimulatedCluster {
       transport: network.transport(host),
     });
 
-    this.gateStore = createMemoryJobStore({ clock });
+    this.gateStore = createMemoryJobStore({ clock, random });
     const managersOf: Record<string, readonly string[]> = {};
     for (const [datacenter, { managerCount, workerCount }] of Object.entries(shape.datacenters)) {
-      const store = createMemoryJobStore({ clock });
+      const store = createMemoryJobStore({ clock, random });
       const ledger = new Ledger();
       ledgers.set(datacenter, ledger);
       const managers = Array.from(
