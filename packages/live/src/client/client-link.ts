@@ -51,6 +51,8 @@ export class ClientLink {
   #livenessTimer: Timer | undefined;
   #refreshTimer: Timer | undefined;
   #heardAt = 0;
+  #heardCount = 0;
+  #welcomedAt = 0;
   #welcome: Welcome | undefined;
   #spreadMs: number | undefined;
   #stopListening: (() => void) | undefined;
@@ -142,6 +144,7 @@ export class ClientLink {
   #receive(text: string): void {
     const { clock } = this.#settings.platform;
     this.#heardAt = clock.monotonicNow();
+    this.#heardCount += 1;
     const frame = parseServerFrame(text);
     if (frame === undefined) return;
     if ("welcome" in frame) this.#onWelcome(frame.welcome);
@@ -247,13 +250,13 @@ export class ClientLink {
     if (this.#state !== "connected") return;
     const generation = this.#generation;
     const { clock } = this.#settings.platform;
-    const askedAt = clock.monotonicNow();
+    const heardBefore = this.#heardCount;
     this.#pingCount += 1;
     this.send({ ping: this.#pingCount });
     this.#livenessTimer?.cancel();
     this.#livenessTimer = clock.schedule(this.#welcome?.pingTimeoutMs ?? 10_000, () => {
       if (generation !== this.#generation) return;
-      if (this.#heardAt < askedAt) this.#lose(generation, "no answer after waking up");
+      if (this.#heardCount === heardBefore) this.#lose(generation, "no answer after waking up");
       else this.#watch(generation);
     });
   }
@@ -292,8 +295,6 @@ export class ClientLink {
   #serverNow(welcome: Welcome, now: number): number {
     return welcome.time + (now - this.#welcomedAt);
   }
-
-  #welcomedAt = 0;
 
   #setState(state: ConnectionState, detail: Partial<StateDetail> & { readonly reason: string }): void {
     if (state === "connected") this.#welcomedAt = this.#settings.platform.clock.monotonicNow();
