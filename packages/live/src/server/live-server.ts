@@ -205,9 +205,9 @@ export class LiveServer implements AsyncDisposable {
   }
 
   /** Drains at once, ends every handler and waits for what is under way. Leaves the log and the HTTP server open. Idempotent. */
-  async close(): Promise<void> {
+  async close(options: Pick<DrainOptions, "spreadMs" | "reason"> = {}): Promise<void> {
     if (this.#state === "closed") return;
-    await this.drain({ overMs: 0 });
+    await this.drain({ ...options, overMs: 0 });
     this.#state = "closed";
     for (const detach of this.#detach.splice(0)) detach();
     for (const remove of this.#handlers) remove();

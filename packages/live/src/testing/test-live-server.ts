@@ -80,7 +80,7 @@ export class TestLiveServer implements AsyncDisposable {
   }
 
   async close(): Promise<void> {
-    const closed = this.live.close();
+    const closed = this.live.close({ spreadMs: 0 });
     // Frozen clients would only be let go after their time.
     this.cut();
     await closed;
