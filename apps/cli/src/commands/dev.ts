@@ -97,18 +97,18 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
       nodeId: "gate",
       exclusive: true,
     });
-    for (const [datacenter, managers] of Object.entries(datacenters)) {
-      for (let index = 1; index <= flags.workers; index += 1) {
-        await startWorker(context, {
+    const starting = Object.entries(datacenters).flatMap(([datacenter, managers]) =>
+      Array.from({ length: flags.workers }, (_, index) =>
+        startWorker(context, {
           datacenter,
           managers,
           cores: flags.cores ?? Math.max(2, Math.floor(availableParallelism() / 2)),
           modulePath,
           database,
-          nodeId: `worker-${datacenter}-${index}`,
-        });
-      }
-    }
+          nodeId: `worker-${datacenter}-${index + 1}`,
+        }),
+      ),
+    );
     const client = createClient({
       gates: [gate.address],
       transport: security.transport,
@@ -117,19 +117,22 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
       logger,
     });
     parts.add({ name: "console's client", stop: () => client.close() });
-    const console = await startConsole({
-      client,
-      listen: `127.0.0.1:${flags.port}`,
-      clock: session.clock,
-      random: systemRandom,
-      logger,
-    });
+    const [console, ...workers] = await Promise.all([
+      startConsole({
+        client,
+        listen: `127.0.0.1:${flags.port}`,
+        clock: session.clock,
+        random: systemRandom,
+        logger,
+      }),
+      ...starting,
+    ]);
     parts.add({ name: "console", stop: () => console.close() });
 
     announce(session, flags, {
       console: console.url,
       gate: gate.address,
-      modulePath,
+      workflows: workers[0]?.workflows ?? [],
       tookMs: session.clock.monotonicNow() - startedAt,
     });
     await parts.untilStopped(session);
@@ -145,7 +148,7 @@ const announce = (
   ready: {
     readonly console: string;
     readonly gate: string;
-    readonly modulePath: string | undefined;
+    readonly workflows: readonly string[];
     readonly tookMs: number;
   },
 ): void => {
@@ -166,13 +169,14 @@ const announce = (
   session.print(`  console  ${style("cyan", ready.console)}`);
   session.print(`  gate     ${ready.gate}`);
   session.print(`  data     ${resolve(session.cwd, flags.dataDir)}`);
-  if (ready.modulePath === undefined) {
+  if (ready.workflows.length === 0) {
     session.print(
       `  ${style("yellow", "no workflows")}: export some from holdfast.workflows.js here, or name a module with --workflows`,
     );
   } else {
-    session.print(`  try      holdfast workers${flag}`);
-    session.print(`           holdfast submit WORKFLOW${flag} --watch --report json,csv,xml`);
+    for (const workflow of ready.workflows.slice(0, 5)) {
+      session.print(`  run      npx holdfast submit ${workflow}${flag} --watch --report json,csv,xml`);
+    }
   }
   session.print(style("dim", "  Ctrl-C stops; jobs go on at the next start"));
 };
