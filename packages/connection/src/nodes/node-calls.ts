@@ -1,4 +1,4 @@
-import { hasCode, RemoteError } from "@holdfast/kernel";
+import { hasCode, RemoteError, TimeoutError } from "@holdfast/kernel";
 import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
 import { isRefusal } from "@holdfast/resilience";
 import { NoHealthyNodesError, PoolClosedError } from "../errors.ts";
@@ -81,6 +81,7 @@ export class NodeCalls {
         return ask();
       });
       this.#nodes.onAnswered(node);
+      node.measureNowAndThen(shared.peer);
       return answer;
     } catch (error) {
       if (signal?.aborted) {
@@ -88,6 +89,7 @@ export class NodeCalls {
         throw error;
       }
       if (wasNotSent(error)) throw new NotAskedError(error);
+      if (error instanceof TimeoutError) node.suspect(shared);
       this.#blame(node, shared, error);
       call.avoided.add(node);
       if (!repeatable && !isRefusal(error)) this.#final.add(error as object);

@@ -31,16 +31,18 @@ describe("powerOfTwoChoices", () => {
 
   it("takes the one with fewer requests in flight of any two", () => {
     const counts = countsOf([node(1, { inFlightCount: 5 }), node(2), node(3)], 900);
-    expect(counts.get(1)).toBe(0);
+    // Only what it gets for having been passed over so often.
+    expect(counts.get(1)).toBeLessThanOrEqual(18);
     expect(counts.get(2)).toBeGreaterThan(300);
   });
 
-  it("leaves out nodes that are further away than the window, and keeps those at its edge", () => {
+  it("asks nodes that are further away than the window only now and then, and keeps those at its edge", () => {
     const counts = countsOf(
       [node(1, { roundTripMs: 2 }), node(2, { roundTripMs: 17 }), node(3, { roundTripMs: 17.1 })],
       300,
     );
-    expect(counts.get(3)).toBe(0);
+    expect(counts.get(3)).toBeGreaterThan(0);
+    expect(counts.get(3)).toBeLessThanOrEqual(6);
     expect(counts.get(2)).toBeGreaterThan(100);
   });
 

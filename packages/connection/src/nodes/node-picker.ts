@@ -5,7 +5,7 @@ export interface Candidate {
   readonly nodeId: number;
   /** Requests that wait for an answer of it, by us. */
   readonly inFlightCount: number;
-  /** Smoothed time of a ping; undefined while it was not measured. */
+  /** Time of a ping; undefined while it was not measured. */
   readonly roundTripMs: number | undefined;
   /** Grows with each pick; 0 before the first. */
   readonly lastPickedOrder: number;
@@ -16,8 +16,10 @@ export type NodePicker = <C extends Candidate>(candidates: readonly C[]) => C;
 
 export interface PowerOfTwoOptions {
   readonly random: Random;
-  /** Nodes whose ping takes longer than that of the nearest plus this are asked only when they are alone. Default 15. */
+  /** Nodes whose ping takes longer than that of the nearest plus this are asked only now and then. Default 15. */
   readonly latencyWindowMs?: number;
+  /** A node outside the window is asked once it was passed over so often, so that nobody starves. Default 50. */
+  readonly passedOverMaxCount?: number;
 }
 
 /**
@@ -30,7 +32,10 @@ export interface PowerOfTwoOptions {
  */
 export const powerOfTwoChoices = (options: PowerOfTwoOptions): NodePicker => {
   const windowMs = options.latencyWindowMs ?? 15;
+  const passedOverMaxCount = options.passedOverMaxCount ?? 50;
   return (candidates) => {
+    const forgotten = passedOver(candidates, passedOverMaxCount);
+    if (forgotten !== undefined) return forgotten;
     const near = withinWindow(candidates, windowMs);
     const first = randomInt(options.random, near.length);
     const a = near[first] as (typeof near)[number];
@@ -41,6 +46,17 @@ export const powerOfTwoChoices = (options: PowerOfTwoOptions): NodePicker => {
     if (a.inFlightCount !== b.inFlightCount) return a.inFlightCount < b.inFlightCount ? a : b;
     return a.lastPickedOrder <= b.lastPickedOrder ? a : b;
   };
+};
+
+/** The one that was not picked for longest, when that is too long. */
+const passedOver = <C extends Candidate>(candidates: readonly C[], maxCount: number): C | undefined => {
+  let newest = 0;
+  let oldest: C | undefined;
+  for (const candidate of candidates) {
+    newest = Math.max(newest, candidate.lastPickedOrder);
+    if (oldest === undefined || candidate.lastPickedOrder < oldest.lastPickedOrder) oldest = candidate;
+  }
+  return oldest !== undefined && newest - oldest.lastPickedOrder >= maxCount ? oldest : undefined;
 };
 
 const withinWindow = <C extends Candidate>(candidates: readonly C[], windowMs: number): readonly C[] => {

@@ -18,6 +18,8 @@ export interface SharedConnection {
   userCount: number;
   /** Its loss was counted against the node: all that was in flight on it is one failure. */
   isBlamed: boolean;
+  /** A request timed out on it: nothing new is sent over it, and it is closed when the others are answered. */
+  isSuspect: boolean;
 }
 
 /** A shared connection on its way, and how many wait for it. */
@@ -35,8 +37,14 @@ export interface NodeObserver {
 
 /** A shared connection that is never out of use is exchanged after this long, so that its lifetime can end. */
 const SHARED_MAX_MS = 60_000;
-/** Weight of a new measurement in the smoothed round trip; MongoDB's drivers use the same. */
-const ROUND_TRIP_WEIGHT = 0.2;
+/**
+ * How far a node is, is the least of its last pings: what makes a ping slow without being distance (a busy event loop
+ * at either end) only ever adds. With an average, one bad moment while connecting would keep a near node out.
+ */
+const ROUND_TRIPS_COUNT = 5;
+/** Pings of a new connection: enough that one bad moment does not decide. */
+const FIRST_PINGS_COUNT = 3;
+const MEASURE_EVERY_MS = 10_000;
 
 /** One server address: its connections, its health, and what the picker looks at. */
 export class Node implements Candidate {
@@ -49,12 +57,14 @@ export class Node implements Candidate {
   inFlightCount = 0;
   /** Requests sent to it so far. */
   requestCount = 0;
-  roundTripMs: number | undefined;
   lastPickedOrder = 0;
   /** What the node calls itself. */
   announcedId: string | undefined;
   readonly #settings: ManagerSettings;
   readonly #leavePermits: () => void;
+  /** The last pings, newest last. */
+  #roundTrips: readonly number[] = [];
+  #measuredAt = Number.NEGATIVE_INFINITY;
   /** What was shown on each connection last, and the renewals under way. */
   readonly #credentials = new WeakMap<WirePeer, Credential>();
   readonly #logins = new WeakMap<WirePeer, Promise<void>>();
@@ -99,6 +109,11 @@ export class Node implements Candidate {
     this.pool.events.on("closed", ({ id, reason }) => observer.onClosed(this, id, reason));
   }
 
+  /** Undefined while it was not measured. */
+  get roundTripMs(): number | undefined {
+    return this.#roundTrips.length === 0 ? undefined : Math.min(...this.#roundTrips);
+  }
+
   /**
    * Takes part in a connection that others use too; call `leave` with it exactly once.
    * @throws what opening a connection throws; PoolExhaustedError; signal.reason.
@@ -126,8 +141,25 @@ export class Node implements Candidate {
     shared.userCount -= 1;
     if (shared.userCount > 0) return;
     if (this.#shared === shared) this.#shared = undefined;
-    if (shared.peer.isOpen && !shared.peer.isDraining) shared.lease.release();
+    if (shared.peer.isOpen && !shared.peer.isDraining && !shared.isSuspect) shared.lease.release();
     else shared.lease.destroy();
+  }
+
+  /** A request timed out on this connection: it may be dead without anyone knowing, so others take another one. */
+  suspect(shared: SharedConnection): void {
+    shared.isSuspect = true;
+    if (this.#shared === shared) this.#shared = undefined;
+  }
+
+  /** Measures the way to the node again, now and then, beside the requests of an open connection. */
+  measureNowAndThen(peer: WirePeer): void {
+    if (this.#settings.endpoint.clock.monotonicNow() - this.#measuredAt < MEASURE_EVERY_MS) return;
+    this.#measuredAt = this.#settings.endpoint.clock.monotonicNow();
+    // A ping that fails says nothing that the requests do not say too.
+    peer.ping().then(
+      (elapsedMs) => this.#measured(elapsedMs),
+      () => undefined,
+    );
   }
 
   /** Pings over a connection of its own or a shared one, and keeps the time. @throws what `enter` and `ping` throw. */
@@ -177,6 +209,7 @@ export class Node implements Candidate {
           since,
           userCount: opening.userCount + 1,
           isBlamed: false,
+          isSuspect: false,
         };
         opening.opened = shared;
         this.#shared = shared;
@@ -222,7 +255,9 @@ export class Node implements Candidate {
     });
     try {
       // Proves that messages pass in both directions, and tells how far the node is.
-      this.#measured(await peer.ping({ signal, timeoutMs: connectTimeoutMs }));
+      for (let count = 0; count < FIRST_PINGS_COUNT; count += 1) {
+        this.#measured(await peer.ping({ signal, timeoutMs: connectTimeoutMs }));
+      }
     } catch (error) {
       peer.destroy();
       throw error;
@@ -232,9 +267,7 @@ export class Node implements Candidate {
   }
 
   #measured(elapsedMs: number): void {
-    this.roundTripMs =
-      this.roundTripMs === undefined
-        ? elapsedMs
-        : this.roundTripMs + ROUND_TRIP_WEIGHT * (elapsedMs - this.roundTripMs);
+    this.#roundTrips = [...this.#roundTrips, elapsedMs].slice(-ROUND_TRIPS_COUNT);
+    this.#measuredAt = this.#settings.endpoint.clock.monotonicNow();
   }
 }
