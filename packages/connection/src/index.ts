@@ -1,4 +1,13 @@
 export { formatAddress, type HostAndPort, parseAddress } from "./address.ts";
+export {
+  type ClientConfig,
+  type ClientConfigInput,
+  type ClientConfigSources,
+  managerOptionsOf,
+  RETRY_PRESETS,
+  resolveClientConfig,
+} from "./config/client-config.ts";
+export { Secret } from "./config/secret.ts";
 export { connect } from "./connect.ts";
 export type {
   Connect,
