@@ -6,7 +6,7 @@ import type { SessionCloseReason } from "../sql/database.ts";
 import { ConnectionPool, type PooledConnection } from "./connection-pool.ts";
 
 class FakeConnection implements PooledConnection {
-  readonly openedAt = 0;
+  acceptsMore = true;
   readonly #gone = deferred<void>();
   readonly gone = this.#gone.promise;
   closeReason: SessionCloseReason | undefined;
@@ -213,6 +213,56 @@ describe("a pool of connections", () => {
     expect([isLent, pool.busyCount, pool.idleCount]).toEqual([false, 1, 0]);
     connection.settling.resolve();
     expect(await next).toBe(connection);
+    await pool.close(0);
+  });
+
+  it("lets reads share the lent connections once no more can be opened, the emptiest first, and no more than fit", async () => {
+    const { pool } = setUp({ maxCount: 2 });
+    const alone = await pool.acquire();
+    const shared: FakeConnection[] = [];
+    for (let n = 0; n < 8; n += 1) shared.push(await pool.acquire({ kind: "shared" }));
+    expect(new Set(shared)).toHaveLength(1);
+    expect(shared).not.toContain(alone);
+    expect(pool.acquireNow("shared")).toBeUndefined();
+    const first = shared[0] as FakeConnection;
+    pool.release(first);
+    expect(pool.acquireNow("shared")).toBe(first);
+    pool.release(alone);
+    // A free connection is better than a shared one.
+    expect(pool.acquireNow("shared")).toBe(alone);
+    expect(pool.acquireNow("shared")).toBe(alone);
+    first.acceptsMore = false;
+    pool.release(first);
+    alone.acceptsMore = false;
+    expect(pool.acquireNow("shared")).toBeUndefined();
+    await pool.close(0);
+  });
+
+  it("does not let reads overtake a caller that waits for a connection of its own", async () => {
+    const { pool, clock } = setUp({ maxCount: 1 });
+    const first = await pool.acquire({ kind: "shared" });
+    const order: string[] = [];
+    const alone = pool.acquire().then((connection) => {
+      order.push("alone");
+      return connection;
+    });
+    const readers = [1, 2].map((n) =>
+      pool.acquire({ kind: "shared" }).then((connection) => {
+        order.push(`reader ${n}`);
+        return connection;
+      }),
+    );
+    await clock.advance(1);
+    expect(order).toEqual([]);
+    pool.release(first);
+    await clock.advance(1);
+    expect(order).toEqual(["alone"]);
+    pool.release(await alone);
+    // Both at once: they share it.
+    await clock.advance(1);
+    expect(order).toEqual(["alone", "reader 1", "reader 2"]);
+    for (const reader of readers) pool.release(await reader);
+    expect([pool.idleCount, pool.busyCount]).toEqual([1, 0]);
     await pool.close(0);
   });
 

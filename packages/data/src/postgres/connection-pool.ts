@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import {
   type Clock,
   ClosedError,
@@ -10,14 +11,15 @@ import {
 import { PoolTimeoutError } from "../errors.ts";
 import type { SessionCloseReason } from "../sql/database.ts";
 import { outsideTransactions } from "../sql/transaction-scope.ts";
-import { WaitQueue } from "../sql/wait-queue.ts";
+import { type WaitKind, WaitQueue } from "../sql/wait-queue.ts";
 
 /** What the pool needs to know about what it lends. */
 export interface PooledConnection {
-  readonly openedAt: number;
   readonly closeReason: SessionCloseReason | undefined;
   readonly isInTransaction: boolean;
   readonly isUnsettled: boolean;
+  /** Whether a statement may be sent behind those that run. */
+  readonly acceptsMore: boolean;
   /** Resolves when the other side, or anybody, ended it. */
   readonly gone: Promise<void>;
   settle(): Promise<void>;
@@ -39,18 +41,34 @@ export interface PoolOptions<C extends PooledConnection> {
   readonly logger: Logger;
 }
 
+interface AcquireOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds to wait. Default: the pool's `acquireTimeoutMs`. */
+  readonly timeoutMs?: number | undefined;
+}
+
 interface Pooled<C> {
   readonly connection: C;
   /** Monotonic milliseconds after which it is not lent any more. */
   readonly expiresAt: number;
   idleSince: number;
+  /** How many callers have it. */
+  userCount: number;
+  /** Whether those callers share it. */
+  isShared: boolean;
 }
+
+/**
+ * Most callers of a shared connection. With 4 most of the gain is there: 23 µs of processor time for a select instead
+ * of 32, 16 at best; more would only make the unlucky wait longer behind a slow one.
+ */
+const SHARERS_MAX_COUNT = 8;
 
 /** Lifetimes are spread over this part of the nominal one, so that connections opened together do not end together. */
 const LIFETIME_SPREAD = 0.2;
 
 /**
- * Lends connections, one owner each, opening at most `maxCount`.
+ * Lends connections, opening at most `maxCount`.
  *
  * The connection used last is lent first, so that a pool that was busy shrinks again. Callers that find none
  * wait in order of arrival, at most `waitingMaxCount` of them, each at most `acquireTimeoutMs`. A connection that
@@ -81,6 +99,8 @@ export class ConnectionPool<C extends PooledConnection> {
       clock: options.clock,
     });
     this.#tasks = new TaskGroup({ logger: options.logger });
+    // Each connection that is being opened listens to it, which is no leak.
+    setMaxListeners(0, this.#tasks.signal);
   }
 
   get idleCount(): number {
@@ -106,23 +126,39 @@ export class ConnectionPool<C extends PooledConnection> {
   }
 
   /**
+   * A connection for one owner ("alone"), or for one statement that neither needs nor changes anything of the
+   * session and does not wait for locks ("shared"): when all connections are lent, such a statement may be sent
+   * behind others of its kind. Callers that wait for a connection of their own are not overtaken.
+   *
    * @throws PoolTimeoutError, OverloadedError, ConnectError: retryable. AuthenticationError, ClosedError: not.
    * @throws signal.reason when aborted. Nothing is held in every case.
    */
-  async acquire(
-    options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number | undefined } = {},
-  ): Promise<C> {
-    options.signal?.throwIfAborted();
+  async acquire(options: AcquireOptions & { readonly kind?: WaitKind } = {}): Promise<C> {
+    const { signal, kind = "alone" } = options;
+    signal?.throwIfAborted();
+    return this.acquireNow(kind) ?? (await this.#waitForOne(options, kind)).connection;
+  }
+
+  /**
+   * As `acquire`, where nothing has to be waited for; undefined otherwise.
+   * @throws ClosedError
+   */
+  acquireNow(kind: WaitKind): C | undefined {
     if (this.#closing !== undefined) throw this.#closedError();
-    const pooled = this.#takeIdle() ?? (await this.#waitForOne(options));
-    this.#lent.set(pooled.connection, pooled);
-    return pooled.connection;
+    const mayShare = kind === "shared" && this.#waiting.size === 0;
+    const free = this.#takeIdle() ?? (mayShare ? this.#leastShared() : undefined);
+    return free === undefined ? undefined : this.#lend(free, kind).connection;
   }
 
   /** Takes a connection back. Rolls back what its owner left open. */
   release(connection: C): void {
     const pooled = this.#lent.get(connection);
     if (pooled === undefined) return;
+    pooled.userCount -= 1;
+    if (pooled.userCount > 0) {
+      this.#serveSharers();
+      return;
+    }
     this.#lent.delete(connection);
     if (!connection.isUnsettled && !connection.isInTransaction) {
       this.#takeBack(pooled);
@@ -175,16 +211,43 @@ export class ConnectionPool<C extends PooledConnection> {
     return undefined;
   }
 
-  async #waitForOne(options: {
-    readonly signal?: AbortSignal | undefined;
-    readonly timeoutMs?: number | undefined;
-  }): Promise<Pooled<C>> {
+  #lend(pooled: Pooled<C>, kind: WaitKind): Pooled<C> {
+    pooled.isShared = kind === "shared";
+    pooled.userCount += 1;
+    this.#lent.set(pooled.connection, pooled);
+    return pooled;
+  }
+
+  /** The shared connection with the fewest callers that takes one more, once no more can be opened. */
+  #leastShared(): Pooled<C> | undefined {
+    if (this.#lent.size + this.#returning.size + this.#openingCount < this.#options.maxCount)
+      return undefined;
+    let least: Pooled<C> | undefined;
+    for (const pooled of this.#lent.values()) {
+      if (!pooled.isShared || pooled.userCount >= SHARERS_MAX_COUNT || !pooled.connection.acceptsMore)
+        continue;
+      if (least === undefined || pooled.userCount < least.userCount) least = pooled;
+    }
+    return least;
+  }
+
+  /** Lets those at the head of the queue in who would share a connection with room. */
+  #serveSharers(): void {
+    while (this.#waiting.firstKind === "shared") {
+      const pooled = this.#leastShared();
+      if (pooled === undefined) return;
+      this.#waiting.hand(this.#lend(pooled, "shared"));
+    }
+  }
+
+  async #waitForOne(options: AcquireOptions, kind: WaitKind): Promise<Pooled<C>> {
     const { clock, server, maxCount, acquireTimeoutMs } = this.#options;
     const timeoutMs = options.timeoutMs ?? acquireTimeoutMs;
     const startedAt = clock.monotonicNow();
     const turn = this.#waiting.wait({
       signal: options.signal,
       timeoutMs,
+      kind,
       onTimeout: () => {
         this.#acquireTimeoutCount += 1;
         return new PoolTimeoutError(server, timeoutMs, maxCount);
@@ -225,10 +288,12 @@ export class ConnectionPool<C extends PooledConnection> {
     const { clock, lifetimeMs, random } = this.#options;
     this.#openedCount += 1;
     const now = clock.monotonicNow();
-    const pooled = {
+    const pooled: Pooled<C> = {
       connection,
       expiresAt: now + lifetimeMs * (1 - LIFETIME_SPREAD * random.next()),
       idleSince: now,
+      userCount: 0,
+      isShared: false,
     };
     this.#spawn("watch a connection", async () => {
       await connection.gone;
@@ -257,7 +322,10 @@ export class ConnectionPool<C extends PooledConnection> {
     if (reason !== undefined) {
       this.#discardLater(pooled, reason);
       this.#openForWaiting();
-    } else if (!this.#waiting.hand(pooled)) {
+    } else if (this.#waiting.firstKind !== undefined) {
+      this.#waiting.hand(this.#lend(pooled, this.#waiting.firstKind));
+      this.#serveSharers();
+    } else {
       pooled.idleSince = this.#options.clock.monotonicNow();
       this.#idle.push(pooled);
       this.#scheduleReaper();

@@ -1,25 +1,34 @@
-import type { Socket } from "node:net";
-import { type Clock, deferred, type HoldfastError, OutcomeUnknownError, type Timer } from "@holdfast/kernel";
+import {
+  type Clock,
+  type Deferred,
+  deferred,
+  type HoldfastError,
+  OutcomeUnknownError,
+  type Timer,
+  untilAborted,
+} from "@holdfast/kernel";
 import pg from "pg";
 import { ConnectError, ConnectionLostError, StatementTimeoutError } from "../errors.ts";
 import type { SessionCloseReason } from "../sql/database.ts";
 import type { WireValue } from "../sql/parameter.ts";
-import { PreparedStatements } from "../sql/prepared-statements.ts";
-import { readerOf } from "../sql/result-value.ts";
 import type { SessionResult, SessionRunOptions, SqlSession } from "../sql/session.ts";
 import { fromServerError, isFatal, isStaleStatement } from "../sql/sql-state.ts";
 import { requestCancel } from "./cancel-request.ts";
 import { fromConnectFailure } from "./connect-failure.ts";
-import { describeServer, type ServerAddress } from "./server-address.ts";
+import { DriverClient, type DriverResult, type DriverSettings } from "./driver-client.ts";
+import { describeServer } from "./server-address.ts";
 
 /** How long a cancelled statement may take to end before the connection is cut. */
 const CANCEL_GRACE_MS = 5_000;
+/** When to repeat a cancel that had no effect; each pause is twice as long as the one before. */
+const CANCEL_AGAIN_MS = 20;
 /** The server ends a statement at its own limit; only when it stays silent so much longer do we ask it to. */
 const SILENCE_GRACE_MS = 5_000;
 /** How long the server may take to close its side. */
 const GOODBYE_TIMEOUT_MS = 1_000;
-/** When a connection is idle, the operating system asks after this time whether the other side still exists. */
-const KEEP_ALIVE_AFTER_MS = 10_000;
+
+/** Nothing more is sent behind a statement that runs so long already. */
+const SLOW_AFTER_MS = 5;
 
 /** Everything in one style, whatever the server's configuration: results are read from text. */
 const SESSION_SETTINGS = `
@@ -27,71 +36,63 @@ const SESSION_SETTINGS = `
          set_config('bytea_output', 'hex', false), set_config('timezone', 'UTC', false),
          current_setting('server_version') AS version, current_setting('server_version_num') AS number`;
 
-export interface ConnectionSettings {
-  readonly address: ServerAddress;
+export interface ConnectionSettings extends DriverSettings {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
-  /** 0: no limit. */
-  readonly statementTimeoutMs: number;
-  /** 0: no limit. */
-  readonly idleInTransactionTimeoutMs: number;
-  readonly preparedMaxCount: number;
 }
 
-/** The parts of pg's client that its type declarations leave out. */
-interface ClientInternals {
-  readonly processID: number;
-  readonly secretKey: number;
-  readonly connection: {
-    readonly stream: Socket;
-    readonly parsedStatements: Record<string, string>;
-    close(message: { readonly type: "S"; readonly name: string }): void;
-  };
+/** A statement whose answer has not come yet. */
+interface InFlight {
+  readonly text: string;
+  readonly values: readonly WireValue[] | undefined;
+  readonly isRepeatable: boolean;
+  readonly sentAt: number;
+  readonly outcome: Deferred<SessionResult<unknown>>;
+  /** Sent a second time, because it was prepared for a table that has changed. */
+  isSentAgain: boolean;
+  isGivenUp: boolean;
+  /** The limit that passed, if one did. */
+  timedOutAfterMs: number | undefined;
+  /** A cancel that was meant for the statement before it may hit it. */
+  isExposed: boolean;
+  /** Stops its timer and stops listening to its signal. */
+  stopWatching: (() => void) | undefined;
 }
 
-type Result = Pick<pg.QueryResult, "rows" | "rowCount" | "command">;
+/** The statement was cancelled in place of the one before it, so it did nothing: run it again elsewhere. */
+export class CancelledInsteadSignal extends Error {}
 
-/** One connection to a server. Used by one owner at a time, statements one after another. */
+/**
+ * One connection to a server. Either it has one owner, who runs statements one after another, or several callers
+ * share it, each with one statement that stands alone.
+ */
 export class PostgresConnection implements SqlSession {
-  readonly openedAt: number;
   serverVersion = "";
   serverVersionNumber = 0;
-  readonly #client: pg.Client & ClientInternals;
   readonly #settings: ConnectionSettings;
-  readonly #prepared: PreparedStatements;
+  readonly #driver: DriverClient;
   readonly #gone = deferred<void>();
+  /** In the order in which they were sent, which is that of the answers. */
+  readonly #inFlight: InFlight[] = [];
+  #headSince = 0;
   #closeReason: SessionCloseReason | undefined;
-  /** The end of a statement that was given up, while the server has not told it. */
-  #givenUp: Promise<void> | undefined;
+  /** Under way while statements that were given up are being cancelled. */
+  #cancelling: Promise<void> | undefined;
   /** After an error the driver does not know yet whether a transaction is open. */
   #isUnsure = false;
+  #silenceTimer: Timer | undefined;
+  /** Whoever waits for the end of a statement. */
+  #ending: Deferred<void> | undefined;
 
   private constructor(settings: ConnectionSettings) {
-    const { address } = settings;
     this.#settings = settings;
-    this.openedAt = settings.clock.monotonicNow();
-    this.#prepared = new PreparedStatements(settings.preparedMaxCount);
-    this.#client = new pg.Client({
-      host: address.host,
-      port: address.port,
-      database: address.database,
-      user: address.user,
-      // Anything but a string would make the driver look for one in files and the environment.
-      password: () => address.password ?? "",
-      ssl: address.tls ?? false,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
-      ...(address.applicationName === undefined ? {} : { application_name: address.applicationName }),
-      ...(settings.statementTimeoutMs > 0 ? { statement_timeout: settings.statementTimeoutMs } : {}),
-      ...(settings.idleInTransactionTimeoutMs > 0
-        ? { idle_in_transaction_session_timeout: settings.idleInTransactionTimeoutMs }
-        : {}),
-      types: { getTypeParser: readerOf as unknown as typeof pg.types.getTypeParser },
-    }) as pg.Client & ClientInternals;
-    this.#client.on("error", () => this.#markClosed("broken"));
-    this.#client.on("end", () => {
-      this.#markClosed("broken");
-      this.#gone.resolve();
+    this.#driver = new DriverClient(settings, {
+      broken: () => this.#markClosed("broken"),
+      gone: () => {
+        this.#markClosed("broken");
+        this.#silenceTimer?.cancel();
+        this.#gone.resolve();
+      },
     });
   }
 
@@ -114,11 +115,14 @@ export class PostgresConnection implements SqlSession {
     const onAbort = (): void => cut(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      await connection.#client.connect();
-      const { rows } = (await connection.#client.query(SESSION_SETTINGS)) as pg.QueryResult<{
-        version: string;
-        number: string;
-      }>;
+      await connection.#driver.connect();
+      const { rows } = await connection.run<{ version: string; number: string }>(
+        SESSION_SETTINGS,
+        undefined,
+        {
+          repeatable: true,
+        },
+      );
       connection.serverVersion = rows[0]?.version.split(" ")[0] ?? "";
       connection.serverVersionNumber = Number(rows[0]?.number);
       return connection;
@@ -143,37 +147,62 @@ export class PostgresConnection implements SqlSession {
 
   /** Whether a transaction is open, as far as the last answer told; `settle` makes sure. */
   get isInTransaction(): boolean {
-    const status = this.#client.getTransactionStatus();
-    return status === "T" || status === "E";
+    return this.#driver.isInTransaction;
   }
 
   /** Whether `settle` has something to wait for. */
   get isUnsettled(): boolean {
-    return this.#givenUp !== undefined || this.#isUnsure;
+    return this.#cancelling !== undefined || this.#isUnsure;
+  }
+
+  /** Whether a statement may be sent behind those under way: they are quick, and none is given up. */
+  get acceptsMore(): boolean {
+    return (
+      this.#closeReason === undefined &&
+      this.#cancelling === undefined &&
+      !this.#inFlight.some(({ isGivenUp }) => isGivenUp) &&
+      (this.#inFlight.length === 0 || this.#settings.clock.monotonicNow() - this.#headSince < SLOW_AFTER_MS)
+    );
   }
 
   onNotification(listener: (channel: string, payload: string) => void): void {
-    this.#client.on("notification", ({ channel, payload }) => listener(channel, payload ?? ""));
+    this.#driver.onNotification(listener);
   }
 
-  async run<Row>(
+  run<Row>(
     text: string,
     values: readonly WireValue[] | undefined,
     options: SessionRunOptions,
   ): Promise<SessionResult<Row>> {
-    try {
-      return await this.#attempt<Row>(text, values, options);
-    } catch (error) {
-      // A stale statement was not run; outside a transaction it can be prepared again and run now.
-      if (!(error instanceof StaleStatementSignal)) throw error;
-      if (this.isInTransaction) throw fromServerError(error.serverError);
-      return this.#attempt<Row>(text, values, options);
+    // A cancel on its way must not hit what comes after the statement that it is meant for.
+    if (this.#cancelling !== undefined) {
+      return untilAborted(this.#cancelling, options.signal).then(() => this.run(text, values, options));
     }
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    if (this.#closeReason === "broken" || this.#closeReason === "cancel-failed") {
+      return Promise.reject(this.#lost(undefined));
+    }
+    const outcome = deferred<SessionResult<Row>>();
+    const statement: InFlight = {
+      text,
+      values,
+      isRepeatable: options.repeatable === true,
+      sentAt: this.#settings.clock.monotonicNow(),
+      outcome: outcome as Deferred<SessionResult<unknown>>,
+      isSentAgain: false,
+      isGivenUp: false,
+      timedOutAfterMs: undefined,
+      isExposed: false,
+      stopWatching: undefined,
+    };
+    if (options.signal !== undefined || options.timeoutMs !== undefined) this.#watch(statement, options);
+    this.#send(statement);
+    return outcome.promise;
   }
 
   /** Waits until nothing runs any more after an error or a statement that was given up. The connection may be closed then. */
   async settle(): Promise<void> {
-    await this.#givenUp;
+    await this.#cancelling;
     if (this.#isUnsure && this.#closeReason === undefined) await this.#exchangeNothing();
   }
 
@@ -188,9 +217,10 @@ export class PostgresConnection implements SqlSession {
   /** Ends the connection politely; what runs on it is cut, and so is a server that does not answer. */
   async close(reason: SessionCloseReason): Promise<void> {
     this.#markClosed(reason);
+    if (this.#inFlight.length > 0) this.#destroy(reason);
     const timer = this.#settings.clock.schedule(GOODBYE_TIMEOUT_MS, () => this.#destroy(reason));
     try {
-      await this.#client.end();
+      await this.#driver.end();
     } catch {
       this.#destroy(reason);
     } finally {
@@ -198,152 +228,153 @@ export class PostgresConnection implements SqlSession {
     }
   }
 
-  async #attempt<Row>(
-    text: string,
-    values: readonly WireValue[] | undefined,
-    options: SessionRunOptions,
-  ): Promise<SessionResult<Row>> {
-    const { signal } = options;
-    signal?.throwIfAborted();
-    if (this.#closeReason === "broken" || this.#closeReason === "cancel-failed") throw this.#lost(undefined);
-    const { clock, statementTimeoutMs } = this.#settings;
-    const startedAt = clock.monotonicNow();
-    const ended = deferred<void>();
-    const outcome = deferred<Result>();
-    const timeoutMs =
-      options.timeoutMs ?? (statementTimeoutMs > 0 ? statementTimeoutMs + SILENCE_GRACE_MS : undefined);
-    let isTimedOut = false;
-    let timer: Timer | undefined;
+  #send(statement: InFlight): void {
+    if (this.#inFlight.push(statement) === 1) this.#headSince = statement.sentAt;
+    this.#driver.send(statement.text, statement.values, (error, result) =>
+      this.#onEnd(statement, error, result),
+    );
+    this.#watchForSilence();
+  }
+
+  #watch(statement: InFlight, { signal, timeoutMs }: SessionRunOptions): void {
     const onAbort = (): void => {
-      outcome.reject(signal?.reason);
-      this.#giveUp(ended.promise);
+      statement.outcome.reject(signal?.reason);
+      this.#giveUp(statement);
     };
-    if (timeoutMs !== undefined) {
-      timer = clock.schedule(timeoutMs, () => {
-        isTimedOut = true;
-        this.#giveUp(ended.promise);
-      });
-    }
     signal?.addEventListener("abort", onAbort, { once: true });
-    this.#send(text, values, (error, result) => {
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : this.#settings.clock.schedule(timeoutMs, () => this.#timeOut(statement, timeoutMs));
+    statement.stopWatching = () => {
       timer?.cancel();
       signal?.removeEventListener("abort", onAbort);
-      if (error === null || error === undefined) {
-        this.#isUnsure = false;
-        ended.resolve();
-        outcome.resolve(result);
-        return;
-      }
-      this.#isUnsure = true;
-      const limitMs = isTimedOut ? timeoutMs : this.#serverLimit(startedAt);
-      const typed = this.#typed(error, text, values !== undefined, limitMs, options.repeatable === true);
-      ended.resolve();
-      outcome.reject(typed);
-    });
-    const { rows, rowCount, command } = await outcome.promise;
-    return { rows: rows as Row[], rowCount: rowCount ?? 0, command };
+    };
   }
 
-  #send(
-    text: string,
-    values: readonly WireValue[] | undefined,
-    onEnd: (error: Error | null | undefined, result: Result) => void,
-  ): void {
-    const onResult = (error: Error | null | undefined, result: Result | Result[]): void => {
-      const last = Array.isArray(result) ? result.at(-1) : result;
-      onEnd(error, last ?? NO_RESULT);
-    };
-    if (values === undefined) {
-      this.#client.query(text, onResult as Parameters<pg.Client["query"]>[1] & (() => void));
+  #onEnd(statement: InFlight, error: Error | undefined, { rows, rowCount, command }: DriverResult): void {
+    const index = this.#inFlight.indexOf(statement);
+    if (index >= 0) this.#inFlight.splice(index, 1);
+    if (index === 0) this.#headSince = this.#settings.clock.monotonicNow();
+    this.#isUnsure = error !== undefined;
+    if (error !== undefined && this.#mayBeSentAgain(statement, error)) {
+      statement.isSentAgain = true;
+      this.#send(statement);
       return;
     }
-    const prepared = this.#prepared.nameFor(text);
-    for (const name of this.#prepared.takeGivenUp()) {
-      this.#client.connection.close({ type: "S", name });
-      delete this.#client.connection.parsedStatements[name];
-    }
-    const query = new pg.Query({
-      text,
-      values: [...values],
-      ...(prepared === undefined ? {} : { name: prepared.name }),
-      // Without parameters the driver would use the simple protocol, which prepares nothing.
-      queryMode: "extended",
-    } as pg.QueryConfig) as pg.Query & {
-      callback: typeof onResult;
-      handleCopyInResponse: typeof refuseCopy;
-    };
-    query.callback = onResult;
-    query.handleCopyInResponse = refuseCopy;
-    this.#client.query(query as unknown as pg.Submittable);
+    statement.stopWatching?.();
+    if (error === undefined) statement.outcome.resolve({ rows, rowCount: rowCount ?? 0, command });
+    else statement.outcome.reject(this.#typed(statement, error));
+    this.#noteEnd();
   }
 
-  /** Milliseconds of the server's own limit when it has passed since `startedAt`. */
-  #serverLimit(startedAt: number): number | undefined {
+  /** A stale prepared statement was not run; outside a transaction it can be prepared anew. */
+  #mayBeSentAgain(statement: InFlight, error: Error): boolean {
+    if (statement.values === undefined || !(error instanceof pg.DatabaseError) || !isStaleStatement(error)) {
+      return false;
+    }
+    this.#driver.forgetPrepared(statement.text);
+    return !this.isInTransaction && !statement.isSentAgain && !statement.isGivenUp;
+  }
+
+  #typed(statement: InFlight, error: Error): unknown {
+    if (!(error instanceof pg.DatabaseError) || isFatal(error)) {
+      this.#markClosed("broken");
+      return statement.isRepeatable ? this.#lost(error) : unknownOutcome(statement.text, error);
+    }
+    if (error.code === "25006") this.#markClosed("read-only");
+    if (error.code !== "57014") return fromServerError(error);
+    const limitMs = statement.timedOutAfterMs ?? this.#serverLimit(statement);
+    if (limitMs !== undefined) return new StatementTimeoutError(limitMs, { cause: error });
+    return statement.isExposed ? new CancelledInsteadSignal() : fromServerError(error);
+  }
+
+  /** Milliseconds of the server's own limit when it has passed since the statement was sent. */
+  #serverLimit({ sentAt }: InFlight): number | undefined {
     const { clock, statementTimeoutMs } = this.#settings;
     // The server's clock started a little after ours.
-    return statementTimeoutMs > 0 && clock.monotonicNow() - startedAt >= statementTimeoutMs
+    return statementTimeoutMs > 0 && clock.monotonicNow() - sentAt >= statementTimeoutMs
       ? statementTimeoutMs
       : undefined;
   }
 
-  #typed(
-    error: Error,
-    text: string,
-    isExtended: boolean,
-    limitMs: number | undefined,
-    isRepeatable: boolean,
-  ): unknown {
-    if (!(error instanceof pg.DatabaseError)) {
-      this.#markClosed("broken");
-      return isRepeatable ? this.#lost(error) : unknownOutcome(text, error);
-    }
-    if (isFatal(error)) {
-      this.#markClosed("broken");
-      return isRepeatable ? this.#lost(error) : unknownOutcome(text, error);
-    }
-    if (isExtended && isStaleStatement(error)) {
-      this.#prepared.forget(text);
-      return new StaleStatementSignal(error);
-    }
-    if (error.code === "25006") this.#markClosed("read-only");
-    if (error.code === "57014" && limitMs !== undefined)
-      return new StatementTimeoutError(limitMs, { cause: error });
-    return fromServerError(error);
+  #timeOut(statement: InFlight, limitMs: number): void {
+    statement.timedOutAfterMs = limitMs;
+    this.#giveUp(statement);
   }
 
-  /** Asks the server to cancel, and cuts the connection when the statement does not end soon. */
-  #giveUp(ended: Promise<void>): void {
-    const end = async (): Promise<void> => {
-      const { address, clock } = this.#settings;
-      const timer = clock.schedule(CANCEL_GRACE_MS, () => this.#destroy("cancel-failed"));
-      try {
-        await requestCancel(
-          address,
-          { processId: this.#client.processID, secretKey: this.#client.secretKey },
-          { clock, timeoutMs: CANCEL_GRACE_MS },
-        );
-        await ended;
-        // The statement may have ended by itself before the cancel came; let that hit a statement of nobody.
-        if (this.#closeReason === undefined) await this.#exchangeNothing();
-      } finally {
-        timer.cancel();
-        this.#givenUp = undefined;
-      }
+  /** A server that does not enforce its limit is asked to; a dead one ends with its connection. One timer for all statements. */
+  #watchForSilence(): void {
+    const { clock, statementTimeoutMs } = this.#settings;
+    if (this.#silenceTimer !== undefined || statementTimeoutMs === 0) return;
+    const limitMs = statementTimeoutMs + SILENCE_GRACE_MS;
+    const look = (): void => {
+      this.#silenceTimer = undefined;
+      const head = this.#inFlight[0];
+      if (head === undefined) return;
+      const leftMs = this.#headSince + limitMs - clock.monotonicNow();
+      if (leftMs <= 0) this.#timeOut(head, statementTimeoutMs);
+      else this.#silenceTimer = clock.schedule(leftMs, look, { unref: true });
     };
-    this.#givenUp ??= end();
+    this.#silenceTimer = clock.schedule(limitMs, look, { unref: true });
+  }
+
+  #giveUp(statement: InFlight): void {
+    statement.isGivenUp = true;
+    this.#cancelling ??= this.#cancelGivenUp();
+  }
+
+  /**
+   * Asks the server to cancel, and cuts the connection when a statement does not end soon after. A cancel reaches
+   * whatever runs, so one that waits behind others is cancelled when its turn comes; and one that comes before
+   * the statement has begun reaches nothing, so it is repeated. Nothing new is sent meanwhile, and at the end a
+   * cancel that came too late is let hit a statement of nobody.
+   */
+  async #cancelGivenUp(): Promise<void> {
+    const { address, clock } = this.#settings;
+    for (let head = this.#inFlight[0]; head !== undefined; head = this.#inFlight[0]) {
+      if (!head.isGivenUp) {
+        await this.#nextEnd();
+        continue;
+      }
+      const timer = clock.schedule(CANCEL_GRACE_MS, () => this.#destroy("cancel-failed"));
+      for (const statement of this.#inFlight) statement.isExposed = statement !== head;
+      for (let pauseMs = CANCEL_AGAIN_MS; this.#inFlight[0] === head; pauseMs *= 2) {
+        await requestCancel(address, this.#driver.key, { clock, timeoutMs: CANCEL_GRACE_MS });
+        if (this.#inFlight[0] === head) await this.#nextEnd(pauseMs);
+      }
+      timer.cancel();
+    }
+    if (this.#closeReason === undefined) await this.#exchangeNothing();
+    this.#cancelling = undefined;
+  }
+
+  /** Resolves when the next statement ends, or after `pauseMs`. */
+  async #nextEnd(pauseMs?: number): Promise<void> {
+    this.#ending ??= deferred();
+    const { promise } = this.#ending;
+    const timer =
+      pauseMs === undefined ? undefined : this.#settings.clock.schedule(pauseMs, () => this.#noteEnd());
+    await promise;
+    timer?.cancel();
+  }
+
+  #noteEnd(): void {
+    this.#ending?.resolve();
+    this.#ending = undefined;
   }
 
   /** One round trip that does nothing. A failure, also to answer soon, shows in `closeReason`. */
   async #exchangeNothing(): Promise<void> {
     const timer = this.#settings.clock.schedule(CANCEL_GRACE_MS, () => this.#destroy("broken"));
-    try {
-      await this.#client.query("");
-      this.#isUnsure = false;
-    } catch (error) {
-      if (!(error instanceof pg.DatabaseError)) this.#markClosed("broken");
-    } finally {
-      timer.cancel();
-    }
+    const answered = deferred<void>();
+    this.#driver.send("", undefined, (error) => {
+      if (error === undefined) this.#isUnsure = false;
+      else if (!(error instanceof pg.DatabaseError)) this.#markClosed("broken");
+      answered.resolve();
+    });
+    await answered.promise;
+    timer.cancel();
   }
 
   #lost(cause: unknown): HoldfastError {
@@ -356,33 +387,7 @@ export class PostgresConnection implements SqlSession {
 
   #destroy(reason: SessionCloseReason): void {
     this.#markClosed(reason);
-    this.#client.connection.stream.destroy();
-  }
-}
-
-const NO_RESULT: Result = { rows: [], rowCount: 0, command: "" };
-
-/**
- * Answers COPY FROM STDIN, for which there is no data. The server has ignored the Sync that came with the
- * statement, so it needs another one.
- */
-const refuseCopy = (connection: CopyRefusal): void => {
-  connection.sendCopyFail("COPY FROM STDIN is not available through query()");
-  connection.sync();
-};
-
-interface CopyRefusal {
-  sendCopyFail(message: string): void;
-  sync(): void;
-}
-
-/** Carries a server error from one attempt to the next; never leaves this file. */
-class StaleStatementSignal extends Error {
-  readonly serverError: pg.DatabaseError;
-
-  constructor(serverError: pg.DatabaseError) {
-    super(serverError.message);
-    this.serverError = serverError;
+    this.#driver.destroy();
   }
 }
 

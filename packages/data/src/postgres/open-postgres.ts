@@ -105,7 +105,7 @@ export const openPostgres = async (options: PostgresOptions): Promise<Database> 
       random,
       logger,
     });
-    return new PostgresDatabase({ pool, listener, maxCount, serverVersion });
+    return new PostgresDatabase({ pool, listener, maxCount, serverVersion, clock });
   } catch (error) {
     await pool.close(0);
     throw error;

@@ -1,3 +1,4 @@
+import type { Clock } from "@holdfast/kernel";
 import type {
   Database,
   DatabaseStats,
@@ -12,12 +13,13 @@ import { encodeParameters } from "../sql/parameter.ts";
 import { runTransaction } from "../sql/run-transaction.ts";
 import type { SqlSession } from "../sql/session.ts";
 import { refuseInsideTransaction } from "../sql/transaction-scope.ts";
-import type { PostgresConnection } from "./connection.ts";
+import type { WaitKind } from "../sql/wait-queue.ts";
+import { CancelledInsteadSignal, type PostgresConnection } from "./connection.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
 import type { NotificationListener } from "./notification-listener.ts";
+import { type StatementTraits, traitsOf } from "./statement-traits.ts";
 
-/** Statements that are run again without harm when their answer was lost: they write nothing by themselves. */
-const REPEATABLE = /^\s*(select|values|table|show)\b/i;
+const KNOWN_TEXTS_MAX_COUNT = 1_000;
 
 const CLOSE_REASONS: readonly SessionCloseReason[] = [
   "broken",
@@ -36,17 +38,22 @@ export class PostgresDatabase implements Database {
   readonly #pool: ConnectionPool<PostgresConnection>;
   readonly #listener: NotificationListener;
   readonly #maxCount: number;
+  readonly #clock: Clock;
   readonly #counters = new DatabaseCounters();
+  /** What was found out about the texts seen lately. */
+  readonly #traits = new Map<string, StatementTraits>();
 
   constructor(options: {
     readonly pool: ConnectionPool<PostgresConnection>;
     readonly listener: NotificationListener;
     readonly maxCount: number;
     readonly serverVersion: string;
+    readonly clock: Clock;
   }) {
     this.#pool = options.pool;
     this.#listener = options.listener;
     this.#maxCount = options.maxCount;
+    this.#clock = options.clock;
     this.serverVersion = options.serverVersion;
   }
 
@@ -66,13 +73,30 @@ export class PostgresDatabase implements Database {
     refuseInsideTransaction(this, "query");
     const encoded = values === undefined ? undefined : encodeParameters(values);
     const { signal, timeoutMs } = options;
-    const repeatable =
-      options.repeatable ?? (REPEATABLE.test(text) && (values !== undefined || !text.includes(";")));
-    const connection = await this.#pool.acquire({ signal, timeoutMs });
-    try {
-      return await this.#run<Row>(connection, text, encoded, { signal, timeoutMs, repeatable });
-    } finally {
-      this.#pool.release(connection);
+    signal?.throwIfAborted();
+    const traits = this.#traitsOf(text, encoded !== undefined);
+    const repeatable = options.repeatable ?? traits.isRepeatable;
+    this.#counters.statementCount += 1;
+    for (let kind: WaitKind = traits.isShareable ? "shared" : "alone"; ; kind = "alone") {
+      let leftMs = timeoutMs;
+      let connection = this.#pool.acquireNow(kind);
+      if (connection === undefined) {
+        const askedAt = this.#clock.monotonicNow();
+        connection = await this.#pool.acquire({ signal, timeoutMs, kind });
+        if (timeoutMs !== undefined) {
+          leftMs = Math.max(0, Math.ceil(askedAt + timeoutMs - this.#clock.monotonicNow()));
+        }
+      }
+      try {
+        return await connection.run<Row>(text, encoded, { signal, timeoutMs: leftMs, repeatable });
+      } catch (error) {
+        // It was hit by the cancelling of the statement before it and did nothing. Alone that does not happen.
+        if (error instanceof CancelledInsteadSignal) continue;
+        this.#counters.statementFailedCount += 1;
+        throw error;
+      } finally {
+        this.#pool.release(connection);
+      }
     }
   }
 
@@ -83,7 +107,7 @@ export class PostgresDatabase implements Database {
       timeoutMs: options.acquireTimeoutMs,
     });
     this.#counters.transactionCount += 1;
-    const session: SqlSession = { run: (text, values, run) => this.#run(connection, text, values, run) };
+    const session: SqlSession = { run: (...statement) => this.#runCounted(connection, ...statement) };
     try {
       return await runTransaction(this, session, body, options, (end) =>
         this.#counters.transactionEnded(end),
@@ -122,10 +146,22 @@ export class PostgresDatabase implements Database {
     return this.close();
   }
 
-  async #run<Row>(
+  #traitsOf(text: string, isSingle: boolean): StatementTraits {
+    // Only texts with values, which tend to come back, are worth remembering.
+    if (!isSingle) return traitsOf(text, isSingle);
+    let traits = this.#traits.get(text);
+    if (traits === undefined) {
+      traits = traitsOf(text, isSingle);
+      if (this.#traits.size >= KNOWN_TEXTS_MAX_COUNT) this.#traits.clear();
+      this.#traits.set(text, traits);
+    }
+    return traits;
+  }
+
+  async #runCounted<Row>(
     connection: PostgresConnection,
     ...[text, values, options]: Parameters<SqlSession["run"]>
-  ): Promise<Awaited<ReturnType<typeof connection.run<Row>>>> {
+  ): ReturnType<typeof connection.run<Row>> {
     this.#counters.statementCount += 1;
     try {
       return await connection.run<Row>(text, values, options);

@@ -20,8 +20,11 @@ export class PreparedStatements {
   nameFor(text: string): { readonly name: string; readonly isNew: boolean } | undefined {
     const known = this.#names.get(text);
     if (known !== undefined) {
-      this.#names.delete(text);
-      this.#names.set(text, known);
+      // The order of use matters only when something will soon have to go, and keeping it is not free.
+      if (this.#names.size > this.#maxCount / 2) {
+        this.#names.delete(text);
+        this.#names.set(text, known);
+      }
       return { name: known, isNew: false };
     }
     if (this.#maxCount === 0) return undefined;

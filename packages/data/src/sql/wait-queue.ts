@@ -1,5 +1,8 @@
 import { type Abortable, type Clock, type Deferred, deferred, OverloadedError } from "@holdfast/kernel";
 
+/** Whether a caller needs what it waits for alone, or would share it. */
+export type WaitKind = "alone" | "shared";
+
 /**
  * Callers that wait for something to be handed to them, first come first served. A caller that aborts or times
  * out leaves the queue at once.
@@ -9,7 +12,7 @@ export class WaitQueue<T> {
   readonly #maxCount: number;
   readonly #clock: Clock;
   // Insertion order is arrival order, and a waiter that gives up leaves in constant time.
-  readonly #waiters = new Set<Deferred<T>>();
+  readonly #waiters = new Map<Deferred<T>, WaitKind>();
 
   constructor(options: { readonly name: string; readonly maxCount: number; readonly clock: Clock }) {
     this.#name = options.name;
@@ -27,7 +30,12 @@ export class WaitQueue<T> {
    * @throws signal.reason when aborted. In every case nothing was handed over.
    */
   async wait(
-    options: Abortable & { readonly timeoutMs: number; readonly onTimeout: () => Error },
+    options: Abortable & {
+      readonly timeoutMs: number;
+      readonly onTimeout: () => Error;
+      /** Default "alone". */
+      readonly kind?: WaitKind;
+    },
   ): Promise<T> {
     const { signal } = options;
     signal?.throwIfAborted();
@@ -37,7 +45,7 @@ export class WaitQueue<T> {
       if (this.#waiters.delete(waiter)) waiter.reject(reason);
     };
     const onAbort = (): void => giveUp(signal?.reason);
-    this.#waiters.add(waiter);
+    this.#waiters.set(waiter, options.kind ?? "alone");
     signal?.addEventListener("abort", onAbort, { once: true });
     const timer = this.#clock.schedule(options.timeoutMs, () => giveUp(options.onTimeout()));
     try {
@@ -46,6 +54,12 @@ export class WaitQueue<T> {
       timer.cancel();
       signal?.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** What the caller that waits longest wants; undefined when nobody waits. */
+  get firstKind(): WaitKind | undefined {
+    const [first] = this.#waiters.values();
+    return first;
   }
 
   /** Gives `value` to the caller that waits longest; false when nobody waits. */
@@ -69,7 +83,7 @@ export class WaitQueue<T> {
   }
 
   #takeFirst(): Deferred<T> | undefined {
-    const [first] = this.#waiters;
+    const [first] = this.#waiters.keys();
     if (first !== undefined) this.#waiters.delete(first);
     return first;
   }

@@ -1,0 +1,142 @@
+import type { Socket } from "node:net";
+import pg from "pg";
+import type { WireValue } from "../sql/parameter.ts";
+import { PreparedStatements } from "../sql/prepared-statements.ts";
+import { readerOf } from "../sql/result-value.ts";
+import type { BackendKey } from "./cancel-request.ts";
+import type { ServerAddress } from "./server-address.ts";
+
+/** When a connection is idle, the operating system asks after this time whether the other side still exists. */
+const KEEP_ALIVE_AFTER_MS = 10_000;
+
+export interface DriverSettings {
+  readonly address: ServerAddress;
+  /** 0: no limit. */
+  readonly statementTimeoutMs: number;
+  /** 0: no limit. */
+  readonly idleInTransactionTimeoutMs: number;
+  /** 0: nothing is prepared. */
+  readonly preparedMaxCount: number;
+}
+
+export type DriverResult = Pick<pg.QueryResult, "rows" | "rowCount" | "command">;
+
+/** Told once, when the statement has ended: with an error, or with the result of the (last) statement. */
+export type OnStatementEnd = (error: Error | undefined, result: DriverResult) => void;
+
+export const NO_RESULT: DriverResult = { rows: [], rowCount: 0, command: "" };
+
+/** The parts of the driver that its type declarations leave out. */
+interface ClientInternals {
+  readonly processID: number;
+  readonly secretKey: number;
+  readonly connection: {
+    readonly stream: Socket;
+    readonly parsedStatements: Record<string, string>;
+    close(message: { readonly type: "S"; readonly name: string }): void;
+  };
+}
+interface QueryInternals {
+  name?: string;
+  queryMode?: "extended";
+  callback: (error: Error | null | undefined, result: DriverResult | DriverResult[]) => void;
+  handleCopyInResponse: (connection: CopyAnswer) => void;
+}
+interface CopyAnswer {
+  sendCopyFail(message: string): void;
+  sync(): void;
+}
+
+/**
+ * The driver `pg`, reduced to what a connection needs: statements that may be sent before the answers to earlier
+ * ones have come, in the wire form of `parameter.ts`, with results read by `result-value.ts`.
+ */
+export class DriverClient {
+  readonly #client: pg.Client & ClientInternals;
+  readonly #prepared: PreparedStatements;
+
+  /** @param onEnd Called once the connection has ended or is about to, whoever ends it. */
+  constructor(settings: DriverSettings, onEnd: { readonly broken: () => void; readonly gone: () => void }) {
+    const { address, statementTimeoutMs, idleInTransactionTimeoutMs } = settings;
+    this.#prepared = new PreparedStatements(settings.preparedMaxCount);
+    this.#client = new pg.Client({
+      host: address.host,
+      port: address.port,
+      database: address.database,
+      user: address.user,
+      // Anything but a function would make the driver look for a password in files and the environment.
+      password: () => address.password ?? "",
+      ssl: address.tls ?? false,
+      pipeline: true,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
+      ...(address.applicationName === undefined ? {} : { application_name: address.applicationName }),
+      ...(statementTimeoutMs > 0 ? { statement_timeout: statementTimeoutMs } : {}),
+      ...(idleInTransactionTimeoutMs > 0
+        ? { idle_in_transaction_session_timeout: idleInTransactionTimeoutMs }
+        : {}),
+      types: { getTypeParser: readerOf as unknown as typeof pg.types.getTypeParser },
+    }) as pg.Client & ClientInternals;
+    this.#client.on("error", onEnd.broken);
+    this.#client.on("end", onEnd.gone);
+  }
+
+  get key(): BackendKey {
+    return { processId: this.#client.processID, secretKey: this.#client.secretKey };
+  }
+
+  /** Whether a transaction is open, as far as the last complete answer told. */
+  get isInTransaction(): boolean {
+    const status = this.#client.getTransactionStatus();
+    return status === "T" || status === "E";
+  }
+
+  async connect(): Promise<void> {
+    await this.#client.connect();
+  }
+
+  onNotification(listener: (channel: string, payload: string) => void): void {
+    this.#client.on("notification", ({ channel, payload }) => listener(channel, payload ?? ""));
+  }
+
+  /** Without `values`, `text` may hold several statements. */
+  send(text: string, values: readonly WireValue[] | undefined, onEnd: OnStatementEnd): void {
+    const prepared = values === undefined ? undefined : this.#prepared.nameFor(text);
+    this.#closeGivenUp();
+    // Given a text the driver copies nothing; the rest is set on the query itself.
+    const query = new pg.Query(text, values as unknown[] | undefined) as pg.Query & QueryInternals;
+    if (prepared !== undefined) query.name = prepared.name;
+    // Without parameters the driver would use the simple protocol, which prepares nothing.
+    if (values !== undefined) query.queryMode = "extended";
+    query.callback = (error, result) =>
+      onEnd(error ?? undefined, (Array.isArray(result) ? result.at(-1) : result) ?? NO_RESULT);
+    // There is no data for COPY FROM STDIN. In the extended protocol the server has ignored the Sync that came
+    // with the statement, so it needs another one.
+    query.handleCopyInResponse = (connection) => {
+      connection.sendCopyFail("COPY FROM STDIN is not available through query()");
+      if (values !== undefined) connection.sync();
+    };
+    this.#client.query(query as unknown as pg.Submittable);
+  }
+
+  /** Has `text` prepared anew at its next uses. */
+  forgetPrepared(text: string): void {
+    this.#prepared.forget(text);
+  }
+
+  /** Says goodbye and waits until the server has closed its side. */
+  async end(): Promise<void> {
+    await this.#client.end();
+  }
+
+  destroy(): void {
+    this.#client.connection.stream.destroy();
+  }
+
+  #closeGivenUp(): void {
+    for (const name of this.#prepared.takeGivenUp()) {
+      this.#client.connection.close({ type: "S", name });
+      delete this.#client.connection.parsedStatements[name];
+    }
+  }
+}
