@@ -1,9 +1,12 @@
 import { randomBytes } from "node:crypto";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { tcpTransport } from "../src/index.ts";
 import { deflate } from "../src/link/deflate.ts";
 import { echo, pair } from "./fixture.ts";
+
+expectNoLeaks();
 
 describe("deflate", () => {
   it("brings back what it squeezed", () => {

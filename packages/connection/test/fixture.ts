@@ -110,6 +110,9 @@ export const pair = async (
     ...endpoint(transport, { clock, handlers: onClient.handlers, nodeId: "client" }),
     address: server.address,
     ...options.client,
+  }).catch(async (error: unknown) => {
+    await server.close();
+    throw error;
   });
   return {
     server,

@@ -2,9 +2,12 @@ import { createServer, connect as netConnect, type Socket } from "node:net";
 import { systemClock } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { encodeFrame, encodeValue, FRAME_MAX_BYTES, type Frame } from "@holdfast/protocol";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { connect, parseAddress, type ServerOptions, serve, tcpTransport } from "../src/index.ts";
 import { echo, endpoint, recordingHandlers } from "./fixture.ts";
+
+expectNoLeaks();
 
 const LIMIT = { frameMaxBytes: FRAME_MAX_BYTES };
 const EMPTY = new Uint8Array(0);

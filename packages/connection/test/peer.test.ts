@@ -1,7 +1,10 @@
 import { systemClock } from "@holdfast/kernel";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { createMemoryNetwork, type Transport, tcpTransport } from "../src/index.ts";
 import { capturing, echo, note, operate, pair, wait } from "./fixture.ts";
+
+expectNoLeaks();
 
 const TRANSPORTS: readonly { readonly name: string; readonly create: () => Transport }[] = [
   { name: "memory", create: () => createMemoryNetwork({ clock: systemClock }) },

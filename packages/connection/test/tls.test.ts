@@ -1,8 +1,11 @@
 import { createServer, type Socket } from "node:net";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { connect, serve, type TlsTransportOptions, tcpTransport, tlsTransport } from "../src/index.ts";
 import { certificates } from "./certificates.ts";
 import { echo, endpoint, recordingHandlers } from "./fixture.ts";
+
+expectNoLeaks();
 
 const { authority, stranger, server: serverPair, client: clientPair, impostor } = certificates;
 

@@ -1,8 +1,11 @@
 import { systemClock } from "@holdfast/kernel";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { createMemoryNetwork, tcpTransport, tlsTransport } from "../src/index.ts";
 import { type TransportHarness, transportSuite } from "../src/testing/index.ts";
 import type { Transport } from "../src/transport.ts";
 import { certificates } from "./certificates.ts";
+
+expectNoLeaks();
 
 const harness = (transport: Transport, listenAddress: string) => async (): Promise<TransportHarness> => ({
   transport,
