@@ -14,6 +14,9 @@ describe("the cluster simulation", () => {
   }, 60_000);
 
   it("loses, repeats and doubles nothing while nodes die and frames are lost, over thousands of virtual seconds", async () => {
+    // Seeds that once showed a bug come first. 4: a wait too short for the clock; 869: a dependency left out of
+    // the result, because it was asked for while the gate saw no worker.
+    for (const seed of [4, 869]) expect((await simulate({ seed })).violations, `seed ${seed}`).toEqual([]);
     let virtualMs = 0;
     for (let seed = 1; virtualMs < 2_000_000; seed += 1) {
       const run = await simulate({ seed });

@@ -211,13 +211,20 @@ export class Submissions {
 const hashOf = (spec: JobSpec): string =>
   payloadHash({ ...spec, workflows: spec.workflows.map(({ id: _id, ...workflow }) => workflow) });
 
+/**
+ * What the definition of a workflow depends on, as the chosen datacenters last said.
+ * @throws NodeNotReadyError when none of them has said so yet (they found the input good, so our view of them is
+ * old): without it a dependency would be missing in the job's result. Retryable.
+ */
 const dependsOnOf = (workflow: string, datacenters: readonly Datacenter[]): readonly string[] => {
-  const names = new Set<string>();
-  for (const { view } of datacenters) {
-    const entry = view.workflows.find(({ name }) => name === workflow);
-    for (const name of entry?.dependsOn ?? []) names.add(name);
+  const entries = datacenters.flatMap(({ view }) => view.workflows.filter(({ name }) => name === workflow));
+  if (entries.length === 0) {
+    const names = datacenters.map(({ name }) => name).join(", ");
+    throw new NodeNotReadyError(names, `its workers have not said yet what workflow ${workflow} depends on`, {
+      retryAfterMs: NOT_READY_MS,
+    });
   }
-  return [...names];
+  return [...new Set(entries.flatMap((entry) => entry.dependsOn))];
 };
 
 const checkSubmission = (submission: Submission): void => {
