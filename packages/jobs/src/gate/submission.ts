@@ -216,15 +216,16 @@ const hashOf = (spec: JobSpec): string =>
  * @throws NodeNotReadyError when none of them has said so yet (they found the input good, so our view of them is
  * old): without it a dependency would be missing in the job's result. Retryable.
  */
+/** What a workflow depends on, as the workers of the datacenters say. @throws NodeNotReadyError when none is known to say it. */
 const dependsOnOf = (workflow: string, datacenters: readonly Datacenter[]): readonly string[] => {
   const entries = datacenters.flatMap(({ view }) => view.workflows.filter(({ name }) => name === workflow));
   if (entries.length === 0) {
     const names = datacenters.map(({ name }) => name).join(", ");
-    throw new NodeNotReadyError(names, `its workers have not said yet what workflow ${workflow} depends on`, {
+    throw new NodeNotReadyError(names, `no worker that offers ${workflow} is known there yet`, {
       retryAfterMs: NOT_READY_MS,
     });
   }
-  return [...new Set(entries.flatMap((entry) => entry.dependsOn))];
+  return [...new Set(entries.flatMap(({ dependsOn }) => dependsOn))];
 };
 
 const checkSubmission = (submission: Submission): void => {

@@ -1,8 +1,9 @@
 import type { WirePosition } from "@holdfast/coordination";
-import type { JobEvent, JobResult, WorkflowResult, WorkflowSpec } from "@holdfast/protocol/contract";
+import type { JobEvent, JobResult, WorkflowResult } from "@holdfast/protocol/contract";
 import { type DatacenterPart, type GateJob, isTerminal } from "../gate-job.ts";
 import { fitWorkflowResults } from "../merge/fit-result.ts";
 import { foldProgress, NO_PROGRESS } from "../merge/progress.ts";
+import { type MergedWorkflow, partsOf, workflowsOf } from "../merge/workflow-list.ts";
 import { mergeWorkflowResults } from "../merge/workflow-result.ts";
 
 /**
@@ -42,9 +43,11 @@ export const applyDatacenterEvent = (
 
 /** The merged results of workflows that all datacenters have reported by now, as events. */
 export const mergeReadyWorkflows = (job: GateJob, at: number): readonly JobEvent[] =>
-  job.spec.workflows.flatMap((workflow) => (isReady(job, workflow) ? mergeWorkflow(job, workflow, at) : []));
+  workflowsOf(job.spec, job.parts).flatMap((workflow) =>
+    isReady(job, workflow) ? mergeWorkflow(job, workflow, at) : [],
+  );
 
-const isReady = (job: GateJob, workflow: WorkflowSpec): boolean =>
+const isReady = (job: GateJob, workflow: MergedWorkflow): boolean =>
   job.parts.every((part) => part.results.has(workflow.id) || part.phase === "ended");
 
 const takeResult = (
@@ -55,7 +58,7 @@ const takeResult = (
   const { result } = event;
   part.live.set(result.workflowId, foldProgress(part.live.get(result.workflowId) ?? NO_PROGRESS, event));
   part.results.set(result.workflowId, result);
-  const workflow = job.spec.workflows.find(({ id }) => id === result.workflowId);
+  const workflow = workflowsOf(job.spec, job.parts).find(({ id }) => id === result.workflowId);
   // With one datacenter the merged result says all that its own would.
   const own = job.parts.length === 1 && workflow !== undefined ? [] : [event];
   return workflow === undefined || !isReady(job, workflow)
@@ -63,14 +66,10 @@ const takeResult = (
     : [...own, ...mergeWorkflow(job, workflow, event.at)];
 };
 
-const mergeWorkflow = (job: GateJob, workflow: WorkflowSpec, at: number): readonly JobEvent[] => {
+const mergeWorkflow = (job: GateJob, workflow: MergedWorkflow, at: number): readonly JobEvent[] => {
   if (job.merged.has(workflow.id)) return [];
   job.merged.add(workflow.id);
-  const merged = mergeWorkflowResults(
-    workflow,
-    job.parts.map(({ datacenter, results }) => ({ datacenter, result: results.get(workflow.id) })),
-    job.spec.policy,
-  );
+  const merged = mergeWorkflowResults(workflow, partsOf(workflow, job.parts), job.spec.policy);
   const [result] = fitWorkflowResults([merged]).workflows;
   return result === undefined ? [] : [{ type: "workflow.result", at, result }];
 };

@@ -2,6 +2,7 @@ import type { JobResult, JobSpec, JobStatus, WorkflowResult } from "@holdfast/pr
 import type { ContractError } from "../gate-job.ts";
 import { fitWorkflowResults } from "./fit-result.ts";
 import { mergeJobStatus } from "./job-status.ts";
+import { partsOf, workflowsOf } from "./workflow-list.ts";
 import { mergeWorkflowResults } from "./workflow-result.ts";
 
 /** Error lines in a result; more are counted in one last line. */
@@ -39,12 +40,8 @@ export const mergeJobResult = (input: MergeJobInput): JobResult => {
     parts.map((part) => part.status),
     spec.policy,
   );
-  const merged = spec.workflows.map((workflow) =>
-    mergeWorkflowResults(
-      workflow,
-      parts.map(({ datacenter, results }) => ({ datacenter, result: results.get(workflow.id) })),
-      spec.policy,
-    ),
+  const merged = workflowsOf(spec, parts).map((workflow) =>
+    mergeWorkflowResults(workflow, partsOf(workflow, parts), spec.policy),
   );
   const { workflows, notes } = fitWorkflowResults(merged);
   const errors = [...input.errors, ...parts.flatMap(errorLines), ...notes];

@@ -247,6 +247,41 @@ describe("the result of a job", () => {
     });
   });
 
+  it("has the workflows that only a datacenter knew of, and misses them nowhere else", () => {
+    const base = { elapsedMs: 5, error: undefined, errors: [], status: "completed" as const };
+    const own = resultOf({
+      status: "completed",
+      completed: 1,
+      failed: 0,
+      elapsedMs: 1,
+      values: [],
+      counters: { a: 1 },
+    });
+    const extra = { ...own, workflowId: "wf-2", name: "added" };
+    const result = mergeJobResult({
+      jobId: "j",
+      spec,
+      parts: [
+        {
+          ...base,
+          datacenter: "east",
+          results: new Map([
+            ["wf-1", own],
+            ["wf-2", extra],
+          ]),
+        },
+        { ...base, datacenter: "west", results: new Map([["wf-1", own]]) },
+      ],
+      errors: [],
+      submittedAt: 0,
+      finishedAt: 1,
+    });
+    expect(result.workflows).toMatchObject([
+      { name: "n", status: "completed", totals: { counters: { a: 2 } } },
+      { name: "added", status: "completed", totals: { counters: { a: 1 } } },
+    ]);
+  });
+
   it("keeps a bound on its errors and says how many are left out", () => {
     const errors = Array.from({ length: 300 }, (_, index) => `e${index}`);
     const base = { elapsedMs: 5, error: undefined, results: new Map<string, WorkflowResult>() };
