@@ -4,10 +4,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   type Change,
-  type MutateOptions,
   MutationConflictError,
   OptimisticStore,
   type OptimisticStoreOptions,
+  type SendContext,
   type TabLink,
 } from "../src/client/index.ts";
 
@@ -62,8 +62,8 @@ const setUp = (options: Partial<OptimisticStoreOptions<typeof mutators>> = {}) =
   const call = () => {
     const answer = deferred<Order | undefined>();
     const ids: string[] = [];
-    const options: MutateOptions<never, Order | undefined> = {
-      send: async ({ mutation }) => {
+    const options = {
+      send: async ({ mutation }: SendContext): Promise<Order | undefined> => {
         ids.push(mutation);
         return answer.promise;
       },

@@ -1,0 +1,167 @@
+// @vitest-environment happy-dom
+import { QueryClient } from "@tanstack/query-core";
+import { act, type ReactNode } from "react";
+import { describe, expect, it } from "vitest";
+import { type Invalidation, type InvalidationOptions, useBroadcastInvalidation } from "../src/index.ts";
+import { eventOf, openPage } from "./rendering.tsx";
+
+const KEYS = {
+  list: ["order"],
+  filtered: ["order", { state: "new" }],
+  detail1: ["order", "1"],
+  detail2: ["order", 2],
+  other: ["customer", "1"],
+};
+
+/** A page that watches orders in a real query cache; tells which keys were invalidated. */
+const openOrders = async (options: Partial<InvalidationOptions> = {}) => {
+  const page = openPage();
+  const cache = new QueryClient();
+  for (const key of Object.values(KEYS)) cache.setQueryData(key, "data");
+  let calls = 0;
+  const counting = {
+    invalidateQueries: (filters: Parameters<QueryClient["invalidateQueries"]>[0]) => {
+      calls += 1;
+      return cache.invalidateQueries(filters);
+    },
+  };
+  const result: { current?: Invalidation } = {};
+  let current: Partial<InvalidationOptions> = options;
+  const Orders = (): ReactNode => {
+    result.current = useBroadcastInvalidation({
+      channel: "order",
+      queryKeyPrefix: ["order"],
+      cache: counting as never,
+      clock: page.clock,
+      random: { next: () => 0.5 },
+      ...current,
+    });
+    return <p>{result.current.isStale ? "stale" : "fresh"}</p>;
+  };
+  await page.render(<Orders />);
+  const socket = await page.connect();
+  return {
+    ...page,
+    socket,
+    result: result as { readonly current: Invalidation },
+    calls: () => calls,
+    receive: (...payloads: Record<string, unknown>[]) =>
+      act(async () => {
+        for (const payload of payloads) socket.receive(eventOf("order", payload));
+      }),
+    change: async (next: Partial<InvalidationOptions>) => {
+      current = next;
+      await page.render(<Orders />);
+    },
+    invalidated: () => {
+      const names = Object.entries(KEYS).filter(([, key]) => cache.getQueryState(key)?.isInvalidated);
+      for (const key of Object.values(KEYS)) cache.setQueryData(key, "data");
+      return names.map(([name]) => name);
+    },
+  };
+};
+
+describe("useBroadcastInvalidation", () => {
+  it("refreshes the detail of an event's entity and every list under the prefix, filtered ones too", async () => {
+    await using orders = await openOrders();
+    await orders.receive({ entity_id: "1" });
+    await orders.settle(300);
+    expect(orders.invalidated()).toEqual(["list", "filtered", "detail1"]);
+    await orders.receive({ entity_id: 2 });
+    await orders.settle(300);
+    expect(orders.invalidated()).toEqual(["list", "filtered", "detail2"]);
+  });
+
+  it("refreshes everything under the prefix for an event without an id", async () => {
+    await using orders = await openOrders();
+    await orders.receive({});
+    await orders.settle(300);
+    expect(orders.invalidated()).toEqual(["list", "filtered", "detail1", "detail2"]);
+  });
+
+  it("refreshes nothing bound to an entity for an event of another one", async () => {
+    await using orders = await openOrders({ entityId: "1", queryKeyPrefix: ["order", "1"] });
+    await orders.receive({ entity_id: "2" });
+    await orders.settle(300);
+    expect(orders.invalidated()).toEqual([]);
+    await orders.receive({ entity_id: "1" });
+    await orders.settle(300);
+    expect(orders.invalidated()).toEqual(["detail1"]);
+  });
+
+  it("makes one refetch of 100 events within 50 ms, within 300 ms", async () => {
+    await using orders = await openOrders();
+    for (let count = 0; count < 50; count += 1) {
+      await orders.receive({ entity_id: `${count}` }, { entity_id: "1" });
+      await orders.settle(1);
+    }
+    expect(orders.calls()).toBe(0);
+    await orders.settle(250);
+    expect(orders.calls()).toBe(1);
+    expect(orders.invalidated()).toEqual(["list", "filtered", "detail1", "detail2"]);
+  });
+
+  it("invalidates the whole prefix once after a gap", async () => {
+    await using orders = await openOrders();
+    const position = { epoch: "2", offset: "9" };
+    await act(async () =>
+      orders.socket.receive({ reset: { channel: "order", reason: "trimmed", position } }),
+    );
+    await orders.settle(300);
+    expect(orders.calls()).toBe(1);
+    expect(orders.invalidated()).toEqual(["list", "filtered", "detail1", "detail2"]);
+  });
+
+  it("neither subscribes nor refetches while disabled, and can be toggled", async () => {
+    await using orders = await openOrders({ enabled: false });
+    expect(orders.socket.sentWith("subscribe")).toHaveLength(0);
+    await orders.receive({});
+    await orders.settle(300);
+    expect(orders.calls()).toBe(0);
+    await orders.change({ enabled: true });
+    expect(orders.socket.sentWith("subscribe")).toHaveLength(1);
+    await orders.change({ enabled: false });
+    expect(orders.socket.sentWith("unsubscribe")).toHaveLength(1);
+  });
+
+  it("only marks what is stale where a form must not change by itself, and refreshes when told", async () => {
+    await using orders = await openOrders({ mode: "mark" });
+    await orders.receive({ entity_id: "1" });
+    await orders.settle(1_000);
+    expect(orders.container.textContent).toBe("stale");
+    expect(orders.invalidated()).toEqual([]);
+    await act(async () => orders.result.current.refresh());
+    expect(orders.container.textContent).toBe("fresh");
+    expect(orders.invalidated()).toEqual(["list", "filtered", "detail1"]);
+  });
+
+  it("refetches nothing for the echo of a mutation made here, and does for a foreign one", async () => {
+    const store = {
+      handleEvent: ({ origin }: { origin?: { mutation?: string } }) => origin?.mutation === "own",
+    };
+    await using orders = await openOrders({ store });
+    await act(async () => orders.socket.receive(eventOf("order", {}, { origin: { mutation: "own" } })));
+    await orders.settle(300);
+    expect(orders.calls()).toBe(0);
+    await act(async () => orders.socket.receive(eventOf("order", {}, { origin: { mutation: "foreign" } })));
+    await orders.settle(300);
+    expect(orders.calls()).toBe(1);
+  });
+
+  it("does not subscribe again when prefix or cache are new objects, and uses the newest", async () => {
+    await using orders = await openOrders();
+    for (let count = 0; count < 5; count += 1) await orders.change({ queryKeyPrefix: ["customer"] });
+    expect(orders.socket.sentWith("subscribe")).toHaveLength(1);
+    await orders.receive({});
+    await orders.settle(300);
+    expect(orders.invalidated()).toEqual(["other"]);
+  });
+
+  it("refetches nothing after it was unmounted", async () => {
+    await using orders = await openOrders();
+    await orders.receive({});
+    await orders.unmount();
+    await orders.settle(1_000);
+    expect(orders.calls()).toBe(0);
+  });
+});
