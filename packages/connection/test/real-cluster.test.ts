@@ -125,6 +125,7 @@ describe("a client on real sockets", () => {
   });
 
   it("loses no read under load while one node after the other is killed, frozen, cut and slowed", async () => {
+    let isOver = false;
     await using both = await setup(3, {
       requestTimeoutMs: 400,
       health: { ejectionMs: 300 },
@@ -132,7 +133,12 @@ describe("a client on real sockets", () => {
       probeEveryMs: 100,
     });
     await both.client.connect();
-    let isOver = false;
+    // Declared last, so that it ends first: the workers must not outlive the client when an expectation fails.
+    using _load = {
+      [Symbol.dispose]: () => {
+        isOver = true;
+      },
+    };
     let answeredCount = 0;
     const failures: unknown[] = [];
     const worker = async (number: number): Promise<void> => {

@@ -32,6 +32,22 @@ describe("DeadlineQueue", () => {
     );
   });
 
+  it("ends waits in time that were there before one was added by a deadline", async () => {
+    const clock = new VirtualClock();
+    const queue = new DeadlineQueue(clock);
+    const ended: string[] = [];
+    const note = (name: string) => ({ onDeadline: () => void ended.push(`${name} ${clock.monotonicNow()}`) });
+    queue.add(100, {
+      onDeadline: () => {
+        queue.add(100, note("third"));
+      },
+    });
+    await clock.advance(30);
+    queue.add(100, note("second"));
+    await clock.advance(1_000);
+    expect(ended).toEqual(["second 130", "third 200"]);
+  });
+
   it("forgets everything when it is cleared", async () => {
     const clock = new VirtualClock();
     const queue = new DeadlineQueue(clock);

@@ -33,12 +33,19 @@ export class DeadlineQueue {
     if (lane === undefined || lane.waitMs !== waitMs || lane.isOver) {
       lane = this.#lanes.get(waitMs);
       if (lane === undefined) {
-        lane = new Lane(this.#clock, waitMs, () => this.#lanes.delete(waitMs));
-        this.#lanes.set(waitMs, lane);
+        lane = this.#open(waitMs);
       }
       this.#lastLane = lane;
     }
     return lane.add(target, now);
+  }
+
+  #open(waitMs: number): Lane {
+    const lane = new Lane(this.#clock, waitMs, () => {
+      if (this.#lanes.get(waitMs) === lane) this.#lanes.delete(waitMs);
+    });
+    this.#lanes.set(waitMs, lane);
+    return lane;
   }
 
   /** Forgets all waits and timers. */
@@ -78,6 +85,8 @@ class Lane {
   #head: Entry | undefined;
   #tail: Entry | undefined;
   #timer: Timer | undefined;
+  /** While deadlines are called: what they add is armed for at the end, behind what is due sooner. */
+  #isFiring = false;
 
   constructor(clock: Clock, waitMs: number, onOver: () => void) {
     this.#clock = clock;
@@ -90,7 +99,7 @@ class Lane {
     if (this.#tail === undefined) this.#head = entry;
     else this.#tail.next = entry;
     this.#tail = entry;
-    if (this.#timer === undefined) this.#arm(this.waitMs);
+    if (this.#timer === undefined && !this.#isFiring) this.#arm(this.waitMs);
     return entry;
   }
 
@@ -116,22 +125,22 @@ class Lane {
 
   #fire(): void {
     this.#timer = undefined;
-    for (;;) {
-      const entry = this.#head;
-      if (entry === undefined) {
-        // A lane lives one wait longer than its last request, so lengths that are used once do not pile up.
-        if (this.#timer !== undefined) return;
-        this.isOver = true;
-        this.#onOver();
-        return;
-      }
-      const leftMs = entry.at - this.#clock.monotonicNow();
-      if (leftMs > 0) {
-        if (this.#timer === undefined) this.#arm(leftMs);
-        return;
-      }
-      this.remove(entry);
-      entry.target.onDeadline();
+    this.#isFiring = true;
+    let leftMs = 0;
+    while (this.#head !== undefined) {
+      leftMs = this.#head.at - this.#clock.monotonicNow();
+      if (leftMs > 0) break;
+      const { target } = this.#head;
+      this.remove(this.#head);
+      target.onDeadline();
     }
+    this.#isFiring = false;
+    if (this.#head !== undefined) {
+      this.#arm(leftMs);
+      return;
+    }
+    // A lane lives one wait longer than its last entry, so lengths that are used once do not pile up.
+    this.isOver = true;
+    this.#onOver();
   }
 }
