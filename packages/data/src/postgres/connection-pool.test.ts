@@ -3,7 +3,8 @@ import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
 import { ConnectError } from "../errors.ts";
 import type { SessionCloseReason } from "../sql/database.ts";
-import { ConnectionPool, type PooledConnection } from "./connection-pool.ts";
+import { ConnectionPool } from "./connection-pool.ts";
+import type { PooledConnection } from "./pooled-connection.ts";
 
 class FakeConnection implements PooledConnection {
   acceptsMore = true;

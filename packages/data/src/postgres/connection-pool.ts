@@ -1,31 +1,11 @@
 import { setMaxListeners } from "node:events";
-import {
-  type Clock,
-  ClosedError,
-  deferred,
-  type Logger,
-  type Random,
-  TaskGroup,
-  type Timer,
-} from "@holdfast/kernel";
+import { type Clock, ClosedError, deferred, type Logger, type Random, TaskGroup } from "@holdfast/kernel";
 import { PoolTimeoutError } from "../errors.ts";
 import type { SessionCloseReason } from "../sql/database.ts";
 import { outsideTransactions } from "../sql/transaction-scope.ts";
 import { type WaitKind, WaitQueue } from "../sql/wait-queue.ts";
-
-/** What the pool needs to know about what it lends. */
-export interface PooledConnection {
-  readonly closeReason: SessionCloseReason | undefined;
-  readonly isInTransaction: boolean;
-  readonly isUnsettled: boolean;
-  /** Whether a statement may be sent behind those that run. */
-  readonly acceptsMore: boolean;
-  /** Resolves when the other side, or anybody, ended it. */
-  readonly gone: Promise<void>;
-  settle(): Promise<void>;
-  rollBack(): Promise<void>;
-  close(reason: SessionCloseReason): Promise<void>;
-}
+import { IdleConnections, reasonToClose } from "./idle-connections.ts";
+import type { Pooled, PooledConnection } from "./pooled-connection.ts";
 
 export interface PoolOptions<C extends PooledConnection> {
   /** Names the server in errors. */
@@ -45,17 +25,6 @@ interface AcquireOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds to wait. Default: the pool's `acquireTimeoutMs`. */
   readonly timeoutMs?: number | undefined;
-}
-
-interface Pooled<C> {
-  readonly connection: C;
-  /** Monotonic milliseconds after which it is not lent any more. */
-  readonly expiresAt: number;
-  idleSince: number;
-  /** How many callers have it. */
-  userCount: number;
-  /** Whether those callers share it. */
-  isShared: boolean;
 }
 
 /**
@@ -78,7 +47,7 @@ export class ConnectionPool<C extends PooledConnection> {
   readonly #options: PoolOptions<C>;
   readonly #waiting: WaitQueue<Pooled<C>>;
   readonly #tasks: TaskGroup;
-  readonly #idle: Pooled<C>[] = [];
+  readonly #idle: IdleConnections<C>;
   readonly #lent = new Map<C, Pooled<C>>();
   readonly #closedCounts = new Map<SessionCloseReason, number>();
   readonly #drained = deferred<void>();
@@ -88,7 +57,6 @@ export class ConnectionPool<C extends PooledConnection> {
   #openedCount = 0;
   #acquireTimeoutCount = 0;
   #acquireWaitTotalMs = 0;
-  #reaper: Timer | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: PoolOptions<C>) {
@@ -98,13 +66,18 @@ export class ConnectionPool<C extends PooledConnection> {
       maxCount: options.waitingMaxCount,
       clock: options.clock,
     });
+    this.#idle = new IdleConnections({
+      clock: options.clock,
+      idleTimeoutMs: options.idleTimeoutMs,
+      discard: (pooled, reason) => this.#discardLater(pooled, reason),
+    });
     this.#tasks = new TaskGroup({ logger: options.logger });
     // Each connection that is being opened listens to it, which is no leak.
     setMaxListeners(0, this.#tasks.signal);
   }
 
   get idleCount(): number {
-    return this.#idle.length;
+    return this.#idle.count;
   }
   get busyCount(): number {
     return this.#lent.size + this.#returning.size;
@@ -146,7 +119,7 @@ export class ConnectionPool<C extends PooledConnection> {
   acquireNow(kind: WaitKind): C | undefined {
     if (this.#closing !== undefined) throw this.#closedError();
     const mayShare = kind === "shared" && this.#waiting.size === 0;
-    const free = this.#takeIdle() ?? (mayShare ? this.#leastShared() : undefined);
+    const free = this.#idle.take() ?? (mayShare ? this.#leastShared() : undefined);
     return free === undefined ? undefined : this.#lend(free, kind).connection;
   }
 
@@ -183,7 +156,7 @@ export class ConnectionPool<C extends PooledConnection> {
 
   async #close(graceMs: number): Promise<void> {
     const { clock } = this.#options;
-    this.#reaper?.cancel();
+    this.#idle.stop();
     this.#noteIfDrained();
     if (graceMs > 0) {
       const timer = clock.schedule(graceMs, () => this.#drained.resolve());
@@ -191,7 +164,7 @@ export class ConnectionPool<C extends PooledConnection> {
       timer.cancel();
     }
     this.#waiting.refuseAll(this.#closedError());
-    const connections = [...this.#idle.splice(0), ...this.#lent.values(), ...this.#returning];
+    const connections = [...this.#idle.takeAll(), ...this.#lent.values(), ...this.#returning];
     this.#lent.clear();
     this.#returning.clear();
     await Promise.all(connections.map((pooled) => this.#discard(pooled, "closed")));
@@ -200,15 +173,6 @@ export class ConnectionPool<C extends PooledConnection> {
 
   #noteIfDrained(): void {
     if (this.#lent.size + this.#returning.size + this.#waiting.size === 0) this.#drained.resolve();
-  }
-
-  #takeIdle(): Pooled<C> | undefined {
-    for (let pooled = this.#idle.pop(); pooled !== undefined; pooled = this.#idle.pop()) {
-      const reason = this.#reasonToClose(pooled);
-      if (reason === undefined) return pooled;
-      this.#discardLater(pooled, reason);
-    }
-    return undefined;
   }
 
   #lend(pooled: Pooled<C>, kind: WaitKind): Pooled<C> {
@@ -264,7 +228,7 @@ export class ConnectionPool<C extends PooledConnection> {
 
   /** Opens one more connection if somebody waits for it and there may be one more. */
   #openForWaiting(): void {
-    const count = this.#idle.length + this.#lent.size + this.#returning.size + this.#openingCount;
+    const count = this.#idle.count + this.#lent.size + this.#returning.size + this.#openingCount;
     if (this.#waiting.size <= this.#openingCount || count >= this.#options.maxCount) return;
     this.#openingCount += 1;
     this.#spawn("open a connection", async (signal) => {
@@ -297,11 +261,7 @@ export class ConnectionPool<C extends PooledConnection> {
     };
     this.#spawn("watch a connection", async () => {
       await connection.gone;
-      const index = this.#idle.indexOf(pooled);
-      if (index >= 0) {
-        this.#idle.splice(index, 1);
-        await this.#discard(pooled, connection.closeReason ?? "broken");
-      }
+      if (this.#idle.remove(pooled)) await this.#discard(pooled, connection.closeReason ?? "broken");
     });
     return pooled;
   }
@@ -318,7 +278,7 @@ export class ConnectionPool<C extends PooledConnection> {
 
   /** Hands a connection to whoever waits, or keeps it. */
   #takeBack(pooled: Pooled<C>): void {
-    const reason = this.#reasonToClose(pooled);
+    const reason = reasonToClose(pooled, this.#options.clock);
     if (reason !== undefined) {
       this.#discardLater(pooled, reason);
       this.#openForWaiting();
@@ -326,44 +286,9 @@ export class ConnectionPool<C extends PooledConnection> {
       this.#waiting.hand(this.#lend(pooled, this.#waiting.firstKind));
       this.#serveSharers();
     } else {
-      pooled.idleSince = this.#options.clock.monotonicNow();
-      this.#idle.push(pooled);
-      this.#scheduleReaper();
+      this.#idle.add(pooled);
     }
     if (this.#closing !== undefined) this.#noteIfDrained();
-  }
-
-  #reasonToClose(pooled: Pooled<C>): SessionCloseReason | undefined {
-    if (pooled.connection.closeReason !== undefined) return pooled.connection.closeReason;
-    return this.#options.clock.monotonicNow() >= pooled.expiresAt ? "lifetime" : undefined;
-  }
-
-  /** One timer for the connection that is idle longest; none while no connection is idle. */
-  #scheduleReaper(): void {
-    const [oldest] = this.#idle;
-    if (this.#reaper !== undefined || oldest === undefined || this.#closing !== undefined) return;
-    const { clock, idleTimeoutMs } = this.#options;
-    const dueAt = Math.min(oldest.idleSince + idleTimeoutMs, ...this.#idle.map(({ expiresAt }) => expiresAt));
-    this.#reaper = clock.schedule(
-      dueAt - clock.monotonicNow(),
-      () => {
-        this.#reaper = undefined;
-        this.#reap();
-        this.#scheduleReaper();
-      },
-      { unref: true },
-    );
-  }
-
-  #reap(): void {
-    const now = this.#options.clock.monotonicNow();
-    for (const pooled of [...this.#idle]) {
-      const isIdle = now - pooled.idleSince >= this.#options.idleTimeoutMs;
-      const reason = this.#reasonToClose(pooled) ?? (isIdle ? "idle" : undefined);
-      if (reason === undefined) continue;
-      this.#idle.splice(this.#idle.indexOf(pooled), 1);
-      this.#discardLater(pooled, reason);
-    }
   }
 
   #discardLater(pooled: Pooled<C>, reason: SessionCloseReason): void {

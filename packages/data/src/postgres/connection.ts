@@ -81,8 +81,8 @@ export class PostgresConnection implements SqlSession {
   /** After an error the driver does not know yet whether a transaction is open. */
   #isUnsure = false;
   #silenceTimer: Timer | undefined;
-  /** Whoever waits for the end of a statement. */
-  #ending: Deferred<void> | undefined;
+  /** What the canceller waits for. */
+  #change: Deferred<void> | undefined;
 
   private constructor(settings: ConnectionSettings) {
     this.#settings = settings;
@@ -265,7 +265,7 @@ export class PostgresConnection implements SqlSession {
     statement.stopWatching?.();
     if (error === undefined) statement.outcome.resolve({ rows, rowCount: rowCount ?? 0, command });
     else statement.outcome.reject(this.#typed(statement, error));
-    this.#noteEnd();
+    this.#wakeCanceller();
   }
 
   /** A stale prepared statement was not run; outside a transaction it can be prepared anew. */
@@ -284,18 +284,13 @@ export class PostgresConnection implements SqlSession {
     }
     if (error.code === "25006") this.#markClosed("read-only");
     if (error.code !== "57014") return fromServerError(error);
-    const limitMs = statement.timedOutAfterMs ?? this.#serverLimit(statement);
-    if (limitMs !== undefined) return new StatementTimeoutError(limitMs, { cause: error });
-    return statement.isExposed ? new CancelledInsteadSignal() : fromServerError(error);
-  }
-
-  /** Milliseconds of the server's own limit when it has passed since the statement was sent. */
-  #serverLimit({ sentAt }: InFlight): number | undefined {
     const { clock, statementTimeoutMs } = this.#settings;
     // The server's clock started a little after ours.
-    return statementTimeoutMs > 0 && clock.monotonicNow() - sentAt >= statementTimeoutMs
-      ? statementTimeoutMs
-      : undefined;
+    const isPastLimit =
+      statementTimeoutMs > 0 && clock.monotonicNow() - statement.sentAt >= statementTimeoutMs;
+    const limitMs = statement.timedOutAfterMs ?? (isPastLimit ? statementTimeoutMs : undefined);
+    if (limitMs !== undefined) return new StatementTimeoutError(limitMs, { cause: error });
+    return statement.isExposed ? new CancelledInsteadSignal() : fromServerError(error);
   }
 
   #timeOut(statement: InFlight, limitMs: number): void {
@@ -321,6 +316,7 @@ export class PostgresConnection implements SqlSession {
 
   #giveUp(statement: InFlight): void {
     statement.isGivenUp = true;
+    this.#wakeCanceller();
     this.#cancelling ??= this.#cancelGivenUp();
   }
 
@@ -334,14 +330,14 @@ export class PostgresConnection implements SqlSession {
     const { address, clock } = this.#settings;
     for (let head = this.#inFlight[0]; head !== undefined; head = this.#inFlight[0]) {
       if (!head.isGivenUp) {
-        await this.#nextEnd();
+        await this.#nextChange();
         continue;
       }
       const timer = clock.schedule(CANCEL_GRACE_MS, () => this.#destroy("cancel-failed"));
       for (const statement of this.#inFlight) statement.isExposed = statement !== head;
       for (let pauseMs = CANCEL_AGAIN_MS; this.#inFlight[0] === head; pauseMs *= 2) {
         await requestCancel(address, this.#driver.key, { clock, timeoutMs: CANCEL_GRACE_MS });
-        if (this.#inFlight[0] === head) await this.#nextEnd(pauseMs);
+        if (this.#inFlight[0] === head) await this.#nextChange(pauseMs);
       }
       timer.cancel();
     }
@@ -349,19 +345,19 @@ export class PostgresConnection implements SqlSession {
     this.#cancelling = undefined;
   }
 
-  /** Resolves when the next statement ends, or after `pauseMs`. */
-  async #nextEnd(pauseMs?: number): Promise<void> {
-    this.#ending ??= deferred();
-    const { promise } = this.#ending;
+  /** Resolves when the next statement ends or is given up, or after `pauseMs`. */
+  async #nextChange(pauseMs?: number): Promise<void> {
+    this.#change ??= deferred();
+    const { promise } = this.#change;
     const timer =
-      pauseMs === undefined ? undefined : this.#settings.clock.schedule(pauseMs, () => this.#noteEnd());
+      pauseMs === undefined ? undefined : this.#settings.clock.schedule(pauseMs, () => this.#wakeCanceller());
     await promise;
     timer?.cancel();
   }
 
-  #noteEnd(): void {
-    this.#ending?.resolve();
-    this.#ending = undefined;
+  #wakeCanceller(): void {
+    this.#change?.resolve();
+    this.#change = undefined;
   }
 
   /** One round trip that does nothing. A failure, also to answer soon, shows in `closeReason`. */
