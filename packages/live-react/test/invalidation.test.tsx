@@ -1,8 +1,18 @@
 // @vitest-environment happy-dom
+import { MemoryChannelLog } from "@holdfast/live/server";
+import { TestLiveServer } from "@holdfast/live/testing";
 import { QueryClient } from "@tanstack/query-core";
 import { act, type ReactNode } from "react";
-import { describe, expect, it } from "vitest";
-import { type Invalidation, type InvalidationOptions, useBroadcastInvalidation } from "../src/index.ts";
+import { createRoot } from "react-dom/client";
+import { describe, expect, it, vi } from "vitest";
+import { WebSocket } from "ws";
+import {
+  BroadcastProvider,
+  type Invalidation,
+  type InvalidationOptions,
+  useBroadcastInvalidation,
+  useBroadcastState,
+} from "../src/index.ts";
 import { eventOf, openPage } from "./rendering.tsx";
 
 const KEYS = {
@@ -62,6 +72,49 @@ const openOrders = async (options: Partial<InvalidationOptions> = {}) => {
 };
 
 describe("useBroadcastInvalidation", () => {
+  it("invalidates all of the prefix once after a cut that was longer than the server's history", async () => {
+    await using log = new MemoryChannelLog({ historyMaxCount: 3 });
+    await using server = await TestLiveServer.start({ log });
+    let calls = 0;
+    const cache = {
+      invalidateQueries: async () => {
+        calls += 1;
+      },
+    };
+    const states: string[] = [];
+    const Orders = (): ReactNode => {
+      useBroadcastInvalidation({ channel: "order", queryKeyPrefix: ["order"], cache });
+      states.push(useBroadcastState());
+      return null;
+    };
+    const root = createRoot(document.createElement("div"));
+    const options = {
+      webSocket: WebSocket as never,
+      tabs: false as const,
+      reconnectDelay: 5,
+      reconnectDelayMax: 20,
+    };
+    const until = (condition: () => void) => vi.waitFor(() => act(async () => condition()));
+    await act(async () =>
+      root.render(
+        <BroadcastProvider url={server.url} options={options}>
+          <Orders />
+        </BroadcastProvider>,
+      ),
+    );
+    await until(() => expect(server.live.subscriberCount("order")).toBe(1));
+    server.refuse();
+    server.cut();
+    await until(() => expect(states.at(-1)).toBe("reconnecting"));
+    for (let count = 0; count < 9; count += 1)
+      await server.live.broadcast("order", "updated", { entity_id: "1" });
+    server.refuse(false);
+    await until(() => expect(calls).toBe(1));
+    expect(server.live.stats()).toMatchObject({ resets: 1, recoveries: 0, eventsOut: 0 });
+    await act(async () => root.unmount());
+    expect(calls).toBe(1);
+  });
+
   it("refreshes the detail of an event's entity and every list under the prefix, filtered ones too", async () => {
     await using orders = await openOrders();
     await orders.receive({ entity_id: "1" });

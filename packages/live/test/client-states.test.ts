@@ -262,6 +262,19 @@ describe("BroadcastClient states", () => {
     expect(sockets).toHaveLength(1);
   });
 
+  it("comes back from a sleep over the end of its token with a fresh one, at once", async () => {
+    let count = 0;
+    const { client, clock, connected, socket, wake } = setUp({ getToken: () => `t${++count}` });
+    const first = await connected();
+    first.finishClose(4002, "expired");
+    expect(client.detail).toMatchObject({ delayMs: 1_000, reason: "expired" });
+    wake();
+    await clock.advance(0);
+    const second = await socket();
+    second.accept();
+    expect(second.sentWith("hello")[0]?.hello?.token).toBe("t2");
+  });
+
   it("tries again when the token cannot be had, and stops when it is refused", async () => {
     let isDown = true;
     const { client, clock, socket } = setUp({

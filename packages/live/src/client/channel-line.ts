@@ -80,6 +80,8 @@ export class ChannelLine {
       this.#moveTo({ epoch, offset });
       return this.#onUnnumbered(id);
     }
+    // Epoch 0: the channel did not exist yet. Its first event says which life this is.
+    if (this.#epoch === "0" && this.#offset === 0n && next === 1n) this.#epoch = epoch;
     if (epoch === this.#epoch) {
       if (next <= this.#offset) return { kind: "drop" };
       if (next === this.#offset + 1n) {

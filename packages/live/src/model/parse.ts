@@ -189,7 +189,7 @@ export const parseEvent = (value: unknown): WireEvent | undefined => {
   };
 };
 
-const parseOrigin = (value: Readonly<Record<string, unknown>>): EventOrigin => ({
+export const parseOrigin = (value: Readonly<Record<string, unknown>>): EventOrigin => ({
   ...(typeof value["client"] === "string" ? { client: value["client"] } : {}),
   ...(typeof value["mutation"] === "string" ? { mutation: value["mutation"] } : {}),
 });

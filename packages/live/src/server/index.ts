@@ -14,3 +14,4 @@ export { MemoryChannelLog, type MemoryChannelLogOptions } from "./memory-channel
 export type { LiveStats } from "./metrics.ts";
 export type { NewEvent } from "./server-core.ts";
 export type { LiveServerOptions } from "./server-options.ts";
+export { StoredChannelLog, type StoredChannelLogOptions } from "./stored-channel-log.ts";
