@@ -1,14 +1,17 @@
-import { Emitter, type Logger, silentLogger, type Timer, withTimeout } from "@holdfast/kernel";
+import { Emitter, type Logger, silentLogger } from "@holdfast/kernel";
 import { PoolClosedError, PoolExhaustedError } from "../errors.ts";
-import { type Deadline, DeadlineQueue } from "../link/deadline-queue.ts";
+import { DeadlineQueue } from "../link/deadline-queue.ts";
 import { whole } from "../link/settings.ts";
 import { AcquireLine } from "./acquire-line.ts";
+import { IdleResources } from "./idle-resources.ts";
+import { LeakWatch } from "./leak-watch.ts";
 import { Opener } from "./opener.ts";
-import { PoolCounters } from "./pool-counters.ts";
 import type { PoolEntry } from "./pool-entry.ts";
 import { type LeaseOwner, PoolLease } from "./pool-lease.ts";
+import { PoolLedger } from "./pool-ledger.ts";
 import { type AcquireOptions, type PoolOptions, type PoolSettings, poolSettingsOf } from "./pool-options.ts";
 import type { CloseReason, PoolEvents, PoolStats } from "./pool-stats.ts";
+import { destroyed, startReset, validated } from "./resource-care.ts";
 
 const LIFETIME_SPREAD = 0.1;
 /** How long `close` waits for leases when it is not told. */
@@ -28,27 +31,20 @@ export class Pool<T> implements AsyncDisposable {
   readonly events: Emitter<PoolEvents>;
   readonly #settings: PoolSettings<T>;
   readonly #logger: Logger;
-  readonly #entries = new Set<PoolEntry<T>>();
-  /** The one that was used last stands at the end. */
-  readonly #idle: PoolEntry<T>[] = [];
+  readonly #ledger = new PoolLedger<T>();
+  readonly #idle: IdleResources<T>;
   readonly #line: AcquireLine<PoolLease<T>>;
   readonly #opener: Opener<T>;
   readonly #owner: LeaseOwner<T>;
   readonly #deadlines: DeadlineQueue;
+  readonly #leaks: LeakWatch;
   readonly #closing = new AbortController();
   /** Openings, resets, validations and destructions under way. */
   readonly #background = new Set<Promise<void>>();
-  readonly #counters = new PoolCounters();
   #minCount: number;
   #generation = 0;
-  #openingCount = 0;
-  #leasedCount = 0;
-  #resettingCount = 0;
-  /** Those of the resetting that are validated because someone waits. */
+  /** Resources that are being validated because someone waits. */
   #validatingCount = 0;
-  /** The next look at the idle ones. */
-  #housekeeping: Timer | undefined;
-  #housekeepingAt = Number.POSITIVE_INFINITY;
   #onReturned: (() => void) | undefined;
   #closed: Promise<void> | undefined;
 
@@ -60,6 +56,17 @@ export class Pool<T> implements AsyncDisposable {
     this.#deadlines = new DeadlineQueue(options.clock);
     this.#line = new AcquireLine(options.clock, this.#deadlines, (waitedMs) => this.#exhausted(waitedMs));
     this.#opener = new Opener(this.#settings);
+    this.#idle = new IdleResources(this.#settings, () => this.#lookAfterIdle());
+    this.#leaks = new LeakWatch({
+      pool: this.name,
+      leakAfterMs: this.#settings.leakAfterMs,
+      deadlines: this.#deadlines,
+      logger: this.#logger,
+      onLeak: (leak) => {
+        this.#ledger.leakedCount += 1;
+        this.events.emit("leaked", leak);
+      },
+    });
     this.#owner = {
       name: this.name,
       giveBack: (entry) => this.#giveBack(entry),
@@ -75,25 +82,12 @@ export class Pool<T> implements AsyncDisposable {
 
   /** Resources that exist or are being opened. */
   get size(): number {
-    return this.#entries.size + this.#openingCount;
+    return this.#ledger.size;
   }
 
   get stats(): PoolStats {
     const { maxCount } = this.#settings;
-    const { closedCounts, ...counts } = this.#counters;
-    return {
-      total: this.size,
-      maxCount,
-      minCount: this.#minCount,
-      idle: this.#idle.length,
-      leased: this.#leasedCount,
-      opening: this.#openingCount,
-      resetting: this.#resettingCount,
-      available: Math.max(0, maxCount - this.#leasedCount - this.#resettingCount - this.#line.size),
-      waiting: this.#line.size,
-      ...counts,
-      closedCounts: { ...closedCounts },
-    };
+    return this.#ledger.stats({ maxCount, minCount: this.#minCount, waiting: this.#line.size });
   }
 
   /**
@@ -109,7 +103,7 @@ export class Pool<T> implements AsyncDisposable {
       const now = this.#settings.clock.monotonicNow();
       const entry = this.#takeUsable(now);
       if (entry !== undefined) {
-        if (!this.#needsCheck(entry, now)) return Promise.resolve(this.#lend(entry));
+        if (!this.#idle.needsCheck(entry, now)) return Promise.resolve(this.#lend(entry));
         this.#check(entry, { isAwaited: true });
       }
     }
@@ -132,7 +126,7 @@ export class Pool<T> implements AsyncDisposable {
    */
   clear(options: { readonly error?: Error } = {}): void {
     this.#generation += 1;
-    for (const entry of this.#idle.splice(0)) this.#retire(entry, "cleared");
+    for (const entry of this.#idle.takeAll()) this.#retire(entry, "cleared");
     if (options.error !== undefined) this.#line.failAll(options.error);
     this.#grow();
   }
@@ -171,28 +165,28 @@ export class Pool<T> implements AsyncDisposable {
 
   async #close(drainMs: number): Promise<void> {
     this.#closing.abort(new PoolClosedError(this.name));
-    this.#housekeeping?.cancel();
+    this.#idle.stop();
     this.#opener.stop();
     this.#line.failAll(new PoolClosedError(this.name));
-    for (const entry of this.#idle.splice(0)) this.#retire(entry, "closed");
-    if (this.#leasedCount > 0) {
+    for (const entry of this.#idle.takeAll()) this.#retire(entry, "closed");
+    if (this.#ledger.leasedCount > 0) {
       await new Promise<void>((resolve) => {
         const timer = this.#settings.clock.schedule(drainMs, resolve);
         this.#onReturned = () => {
-          if (this.#leasedCount > 0) return;
+          if (this.#ledger.leasedCount > 0) return;
           timer.cancel();
           resolve();
         };
       });
       this.#onReturned = undefined;
-      for (const entry of [...this.#entries]) this.#retire(entry, "closed");
+      for (const entry of this.#ledger.all) this.#retire(entry, "closed");
     }
     while (this.#background.size > 0) await Promise.all(this.#background);
     this.#deadlines.clear();
   }
 
   #giveBack(entry: PoolEntry<T>): void {
-    this.#counters.releasedCount += 1;
+    this.#ledger.releasedCount += 1;
     if (entry.state === "gone") return;
     const now = this.#settings.clock.monotonicNow();
     const reason = this.#unusable(entry, now);
@@ -201,18 +195,13 @@ export class Pool<T> implements AsyncDisposable {
       this.#grow();
       return;
     }
-    let reset: Promise<void> | undefined;
-    try {
-      reset = this.#settings.reset?.(entry.resource);
-    } catch (error) {
-      reset = Promise.reject(error);
-    }
+    const reset = startReset(this.#settings, entry);
     if (reset === undefined) this.#settle(entry, now);
-    else this.#reset(entry, reset);
+    else this.#finishReset(entry, reset);
   }
 
   #discard(entry: PoolEntry<T>, error: unknown): void {
-    this.#counters.releasedCount += 1;
+    this.#ledger.releasedCount += 1;
     if (entry.state === "gone") return;
     this.#retire(entry, "destroyed", error);
     this.#grow();
@@ -227,56 +216,28 @@ export class Pool<T> implements AsyncDisposable {
   }
 
   #exhausted(waitedMs: number): PoolExhaustedError {
-    this.#counters.exhaustedCount += 1;
+    this.#ledger.exhaustedCount += 1;
     this.events.emit("exhausted", { waitedMs });
     return new PoolExhaustedError(this.name, waitedMs, this.#settings.maxCount);
   }
 
   #lend(entry: PoolEntry<T>): PoolLease<T> {
-    this.#move(entry, "leased");
+    this.#ledger.move(entry, "leased");
     entry.usesCount += 1;
-    this.#counters.acquiredCount += 1;
-    const { leakAfterMs } = this.#settings;
-    return new PoolLease(
-      this.#owner,
-      entry,
-      leakAfterMs === undefined ? undefined : this.#watch(entry, leakAfterMs),
-    );
-  }
-
-  #watch(entry: PoolEntry<T>, leakAfterMs: number): Deadline {
-    const acquiredAt = new Error("acquired here").stack ?? "";
-    const onDeadline = (): void => {
-      this.#counters.leakedCount += 1;
-      this.#logger.warn(
-        { pool: this.name, id: entry.id, heldMs: leakAfterMs, acquiredAt },
-        "a lease is held too long",
-      );
-      this.events.emit("leaked", { id: entry.id, heldMs: leakAfterMs, acquiredAt });
-    };
-    return this.#deadlines.add(leakAfterMs, { onDeadline });
+    this.#ledger.acquiredCount += 1;
+    return new PoolLease(this.#owner, entry, this.#leaks.start(entry.id));
   }
 
   /** A resource that nobody holds goes to whoever waits longest, or to the idle ones. */
   #settle(entry: PoolEntry<T>, now: number = this.#settings.clock.monotonicNow()): void {
     const waiter = this.#line.next();
     if (waiter !== undefined) {
-      this.#counters.waited(now - waiter.since);
+      this.#ledger.waited(now - waiter.since);
       waiter.resolve(this.#lend(entry));
       return;
     }
-    this.#move(entry, "idle");
-    entry.idleSince = now;
-    this.#idle.push(entry);
-    this.#planHousekeeping(this.#dueAt(entry));
-  }
-
-  /** After a check that nobody waited for: it stays as old among the idle ones as it was. */
-  #restoreIdle(entry: PoolEntry<T>): void {
-    this.#move(entry, "idle");
-    const younger = this.#idle.findIndex(({ idleSince }) => idleSince > entry.idleSince);
-    this.#idle.splice(younger < 0 ? this.#idle.length : younger, 0, entry);
-    this.#planHousekeeping(this.#dueAt(entry));
+    this.#ledger.move(entry, "idle");
+    this.#idle.push(entry, now);
   }
 
   /** Why a resource must not be lent, if so. */
@@ -299,25 +260,16 @@ export class Pool<T> implements AsyncDisposable {
     return undefined;
   }
 
-  #needsCheck(entry: PoolEntry<T>, now: number): boolean {
-    const { validate, validateAfterMs } = this.#settings;
-    return (
-      validate !== undefined &&
-      now - entry.checkedAt > validateAfterMs &&
-      now - entry.idleSince > validateAfterMs
-    );
-  }
-
   /** Opens as many as are waited for, or missing below the minimum, within both bounds. */
   #grow(): void {
     if (this.#closing.signal.aborted) return;
     const { maxCount, openingMaxCount } = this.#settings;
-    while (this.#openingCount < openingMaxCount && this.size < maxCount) {
-      const isWaitedFor = this.#openingCount + this.#validatingCount < this.#line.size;
+    while (this.#ledger.openingCount < openingMaxCount && this.size < maxCount) {
+      const isWaitedFor = this.#ledger.openingCount + this.#validatingCount < this.#line.size;
       const isMissing = this.size < this.#minCount && !this.#opener.isResting;
       if (!isWaitedFor && !isMissing) return;
       if (this.#settings.permits?.take() === false) return;
-      this.#openingCount += 1;
+      this.#ledger.openingCount += 1;
       this.#inBackground(this.#open());
     }
   }
@@ -332,54 +284,49 @@ export class Pool<T> implements AsyncDisposable {
       isBroken = true;
       if (entry !== undefined) this.#onBroken(entry, error);
     };
+    let resource: T;
     try {
-      const onLate = (resource: T): void => this.#inBackground(this.#destroy(resource));
-      const resource = await this.#opener.open(this.#closing.signal, onBroken, onLate);
-      const now = clock.monotonicNow();
-      this.#counters.openedCount += 1;
-      this.#openingCount -= 1;
-      this.#resettingCount += 1;
-      entry = {
-        id: this.#counters.openedCount,
-        resource,
-        expiresAt: now + lifetimeMs * (1 - random.next() * LIFETIME_SPREAD),
-        generation,
-        state: "resetting",
-        usesCount: 0,
-        idleSince: now,
-        checkedAt: now,
-        isBroken,
-      };
-      this.#entries.add(entry);
-      this.events.emit("opened", { id: entry.id, openMs: now - startedAt });
-      this.#settleOrRetire(entry);
+      const onLate = (late: T): void => this.#inBackground(destroyed(this.#settings, this.#logger, late));
+      resource = await this.#opener.open(this.#closing.signal, onBroken, onLate);
     } catch (error) {
-      this.#openingCount -= 1;
+      this.#ledger.openingCount -= 1;
       this.#settings.permits?.give();
-      if (this.#closing.signal.aborted) return;
-      this.#counters.openFailedCount += 1;
-      this.#logger.warn({ pool: this.name, err: error }, "a connection could not be opened");
-      this.events.emit("openFailed", { error });
-      this.#line.fail(error);
-      // Nobody waits for the minimum, so it is left alone for a while.
-      this.#opener.rest(() => this.#grow());
+      if (!this.#closing.signal.aborted) this.#openFailed(error);
+      return;
     }
+    const now = clock.monotonicNow();
+    entry = this.#ledger.opened(resource, {
+      expiresAt: now + lifetimeMs * (1 - random.next() * LIFETIME_SPREAD),
+      generation,
+      idleSince: now,
+      isBroken,
+    });
+    this.events.emit("opened", { id: entry.id, openMs: now - startedAt });
+    this.#settleOrRetire(entry);
+    this.#grow();
+  }
+
+  #openFailed(error: unknown): void {
+    this.#ledger.openFailedCount += 1;
+    this.#logger.warn({ pool: this.name, err: error }, "a connection could not be opened");
+    this.events.emit("openFailed", { error });
+    this.#line.fail(error);
+    // Nobody waits for the minimum, so it is left alone for a while.
+    this.#opener.rest(() => this.#grow());
     this.#grow();
   }
 
   #onBroken(entry: PoolEntry<T>, error: Error | undefined): void {
     entry.isBroken = true;
     if (entry.state !== "idle") return;
-    this.#idle.splice(this.#idle.indexOf(entry), 1);
+    this.#idle.remove(entry);
     this.#retire(entry, "broken", error);
     this.#grow();
   }
 
-  #reset(entry: PoolEntry<T>, reset: Promise<void>): void {
-    const { clock, resetTimeoutMs } = this.#settings;
-    this.#move(entry, "resetting");
-    const operation = `resetting connection ${entry.id} of ${this.name}`;
-    const done = withTimeout(clock, { operation, timeoutMs: resetTimeoutMs }, () => reset).then(
+  #finishReset(entry: PoolEntry<T>, reset: Promise<void>): void {
+    this.#ledger.move(entry, "resetting");
+    const done = reset.then(
       () => this.#settleOrRetire(entry),
       (error: unknown) => this.#retire(entry, "reset-failed", error),
     );
@@ -388,31 +335,23 @@ export class Pool<T> implements AsyncDisposable {
 
   /** Validates an idle resource that was taken out of the idle ones. */
   #check(entry: PoolEntry<T>, { isAwaited }: { readonly isAwaited: boolean }): void {
-    const { clock, validate, validateTimeoutMs } = this.#settings;
-    this.#move(entry, "resetting");
+    this.#ledger.move(entry, "resetting");
     if (isAwaited) this.#validatingCount += 1;
-    this.#counters.validatedCount += 1;
-    const operation = `validating connection ${entry.id} of ${this.name}`;
+    this.#ledger.validatedCount += 1;
     const check = async (): Promise<void> => {
-      let failure: unknown;
-      let isValid = false;
-      try {
-        isValid = await withTimeout(clock, { operation, timeoutMs: validateTimeoutMs }, async () =>
-          validate === undefined ? true : validate(entry.resource),
-        );
-      } catch (error) {
-        failure = error;
-      }
+      const { failure, isValid } = await validated(this.#settings, entry);
+      const now = this.#settings.clock.monotonicNow();
       if (isAwaited) this.#validatingCount -= 1;
-      if (isValid) {
-        entry.checkedAt = clock.monotonicNow();
-        if (!isAwaited && this.#line.size === 0 && this.#unusable(entry, entry.checkedAt) === undefined) {
-          this.#restoreIdle(entry);
-        } else this.#settleOrRetire(entry);
-      } else {
-        this.#counters.invalidCount += 1;
+      if (isValid) entry.checkedAt = now;
+      if (!isValid) {
+        this.#ledger.invalidCount += 1;
         this.#retire(entry, "invalid", failure);
         this.#lendIdle();
+      } else if (!isAwaited && this.#line.size === 0 && this.#unusable(entry, now) === undefined) {
+        this.#ledger.move(entry, "idle");
+        this.#idle.putBack(entry);
+      } else {
+        this.#settleOrRetire(entry);
       }
       this.#grow();
     };
@@ -422,10 +361,10 @@ export class Pool<T> implements AsyncDisposable {
   /** After a resource failed its check, the next idle one may serve the one who waits. */
   #lendIdle(): void {
     const now = this.#settings.clock.monotonicNow();
-    while (this.#line.size > this.#validatingCount + this.#openingCount) {
+    while (this.#line.size > this.#validatingCount + this.#ledger.openingCount) {
       const entry = this.#takeUsable(now);
       if (entry === undefined) return;
-      if (this.#needsCheck(entry, now)) this.#check(entry, { isAwaited: true });
+      if (this.#idle.needsCheck(entry, now)) this.#check(entry, { isAwaited: true });
       else this.#settle(entry);
     }
   }
@@ -437,69 +376,24 @@ export class Pool<T> implements AsyncDisposable {
     else this.#retire(entry, reason);
   }
 
-  /** When an idle resource must be looked at next. */
-  #dueAt({ checkedAt, expiresAt, idleSince }: PoolEntry<T>): number {
-    const { checkEveryMs, idleTimeoutMs, validate } = this.#settings;
-    const endsAt = Math.min(expiresAt, idleSince + idleTimeoutMs);
-    return validate === undefined ? endsAt : Math.min(endsAt, Math.max(checkedAt, idleSince) + checkEveryMs);
-  }
-
-  #planHousekeeping(dueAt: number): void {
-    if (dueAt >= this.#housekeepingAt) return;
-    const { clock } = this.#settings;
-    this.#housekeeping?.cancel();
-    this.#housekeepingAt = dueAt;
-    this.#housekeeping = clock.schedule(dueAt - clock.monotonicNow(), () => this.#keepHouse(), {
-      unref: true,
-    });
-  }
-
-  #keepHouse(): void {
-    this.#housekeeping = undefined;
-    this.#housekeepingAt = Number.POSITIVE_INFINITY;
+  #lookAfterIdle(): void {
     const now = this.#settings.clock.monotonicNow();
-    for (const entry of this.#idle.splice(0)) {
+    for (const entry of this.#idle.takeAll()) {
       const reason = this.#unusable(entry, now);
-      if (reason !== undefined) {
-        this.#retire(entry, reason);
-      } else if (now >= this.#dueAt(entry)) {
-        this.#check(entry, { isAwaited: false });
-      } else {
-        this.#idle.push(entry);
-        this.#planHousekeeping(this.#dueAt(entry));
-      }
+      if (reason !== undefined) this.#retire(entry, reason);
+      else if (now >= this.#idle.dueAt(entry)) this.#check(entry, { isAwaited: false });
+      else this.#idle.putBack(entry);
     }
     this.#grow();
   }
 
   #retire(entry: PoolEntry<T>, reason: CloseReason, error?: unknown): void {
     if (entry.state === "gone") return;
-    this.#move(entry, "gone");
-    this.#entries.delete(entry);
+    this.#ledger.remove(entry, reason);
     this.#settings.permits?.give();
-    this.#counters.closed(reason);
     this.events.emit("closed", { id: entry.id, reason, ...(error === undefined ? {} : { error }) });
-    this.#inBackground(this.#destroy(entry.resource));
+    this.#inBackground(destroyed(this.#settings, this.#logger, entry.resource));
     this.#onReturned?.();
-  }
-
-  async #destroy(resource: T): Promise<void> {
-    const { clock, destroy, destroyTimeoutMs } = this.#settings;
-    const operation = `closing a connection of ${this.name}`;
-    try {
-      await withTimeout(clock, { operation, timeoutMs: destroyTimeoutMs }, async () => destroy(resource));
-    } catch (error) {
-      this.#logger.warn({ pool: this.name, err: error }, "a connection did not close as it should");
-    }
-  }
-
-  /** The one place where a resource changes its state, so that the counts always add up. */
-  #move(entry: PoolEntry<T>, state: PoolEntry<T>["state"]): void {
-    if (entry.state === "leased") this.#leasedCount -= 1;
-    else if (entry.state === "resetting") this.#resettingCount -= 1;
-    if (state === "leased") this.#leasedCount += 1;
-    else if (state === "resetting") this.#resettingCount += 1;
-    entry.state = state;
   }
 
   #inBackground(work: Promise<void>): void {
