@@ -33,6 +33,10 @@ export const registerApi = (app: FastifyInstance, { client, authenticate }: ApiO
     });
   };
   app.setErrorHandler((error, _request, reply) => {
+    if (error instanceof DOMException && error.name === "TimeoutError") {
+      const message = `the cluster did not answer within ${CALL_TIMEOUT_MS} ms; try again`;
+      return reply.code(504).send({ error: { code: "CONSOLE_TIMEOUT", message, retryable: true } });
+    }
     const wire = toWireError(error);
     const own = isHoldfastError(error);
     const status =

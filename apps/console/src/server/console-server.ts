@@ -67,7 +67,9 @@ export const startConsole = async (options: ConsoleOptions): Promise<Console> =>
   const sockets = new WebSocketServer({ noServer: true, maxPayload: PAGE_MESSAGE_MAX_BYTES });
   const url = await listen(app, options.listen);
   app.server.on("upgrade", (request, socket, head) => {
-    const refusal = refuseUpgrade(request, url, options.allowedOrigins ?? [], sockets.clients.size);
+    // Node takes its own listener off an upgraded socket, and an error that nobody hears ends the process.
+    socket.on("error", () => socket.destroy());
+    const refusal = refuseUpgrade(request, options.allowedOrigins ?? [], sockets.clients.size);
     if (refusal !== undefined) {
       socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\n\r\n`);
       return;
@@ -111,11 +113,10 @@ const listen = async (app: FastifyInstance, address: string): Promise<string> =>
 /** Another site's page must not drive this console through its visitor's browser. */
 const refuseUpgrade = (
   request: IncomingMessage,
-  own: string,
   allowed: readonly string[],
   pageCount: number,
 ): string | undefined => {
-  if (new URL(request.url ?? "/", own).pathname !== "/ws") return "404 Not Found";
+  if (request.url?.split("?", 1)[0] !== "/ws") return "404 Not Found";
   const { origin, host } = request.headers;
   if (
     origin !== undefined &&

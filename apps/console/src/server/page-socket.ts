@@ -3,12 +3,14 @@ import type { WebSocket } from "ws";
 import { z } from "zod";
 import type { ServerMessage } from "../messages.ts";
 import { allows, type TokenCheck } from "./authorization.ts";
-import type { ChannelHub } from "./channel-hub.ts";
+import type { ChannelHub, Snapshot } from "./channel-hub.ts";
 
 /** One page follows a handful of channels; more is a mistake. */
 const CHANNELS_PER_PAGE = 32;
 /** Events that came together go out in one message of at most so many. */
 const EVENTS_PER_MESSAGE = 200;
+/** A page that goes on asking while this much waits to be read by it is cut off; it may come back with its positions. */
+const PAGE_BACKLOG_MAX_BYTES = 8 * 1024 * 1024;
 
 const position = z.object({ epoch: z.string().max(64), offset: z.string().max(64) });
 const channel = z.string().min(1).max(10_100);
@@ -20,7 +22,7 @@ const pageMessage = z.discriminatedUnion("type", [
 
 /**
  * Serves one page: checks its token, and sends what it subscribes to. A page that reads slowly is sent slowly:
- * the next events are taken from the job's log only when the last ones have left.
+ * the next events are taken from the job's log only when the last ones have left, and of snapshots only the newest.
  */
 export const servePage = (
   page: WebSocket,
@@ -51,10 +53,7 @@ export const servePage = (
     if (subscriptions.size >= CHANNELS_PER_PAGE) {
       fail("CONSOLE_TOO_MANY_CHANNELS", `a page may follow ${CHANNELS_PER_PAGE} channels`, name);
     } else if (hub.hasSnapshots(name)) {
-      subscriptions.set(
-        name,
-        hub.listen(name, after, (snapshot) => void send({ type: "snapshot", channel: name, ...snapshot })),
-      );
+      subscriptions.set(name, hub.listen(name, after, newestSnapshot(name, send)));
     } else if (name.startsWith("job:")) {
       const controller = new AbortController();
       subscriptions.set(name, () => controller.abort(new Error("unsubscribed")));
@@ -67,6 +66,7 @@ export const servePage = (
   };
 
   page.on("message", (data, isBinary) => {
+    if (page.bufferedAmount > PAGE_BACKLOG_MAX_BYTES) return page.terminate();
     const message = isBinary ? undefined : parse(String(data));
     if (message === undefined)
       return fail("CONSOLE_INVALID_MESSAGE", "the message is not one that this console understands");
@@ -95,6 +95,28 @@ const parse = (text: string): z.output<typeof pageMessage> | undefined => {
   } catch {
     return undefined;
   }
+};
+
+/** Sends a snapshot once the one before has left; those that came between are skipped. */
+const newestSnapshot = (
+  channelName: string,
+  send: (message: ServerMessage) => Promise<void>,
+): ((snapshot: Snapshot) => void) => {
+  let waiting: Snapshot | undefined;
+  let isSending = false;
+  const drain = async (): Promise<void> => {
+    isSending = true;
+    while (waiting !== undefined) {
+      const snapshot = waiting;
+      waiting = undefined;
+      await send({ type: "snapshot", channel: channelName, ...snapshot });
+    }
+    isSending = false;
+  };
+  return (snapshot) => {
+    waiting = snapshot;
+    if (!isSending) void drain();
+  };
 };
 
 type PositionedEvents = Extract<ServerMessage, { type: "events" }>["events"][number];
