@@ -1,0 +1,135 @@
+import { connect, type Socket } from "node:net";
+import { describe, expect, it } from "vitest";
+import { jobView, result, setUp } from "./fixture.ts";
+
+const rawRequest = (
+  url: string,
+  text: string,
+): Promise<{ readonly socket: Socket; readonly answer: string }> =>
+  new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(url);
+    let answer = "";
+    const socket = connect(Number(port), hostname, () => socket.write(text));
+    socket.on("data", (chunk) => {
+      answer += String(chunk);
+    });
+    socket.on("error", reject);
+    socket.on("close", () => resolve({ socket, answer }));
+  });
+
+const upgrade = (path: string, extra = ""): string =>
+  `GET ${path} HTTP/1.1\r\nHost: console\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n${extra}\r\n`;
+
+describe("tokens", () => {
+  it.each([
+    ["GET", "/api/cluster", "read"],
+    ["GET", "/api/jobs", "read"],
+    ["GET", "/api/jobs/job-1", "read"],
+    ["GET", "/api/jobs/job-1/report/json", "read"],
+    ["GET", "/metrics", "read"],
+    ["POST", "/api/jobs", "submit"],
+    ["POST", "/api/jobs/job-1/cancel", "cancel"],
+  ])("%s %s needs one with the scope %s", async (method, path, scope) => {
+    await using server = await setUp(
+      {
+        get: async () => jobView,
+        result: async () => result,
+        cancel: async () => ({ outcome: "cancelling", status: "cancelling" }),
+        submit: async () => ({
+          jobId: "job-1",
+          status: "submitted",
+          position: { epoch: "1", offset: "0" },
+          duplicate: false,
+        }),
+      },
+      { tokens: true },
+    );
+    const ask = (token?: string) =>
+      server.ask(path, {
+        method,
+        ...(token === undefined ? {} : { token }),
+        ...(method === "POST" ? { body: "{}" } : {}),
+      });
+    const right = { read: "reader", submit: "writer", cancel: "cancel" }[scope];
+    const wrong = scope === "read" ? "cancel" : "reader";
+    expect((await ask(`${right}-token-0001`)).ok).toBe(true);
+    for (const token of [undefined, "nonsense", `${wrong}-token-0001`]) {
+      const refused = await ask(token);
+      expect(refused.status).toBe(401);
+      const text = await refused.text();
+      expect(text).toContain(`"${scope}"`.replaceAll('"', text.startsWith("{") ? '\\"' : '"'));
+      expect(text).not.toContain("token-0001");
+    }
+  });
+
+  it("are not asked for by the health check, and every answer tells browsers to be strict", async () => {
+    await using server = await setUp({}, { tokens: true });
+    const page = await server.ask("/health/live");
+    expect(page.status).toBe(200);
+    expect(page.headers.get("x-content-type-options")).toBe("nosniff");
+    expect(page.headers.get("content-security-policy")).toContain("frame-ancestors 'none'");
+    expect(page.headers.get("referrer-policy")).toBe("no-referrer");
+  });
+
+  it("open the WebSocket by header or by message, and nothing is told before", async () => {
+    await using server = await setUp({}, { tokens: true });
+    const byHeader = await server.open({ token: "reader-token-0001" });
+    await byHeader.expect([{ type: "ready" }]);
+    const byMessage = await server.open();
+    byMessage.send({ type: "subscribe", channel: "cluster" });
+    byMessage.send({ type: "auth", token: "cancel-token-0001" });
+    byMessage.send({ type: "subscribe", channel: "cluster" });
+    byMessage.send({ type: "auth", token: "reader-token-0001" });
+    byMessage.send({ type: "subscribe", channel: "cluster" });
+    const refused = { type: "error", error: { code: "CONSOLE_UNAUTHORIZED" } };
+    await byMessage.expect([
+      refused,
+      refused,
+      refused,
+      refused,
+      { type: "ready" },
+      { type: "snapshot", channel: "cluster" },
+    ]);
+  });
+});
+
+describe("the WebSocket", () => {
+  it("refuses pages of other sites, and takes its own and those that are allowed", async () => {
+    await using server = await setUp({}, { allowedOrigins: ["https://ops.example"] });
+    for (const origin of ["https://evil.example", "null", `${server.console.url}.evil.example`])
+      await expect(server.open({ origin })).rejects.toThrow("403");
+    for (const origin of [server.console.url, "https://ops.example"]) {
+      const page = await server.open({ origin });
+      await page.expect([{ type: "ready" }]);
+    }
+  });
+
+  it.each([
+    "/",
+    "//",
+    "/wss",
+    "http://[/ws",
+    "/ws/../x",
+  ])("is found nowhere else: an upgrade of %s is refused, and the console goes on", async (path) => {
+    await using server = await setUp();
+    const { answer } = await rawRequest(server.console.url, upgrade(path));
+    expect(answer).toMatch(/^HTTP\/1\.1 40[04] /);
+    expect((await server.ask("/health/live")).status).toBe(200);
+  });
+
+  it("survives those who reset the connection in the middle of an upgrade that is refused", async () => {
+    await using server = await setUp();
+    const { hostname, port } = new URL(server.console.url);
+    for (let attempt = 0; attempt < 50; attempt += 1) {
+      await new Promise<void>((resolve) => {
+        const socket = connect(Number(port), hostname, () => {
+          socket.write(upgrade("/ws", "Origin: https://evil.example\r\n"), () => socket.resetAndDestroy());
+        });
+        socket.on("error", () => undefined);
+        socket.on("close", () => resolve());
+      });
+    }
+    // An error that nobody hears would have ended this process.
+    expect((await server.ask("/health/live")).status).toBe(200);
+  });
+});
