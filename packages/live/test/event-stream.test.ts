@@ -1,3 +1,4 @@
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { MemoryChannelLog } from "../src/server/index.ts";
 import { TestLiveServer } from "../src/testing/index.ts";
@@ -43,6 +44,8 @@ const openStream = async (server: TestLiveServer, query: string, headers: Record
     [Symbol.dispose]: () => controller.abort(),
   };
 };
+
+expectNoLeaks();
 
 describe("server-sent events", () => {
   it("resume from Last-Event-ID without loss or repeat", async () => {

@@ -1,8 +1,11 @@
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { TestLiveServer } from "../src/testing/index.ts";
 import { RawSocket } from "./raw-socket.ts";
 
 const answersOf = (frame: Record<string, unknown>) => frame["channels"] as Record<string, unknown>[];
+
+expectNoLeaks();
 
 describe("the full form", () => {
   it("answers a hello with the client's id, the ping interval and the limits", async () => {

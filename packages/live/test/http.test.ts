@@ -1,3 +1,4 @@
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { UnauthenticatedError } from "../src/model/index.ts";
 import { LiveServer, MemoryChannelLog } from "../src/server/index.ts";
@@ -21,6 +22,8 @@ const post = async (
   const answer = (text === "" ? {} : JSON.parse(text)) as Record<string, unknown>;
   return { status: response.status, answer, retryAfter: response.headers.get("retry-after") };
 };
+
+expectNoLeaks();
 
 describe("publishing over HTTP", () => {
   it("answers status, channel, event, count, id and position, for either spelling of the event's name", async () => {

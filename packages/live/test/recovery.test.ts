@@ -1,3 +1,4 @@
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import { BroadcastClient, type BroadcastClientOptions, type Gap } from "../src/client/index.ts";
@@ -41,6 +42,8 @@ const publish = async (server: TestLiveServer, from: number, to: number): Promis
 };
 
 const upTo = (count: number): readonly number[] => Array.from({ length: count }, (_, index) => index + 1);
+
+expectNoLeaks();
 
 describe("recovery", () => {
   it("brings what was sent during a cut when nothing was ever received before it", async () => {

@@ -1,3 +1,4 @@
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import { BroadcastClient, type Change, OptimisticStore, type SendContext } from "../src/client/index.ts";
@@ -93,6 +94,8 @@ const openTab = async (server: TestLiveServer, shop: Shop, application: string) 
     },
   };
 };
+
+expectNoLeaks();
 
 describe("the four scenarios on memory, over real sockets", () => {
   it("1: one client sees its order at once, one row throughout, and fetches nothing for its echo", async () => {

@@ -1,6 +1,9 @@
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { TestLiveServer } from "../src/testing/index.ts";
 import { handled, RawSocket } from "./raw-socket.ts";
+
+expectNoLeaks();
 
 describe("the simple form", () => {
   it("subscribes, receives and unsubscribes, and the count follows", async () => {

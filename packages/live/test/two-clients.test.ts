@@ -1,3 +1,4 @@
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import { BroadcastClient, type BroadcastClientOptions, type BroadcastEvent } from "../src/client/index.ts";
@@ -15,6 +16,8 @@ const clientOf = (
   });
   return Object.assign(client, { [Symbol.dispose]: () => client.disconnect() });
 };
+
+expectNoLeaks();
 
 describe("clients over real sockets", () => {
   it("lets two clients on one channel both receive, each event once", async () => {
@@ -36,6 +39,16 @@ describe("clients over real sockets", () => {
       payload: { entity_id: "1" },
       via: "socket",
     });
+  });
+
+  it("leaves no socket, port or timer behind, as every test of these files", async () => {
+    const server = await TestLiveServer.start();
+    using client = clientOf(server);
+    client.subscribe("order", () => undefined);
+    client.connect();
+    await client.ready("order");
+    await server.close();
+    expect(server.live.stats()).toMatchObject({ connectionCount: 0, subscriptionCount: 0 });
   });
 
   it("makes up for what was sent during a cut, once and in order", async () => {

@@ -9,6 +9,8 @@ import {
   systemClock,
   TaskGroup,
 } from "@holdfast/kernel";
+import { EventTooLargeError } from "../errors.ts";
+import { DEFAULT_LIMITS } from "../model/limits.ts";
 import { isObject, parseOrigin } from "../model/parse.ts";
 import {
   type ChannelBounds,
@@ -28,9 +30,9 @@ const TRIM_STEPS = 4;
 /** How long until a store is followed again that failed, milliseconds. */
 const RETRY_MS = 1_000;
 
-export interface StoredChannelLogOptions {
+export interface StoredChannelLogOptions<Tx> {
   /** The log of a coordination store: memory, Redis or PostgreSQL. The owner closes the store. */
-  readonly log: Log<never>;
+  readonly log: Log<Tx>;
   /** Streams are named `prefix:channel`; two prefixes never mix. Default `live`. */
   readonly prefix?: string;
   /** Events kept per channel, at least 1; up to a quarter more stay for a while. Default 500. */
@@ -47,8 +49,8 @@ export interface StoredChannelLogOptions {
  * epoch; and an idempotency key is looked for in the history of its channel, so it holds as long as that, and two
  * servers that are given one key in the same moment may both publish.
  */
-export class StoredChannelLog implements ChannelLog {
-  readonly #log: Log<never>;
+export class StoredChannelLog<Tx = never> implements ChannelLog {
+  readonly #log: Log<Tx>;
   readonly #prefix: string;
   readonly #historyMaxCount: number;
   readonly #clock: Clock;
@@ -58,7 +60,7 @@ export class StoredChannelLog implements ChannelLog {
   readonly #keyed = new Map<string, Promise<unknown>>();
   #isClosed = false;
 
-  constructor(options: StoredChannelLogOptions) {
+  constructor(options: StoredChannelLogOptions<Tx>) {
     this.#log = options.log;
     this.#prefix = options.prefix ?? "live";
     this.#historyMaxCount = options.historyMaxCount ?? 500;
@@ -74,6 +76,28 @@ export class StoredChannelLog implements ChannelLog {
     const results: Published[] = [];
     for (const draft of drafts) results.push(await this.#publishKeyed(draft, options));
     return results;
+  }
+
+  /**
+   * Publishes with a transaction of the store, where it has some: the events are there when it commits and never
+   * were when it does not. No idempotency keys: the transaction is done once by itself.
+   * @throws EventTooLargeError for a payload above 256 KiB; nothing was published.
+   */
+  async publishIn(
+    tx: Tx,
+    drafts: readonly Omit<EventDraft, "idempotencyKey">[],
+  ): Promise<readonly Published[]> {
+    this.#enter({});
+    for (const { channel, payloadText } of drafts) {
+      // A larger one would fill the queue of every client that is to receive it.
+      const bytes = Buffer.byteLength(payloadText);
+      if (bytes <= DEFAULT_LIMITS.eventMaxBytes) continue;
+      const limit = DEFAULT_LIMITS.eventMaxBytes;
+      throw new EventTooLargeError(
+        `an event on channel "${channel}" has ${bytes} bytes; ${limit} are allowed`,
+      );
+    }
+    return this.#append(drafts, { tx });
   }
 
   async read(
@@ -128,7 +152,10 @@ export class StoredChannelLog implements ChannelLog {
     return `${this.#prefix}:${channel}`;
   }
 
-  async #append(drafts: readonly EventDraft[], options: Abortable): Promise<readonly Published[]> {
+  async #append(
+    drafts: readonly EventDraft[],
+    options: Abortable & { readonly tx?: Tx },
+  ): Promise<readonly Published[]> {
     const positions = await this.#log.append(
       drafts.map((draft) => ({ stream: this.#stream(draft.channel), payload: toPayload(draft) })),
       options,
@@ -140,17 +167,25 @@ export class StoredChannelLog implements ChannelLog {
       heads.set(channel, position.offset);
       return { id, position, isRepeat: false };
     });
-    for (const [channel, head] of heads) await this.#trim(channel, head, drafts.length);
+    for (const [channel, head] of heads)
+      await this.#trim(channel, head, { addedCount: drafts.length, ...options });
     return published;
   }
 
-  async #trim(channel: string, head: bigint, addedCount: number): Promise<void> {
+  async #trim(
+    channel: string,
+    head: bigint,
+    options: { readonly addedCount: number; readonly tx?: Tx },
+  ): Promise<void> {
+    const { addedCount, tx } = options;
     const step = BigInt(Math.max(1, Math.floor(this.#historyMaxCount / TRIM_STEPS)));
     const upTo = head - BigInt(this.#historyMaxCount);
     if (upTo <= 0n || head / step === (head - BigInt(addedCount)) / step) return;
     try {
-      await this.#log.trim(this.#stream(channel), { upTo });
+      await this.#log.trim(this.#stream(channel), { upTo, ...(tx === undefined ? {} : { tx }) });
     } catch (err) {
+      // A transaction that failed inside cannot go on.
+      if (tx !== undefined) throw err;
       // The event is published; the next step trims more.
       this.#logger.warn({ err, channel }, "the history of a channel could not be trimmed");
     }
