@@ -96,8 +96,7 @@ export class Pool<T> implements AsyncDisposable {
    * @throws PoolClosedError; what `create` threw; signal.reason when aborted.
    */
   acquire(options: AcquireOptions = {}): Promise<PoolLease<T>> {
-    const { signal } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     if (this.#closing.signal.aborted) return Promise.reject(new PoolClosedError(this.name));
     if (this.#line.size === 0) {
       const now = this.#settings.clock.monotonicNow();
@@ -145,9 +144,8 @@ export class Pool<T> implements AsyncDisposable {
   /** Lets the resource go that was idle longest, so that its permit can be used elsewhere; false when none is idle. */
   giveUpIdle(): boolean {
     const entry = this.#idle.shift();
-    if (entry === undefined) return false;
-    this.#retire(entry, "cleared");
-    return true;
+    if (entry !== undefined) this.#retire(entry, "cleared");
+    return entry !== undefined;
   }
 
   /**
@@ -202,7 +200,6 @@ export class Pool<T> implements AsyncDisposable {
 
   #discard(entry: PoolEntry<T>, error: unknown): void {
     this.#ledger.releasedCount += 1;
-    if (entry.state === "gone") return;
     this.#retire(entry, "destroyed", error);
     this.#grow();
   }
@@ -284,9 +281,9 @@ export class Pool<T> implements AsyncDisposable {
       isBroken = true;
       if (entry !== undefined) this.#onBroken(entry, error);
     };
+    const onLate = (late: T): void => this.#inBackground(destroyed(this.#settings, this.#logger, late));
     let resource: T;
     try {
-      const onLate = (late: T): void => this.#inBackground(destroyed(this.#settings, this.#logger, late));
       resource = await this.#opener.open(this.#closing.signal, onBroken, onLate);
     } catch (error) {
       this.#ledger.openingCount -= 1;
@@ -326,10 +323,8 @@ export class Pool<T> implements AsyncDisposable {
 
   #finishReset(entry: PoolEntry<T>, reset: Promise<void>): void {
     this.#ledger.move(entry, "resetting");
-    const done = reset.then(
-      () => this.#settleOrRetire(entry),
-      (error: unknown) => this.#retire(entry, "reset-failed", error),
-    );
+    const onFailed = (error: unknown): void => this.#retire(entry, "reset-failed", error);
+    const done = reset.then(() => this.#settleOrRetire(entry), onFailed);
     this.#inBackground(done.then(() => this.#grow()));
   }
 
