@@ -1,3 +1,4 @@
+import { statfs } from "node:fs/promises";
 import { PGlite } from "@electric-sql/pglite";
 import { vector } from "@electric-sql/pglite-pgvector";
 import {
@@ -85,25 +86,36 @@ export const openEmbedded = async (options: EmbeddedOptions = {}): Promise<Datab
   }
 };
 
+/** A start writes a checkpoint and may need a new log segment of 4 MiB. */
+const START_NEEDS_BYTES = 8 * 1024 * 1024;
+
 const startEngine = async (
   directory: DataDirectory | undefined,
   settings: { readonly flushes: boolean; readonly sharedBuffersMb: number },
 ): Promise<PGlite> => {
-  const common = { extensions: { vector }, startParams: engineParameters(settings) };
+  const said: string[] = [];
+  const common = {
+    extensions: { vector },
+    startParams: engineParameters(settings),
+    onStderr: (line: string) => {
+      if (/FATAL|PANIC/.test(line)) said.push(line.trim());
+      return false;
+    },
+  };
   if (directory === undefined) {
     const image = await loadImage();
     return PGlite.create({ ...common, loadDataDir: new Blob([new Uint8Array(image)]) });
   }
-  const files = settings.flushes
-    ? { fs: new DurableFiles(directory.clusterPath) }
-    : { dataDir: directory.clusterPath };
+  const { clusterPath } = directory;
+  const files = settings.flushes ? { fs: new DurableFiles(clusterPath) } : { dataDir: clusterPath };
   try {
     return await PGlite.create({ ...common, ...files });
   } catch (cause) {
-    throw new DataDirectoryInvalidError(
-      directory.clusterPath,
-      "PostgreSQL does not start from it: restore it from a backup, or choose another directory",
-      { cause },
-    );
+    const { bavail, bsize } = await statfs(clusterPath);
+    const reason =
+      bavail * bsize < START_NEEDS_BYTES
+        ? "its disk is full: free some space, then try again; nothing is lost"
+        : `PostgreSQL does not start from it${said.map((line) => ` (${line})`).join("")}: restore it from a backup, or choose another directory`;
+    throw new DataDirectoryInvalidError(clusterPath, reason, { cause });
   }
 };
