@@ -361,6 +361,22 @@ describe("retrying", () => {
     await settle(client.disconnect());
   });
 
+  it("adds at most a fifth to the calls in a total outage", async () => {
+    const { client, callCounts, nodes, settle } = await cluster(3, { health: { failuresInRowMax: 100_000 } });
+    await settle(client.connect());
+    for (const node of nodes) node.failures.push(...Array.from({ length: 3_000 }, () => busy()));
+    const worker = async (): Promise<void> => {
+      for (let index = 0; index < 50; index += 1) {
+        await client.request(echo, { text: "x" }).catch(() => undefined);
+      }
+    };
+    await settle(Promise.all(Array.from({ length: 10 }, worker)));
+    const attemptCount = callCounts().reduce((sum, count) => sum + count, 0);
+    expect(attemptCount).toBeGreaterThanOrEqual(500);
+    expect(attemptCount).toBeLessThanOrEqual(600);
+    await settle(client.disconnect());
+  });
+
   it("ends at the deadline and on abort, in whatever pause it is", async () => {
     const { client, clock, node, settle } = await cluster(1, { retry: retryPresets.conservative });
     await settle(client.connect());

@@ -1,3 +1,5 @@
+import { inspect } from "node:util";
+import type { Logger } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
 import { type Credential, createMemoryNetwork, type Grant } from "../src/index.ts";
@@ -54,16 +56,29 @@ describe("a grant", () => {
     expect(await both.client.request(echo, { text: "a" })).toEqual({ text: "a" });
   });
 
-  it("never shows the token in what is logged or thrown", async () => {
+  it("never shows the token in what is logged or thrown, accepted or refused", async () => {
     const token = "very-secret-token";
+    const seen: string[] = [];
+    const note = (fields: object, message: string): void => {
+      seen.push(message, inspect(fields, { depth: 9, showHidden: true }));
+    };
+    const logger: Logger = { debug: note, info: note, warn: note, error: note, child: () => logger };
     const clock = new VirtualClock();
     const failed = await pair(createMemoryNetwork({ clock }), {
       clock,
-      server: { authenticate: () => undefined },
-      client: { credential: { token } },
+      server: { authenticate: () => undefined, logger },
+      client: { credential: { token }, logger },
     }).catch((error: unknown) => error);
-    expect(JSON.stringify(failed)).not.toContain(token);
-    expect(String((failed as Error).stack)).not.toContain(token);
+    seen.push(inspect(failed, { depth: 9, showHidden: true }), JSON.stringify(failed));
+    const both = await pair(createMemoryNetwork({ clock }), {
+      clock,
+      server: { logger },
+      client: { credential: { token }, logger },
+    });
+    seen.push(inspect(both.client, { depth: 9, showHidden: true }), inspect(both.server, { depth: 9 }));
+    await both[Symbol.asyncDispose]();
+    expect(seen.length).toBeGreaterThan(4);
+    for (const text of seen) expect(text).not.toContain(token);
   });
 });
 

@@ -1,7 +1,14 @@
 import { createServer, connect as netConnect, type Socket } from "node:net";
 import { systemClock } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
-import { encodeFrame, encodeValue, FRAME_MAX_BYTES, type Frame } from "@holdfast/protocol";
+import {
+  decodeFrame,
+  encodeFrame,
+  encodeValue,
+  FRAME_MAX_BYTES,
+  type Frame,
+  FrameSplitter,
+} from "@holdfast/protocol";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { connect, parseAddress, type ServerOptions, serve, tcpTransport } from "../src/index.ts";
@@ -265,6 +272,31 @@ describe("a dialler under hostile bytes", () => {
     await using server = await against(onSocket);
     await expect(server.connect()).rejects.toMatchObject({ code: expect.stringMatching(code) });
     await vi.waitFor(() => expect(server.sockets.every((socket) => socket.destroyed)).toBe(true));
+  });
+
+  it("numbers its requests from 0 in steps of 1, and leaves a server that answers one never asked", async () => {
+    const sequences: bigint[] = [];
+    await using server = await against((socket) => {
+      const splitter = new FrameSplitter(LIMIT);
+      socket.on("data", (chunk) =>
+        splitter.push(chunk, (bytes) => {
+          const { sequence, type } = decodeFrame(bytes, LIMIT);
+          if (type === "hello") socket.write(HELLO);
+          if (type === "authenticate") socket.write(frame("ready", 1n, { scopes: ["read"] }));
+          if (type !== "request") return;
+          sequences.push(sequence);
+          socket.write(frame("answer", sequence < 3n ? sequence : 99n, { text: "x" }));
+        }),
+      );
+    });
+    const peer = await server.connect();
+    for (let index = 0; index < 3; index += 1) await peer.request(echo, { text: "x" });
+    await expect(peer.request(echo, { text: "x" })).rejects.toMatchObject({
+      code: "CONNECTION_LOST",
+      cause: expect.objectContaining({ code: "PROTOCOL_UNEXPECTED_FRAME" }),
+    });
+    expect(sequences).toEqual([0n, 1n, 2n, 3n]);
+    expect(peer.isOpen).toBe(false);
   });
 
   it("names host and limit when the server accepts and never answers", async () => {
