@@ -35,10 +35,10 @@ export class FeedSubscription {
   readonly jobId: string;
   readonly #target: FeedTarget;
   readonly #tail: JobTail;
-  readonly #controller = new AbortController();
+  /** Only while the store is read. */
+  #reading: AbortController | undefined;
   #position: Position | undefined;
   #reset: "trimmed" | "epoch-changed" | "ahead-of-head" | undefined;
-  #isReading = false;
   #isClosed = false;
 
   constructor(
@@ -62,7 +62,7 @@ export class FeedSubscription {
 
   /** Sends what there is, until the connection is full or nothing newer is known. Never throws, never waits. */
   serve(): void {
-    if (this.#isReading) return;
+    if (this.#reading !== undefined) return;
     while (this.#canSend()) {
       const answer = this.#tail.after(this.#position, this.#target.chunk);
       if (answer.kind === "entries") {
@@ -70,8 +70,9 @@ export class FeedSubscription {
         continue;
       }
       if (answer.kind === "stored") {
-        this.#isReading = true;
-        this.#target.tasks.spawn(`replay ${this.jobId}`, () => this.#replay());
+        const reading = new AbortController();
+        this.#reading = reading;
+        this.#target.tasks.spawn(`replay ${this.jobId}`, () => this.#replay(reading.signal));
         return;
       }
       if (this.#reset !== undefined && !this.#push([])) return;
@@ -84,7 +85,7 @@ export class FeedSubscription {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#controller.abort(new Error("the subscription was closed"));
+    this.#reading?.abort(new Error("the subscription was closed"));
     this.#target.onEnded(this);
   }
 
@@ -119,14 +120,13 @@ export class FeedSubscription {
   }
 
   /** Sends history from the store until the tail in memory can go on, or the connection is full. */
-  async #replay(): Promise<void> {
-    const { signal } = this.#controller;
+  async #replay(signal: AbortSignal): Promise<void> {
     let retryMs = READ_RETRY_MIN_MS;
     try {
       while (this.#canSend()) {
         const headBefore = this.#tail.head?.offset;
         try {
-          const isComplete = await this.#replayOnce();
+          const isComplete = await this.#replayOnce(signal);
           retryMs = READ_RETRY_MIN_MS;
           // Unless the log grew meanwhile by something that is in memory no more.
           if (isComplete && (this.#tail.head?.offset === headBefore || !this.#needsStore())) break;
@@ -142,7 +142,7 @@ export class FeedSubscription {
         }
       }
     } finally {
-      this.#isReading = false;
+      this.#reading = undefined;
     }
     if (this.#canSend() && !this.#needsStore()) this.serve();
   }
@@ -152,11 +152,11 @@ export class FeedSubscription {
   }
 
   /** True when the store has nothing more, or the tail in memory has what follows. */
-  async #replayOnce(): Promise<boolean> {
+  async #replayOnce(signal: AbortSignal): Promise<boolean> {
     const read = await this.#target.log.read(jobStream(this.jobId), {
       after: this.#position,
       limit: READ_MAX_COUNT,
-      signal: this.#controller.signal,
+      signal,
     });
     if (this.#isClosed) return true;
     this.#tail.advance(read.bounds);
