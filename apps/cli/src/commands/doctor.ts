@@ -152,9 +152,9 @@ const durabilityOf = (url: string | undefined): Finding =>
   url === undefined
     ? {
         check: "durability",
-        verdict: "note",
+        verdict: "ok",
         detail:
-          "embedded: survives a killed process; a power loss or system crash may lose what was written last (no fsync)",
+          "embedded: what was acknowledged survives a killed process and, flushed to disk, a power loss",
       }
     : {
         check: "durability",
