@@ -4,11 +4,15 @@ import { isTerminalCode } from "../model/close-codes.ts";
 import { type ClientFrame, PROTOCOL_VERSION, type ServerFrame, type Welcome } from "../model/messages.ts";
 import { parseServerFrame } from "../model/parse.ts";
 import { type ClientSettings, reconnectDelayMs } from "./client-options.ts";
+import { EventStreamSocket } from "./event-stream-socket.ts";
 import type { ConnectionState, StateDetail } from "./events.ts";
 import type { WebSocketLike } from "./platform.ts";
 
 /** A token is renewed this long before its end, milliseconds, but not before four fifths of its life. */
 const REFRESH_EARLY_MS = 30_000;
+
+/** Tries by WebSocket that were not welcomed before a stream of events is tried. */
+const FALLBACK_AFTER_COUNT = 2;
 
 export interface LinkOwner {
   readonly client: string;
@@ -57,6 +61,8 @@ export class ClientLink {
   #spreadMs: number | undefined;
   #stopListening: (() => void) | undefined;
   #pingCount = 0;
+  /** Tries by WebSocket since the last that was welcomed. */
+  #failedOpens = 0;
 
   constructor(url: string, settings: ClientSettings, owner: LinkOwner) {
     this.#url = url;
@@ -116,10 +122,10 @@ export class ClientLink {
   }
 
   async #openSocket(generation: number): Promise<void> {
-    const { getToken, platform } = this.#settings;
+    const { getToken } = this.#settings;
     const token = getToken === undefined ? undefined : await getToken();
     if (generation !== this.#generation) return;
-    const socket = platform.openSocket(this.#url);
+    const socket = this.#makeSocket();
     this.#socket = socket;
     const isCurrent = (): boolean => generation === this.#generation;
     socket.onopen = () => {
@@ -141,6 +147,17 @@ export class ClientLink {
     socket.onerror = () => undefined;
   }
 
+  /** A stream of events when sockets do not come through; each loss of it gives a socket another chance. */
+  #makeSocket(): WebSocketLike {
+    const { eventStreamUrl, platform } = this.#settings;
+    if (eventStreamUrl !== undefined && this.#failedOpens >= FALLBACK_AFTER_COUNT) {
+      this.#failedOpens = FALLBACK_AFTER_COUNT - 1;
+      return new EventStreamSocket(eventStreamUrl, platform);
+    }
+    this.#failedOpens += 1;
+    return platform.openSocket(this.#url);
+  }
+
   #receive(text: string): void {
     const { clock } = this.#settings.platform;
     this.#heardAt = clock.monotonicNow();
@@ -157,6 +174,7 @@ export class ClientLink {
     this.#timer?.cancel();
     this.#attempt = 0;
     this.#spreadMs = undefined;
+    if (!(this.#socket instanceof EventStreamSocket)) this.#failedOpens = 0;
     this.#welcome = welcome;
     this.#watch(this.#generation);
     if (welcome.expiresAt !== undefined) this.#scheduleRefresh(welcome.expiresAt - welcome.time);

@@ -14,6 +14,11 @@ export interface BroadcastClientOptions {
   readonly connectTimeout?: number;
   /** Asked before every try, also after sleep, and before the token ends. Default: no token. */
   readonly getToken?: () => Promise<string> | string;
+  /**
+   * Where server-sent events are, for networks that let no WebSocket through: used after two tries without a
+   * welcome. Receive only. Default: no fallback.
+   */
+  readonly eventStreamUrl?: string;
   /** How tabs of one browser find each other; `false` keeps to oneself. Default: application "default", user "anonymous". */
   readonly tabs?: { readonly application?: string; readonly user?: string } | false;
   /** A WebSocket constructor, for Node below 22: `ws` has one. */
@@ -30,6 +35,7 @@ export interface ClientSettings {
   readonly reconnectJitter: number;
   readonly connectTimeout: number;
   readonly getToken: (() => Promise<string> | string) | undefined;
+  readonly eventStreamUrl: string | undefined;
   /** Undefined: no tab channel. */
   readonly tabChannelName: string | undefined;
   readonly platform: Platform;
@@ -56,6 +62,7 @@ export const toClientSettings = (options: BroadcastClientOptions): ClientSetting
     reconnectJitter: jitter,
     connectTimeout: atLeast("connectTimeout", options.connectTimeout ?? 10_000, 1),
     getToken: options.getToken,
+    eventStreamUrl: options.eventStreamUrl,
     tabChannelName:
       tabs === false
         ? undefined

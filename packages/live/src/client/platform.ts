@@ -23,6 +23,7 @@ export interface Platform {
   readonly random: Random;
   /** @throws when there is no WebSocket here or the address is not valid. */
   readonly openSocket: (url: string) => WebSocketLike;
+  readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
   /** Undefined where tabs cannot talk: then they do not, silently. */
   readonly openTabChannel: (name: string) => TabChannelLike | undefined;
   /** Calls back when the network came back or the page became visible. Returns the function that stops it. */
@@ -65,6 +66,7 @@ export const defaultPlatform: Platform = {
   clock: systemClock,
   random: systemRandom,
   openSocket,
+  fetch: (url, init) => fetch(url, init),
   openTabChannel,
   onWake,
 };
