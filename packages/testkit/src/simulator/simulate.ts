@@ -88,7 +88,9 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRu
     const nodes = cluster.nodes
       .filter((node) => node.state !== "up")
       .map((node) => `${node.host} is ${node.state}`);
-    violations.push(`did not come to an end: ${[...open, ...nodes].join(", ")} (${(error as Error).message})`);
+    violations.push(
+      `did not come to an end: ${[...open, ...nodes].join(", ")} (${(error as Error).message})`,
+    );
   }
   for (const job of jobs) violations.push(...job.check(cluster));
   const virtualMs = clock.monotonicNow();
