@@ -205,6 +205,9 @@ class GateNode implements Gate {
       clock,
       logger: this.#logger,
       self,
+      onLive: (live) => {
+        this.#live = live;
+      },
       onLeadership: (jobId) => this.#feed?.leadershipChanged(jobId),
     });
     this.#book = book;
@@ -257,12 +260,6 @@ class GateNode implements Gate {
     await lease.start();
     this.#live = await lease.live();
     book.start();
-    this.#tasks.spawn("list of gates", async (signal) => {
-      for (;;) {
-        await clock.sleep(this.#settings.sweepEveryMs, { signal });
-        await this.#refreshLive(signal);
-      }
-    });
     const retention = new Retention({ store, settings: this.#settings, logger: this.#logger, feed, book });
     this.#tasks.spawn("retention", (signal) => retention.run(signal, { isLeader: () => lease.isLeader }));
     this.#state = "active";
@@ -353,15 +350,6 @@ class GateNode implements Gate {
     if (row.owner === this.#lease?.ownerId) return { ...this.#self, fence };
     const live = this.#live.find(({ ownerId }) => ownerId === row.owner);
     return { nodeId: live?.nodeId ?? nodeIdOf(row.owner), address: live?.address ?? "", fence };
-  }
-
-  async #refreshLive(signal: AbortSignal): Promise<void> {
-    try {
-      this.#live = (await this.#lease?.live({ signal })) ?? [];
-    } catch (error) {
-      signal.throwIfAborted();
-      this.#logger.debug({ err: error }, "the live gates could not be listed; the last list stays");
-    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { type Clock, deferred, type Logger, type TaskGroup, untilAborted } from "@holdfast/kernel";
 import type { JobEvent } from "@holdfast/protocol/contract";
 import type { JobRow, JobStore } from "../model/job-table.ts";
-import { type NodeLease, nodeIdOf } from "../node/node-lease.ts";
+import { type LiveNode, type NodeLease, nodeIdOf } from "../node/node-lease.ts";
 import { beginEnding, finishWithout } from "./decide/end-job.ts";
 import { FinishedJobs } from "./finished-jobs.ts";
 import { type GateJob, isTerminal } from "./gate-job.ts";
@@ -21,12 +21,19 @@ export interface JobBookOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly self: { readonly nodeId: string; readonly address: string };
+  /** The gates that hold their lease now. */
+  readonly onLive: (live: readonly LiveNode[]) => void;
   /** This gate began or ceased to lead the job. */
   readonly onLeadership: (jobId: string) => void;
 }
 
 /** Jobs taken over in one statement; a sweep goes on until there are no more. */
 const TAKE_OVER_COUNT = 100;
+/**
+ * As long as the same gates live there is nothing to take over, except the jobs of a gate that came and went
+ * between two sweeps, or that stored one in the moment of its death: so many sweeps are skipped at most.
+ */
+const LOOK_ANYWAY_EVERY = 5;
 const RELOAD_COUNT = 200;
 const RELOAD_RETRY_MIN_MS = 100;
 const RELOAD_RETRY_MAX_MS = 5_000;
@@ -46,6 +53,9 @@ export class JobBook {
   readonly #reload = new Set<string>();
   #reloadWake = deferred<void>();
   #takeOverCount = 0;
+  /** The live gates for which the last look found nothing more. */
+  #settledFor: string | undefined;
+  #skippedCount = 0;
 
   constructor(options: JobBookOptions) {
     this.#options = options;
@@ -186,20 +196,28 @@ export class JobBook {
   }
 
   async #sweep(signal: AbortSignal): Promise<void> {
-    const { lease, store } = this.#options;
+    const { lease, store, onLive } = this.#options;
+    const live = await lease.live({ signal });
+    onLive(live);
+    const liveOwners = live.map(({ ownerId }) => ownerId);
+    const key = liveOwners.join("\n");
+    if (key === this.#settledFor && this.#skippedCount < LOOK_ANYWAY_EVERY) {
+      this.#skippedCount += 1;
+      return;
+    }
+    this.#settledFor = undefined;
     for (;;) {
       const owner = lease.ownerId;
-      if (owner === undefined) return;
-      const live = await lease.live({ signal });
       // Our own lease may have ended while we asked; then everything here belongs to the next incarnation.
-      if (!live.some(({ ownerId }) => ownerId === owner) || lease.ownerId !== owner) return;
-      const liveOwners = live.map(({ ownerId }) => ownerId);
+      if (owner === undefined || !liveOwners.includes(owner)) return;
       const taken = await store.coordination.transaction((tx) =>
         store.jobs.takeOver({ owner, liveOwners, limit: TAKE_OVER_COUNT }, tx),
       );
       for (const { row, previousOwner } of taken) await this.#resume(row, { previousOwner, owner, signal });
-      if (taken.length < TAKE_OVER_COUNT) return;
+      if (taken.length < TAKE_OVER_COUNT) break;
     }
+    this.#settledFor = key;
+    this.#skippedCount = 0;
   }
 
   async #resume(

@@ -571,10 +571,19 @@ describe("the death of the leading gate", () => {
     expect(await t.result(jobId)).toMatchObject({ status: "cancelled" });
   });
 
+  it("is noticed soon even when the gate lived for a moment only", async () => {
+    await using t = await setup({ gates: 2 });
+    const { jobId } = await t.submit();
+    const { leader } = await settle(t.clock, t.client.get(jobId));
+    await settle(t.clock, (t.gates.find(({ nodeId }) => nodeId === leader.nodeId) as Gate).stop());
+    await t.clock.advanceUntil(() => t.gates.some((gate) => gate.stats().takeOvers === 1), 6_500);
+  });
+
   it("hands over at once when the gate is stopped in good order", async () => {
     await using t = await setup({ gates: 2 });
     const { jobId } = await t.submit();
-    await t.clock.advance(200);
+    // Long enough that the gates have seen each other.
+    await t.clock.advance(2_000);
     const { leader } = await settle(t.clock, t.client.get(jobId));
     await settle(t.clock, (t.gates.find(({ nodeId }) => nodeId === leader.nodeId) as Gate).stop());
     const stoppedAt = t.clock.monotonicNow();
