@@ -2,7 +2,7 @@ import type { LogAppend, LogEntry, Position } from "@holdfast/coordination";
 import { hasCode, isHoldfastError, type Logger } from "@holdfast/kernel";
 import type { JobEvent } from "@holdfast/protocol/contract";
 import { jobStream } from "../model/job-stream.ts";
-import type { JobRow, JobStore, NewJobRow } from "../model/job-table.ts";
+import type { JobRow, JobStore, JobUpdate, NewJobRow } from "../model/job-table.ts";
 import { CommitLoop } from "../node/commit-loop.ts";
 import { encodeGateState, type GateJob } from "./gate-job.ts";
 
@@ -29,7 +29,13 @@ export interface PendingChange {
 
 type Item =
   | { readonly kind: "insert"; readonly insert: JobInsert }
-  | { readonly kind: "update"; readonly change: PendingChange; taken: readonly JobEvent[] };
+  | {
+      readonly kind: "update";
+      readonly change: PendingChange;
+      taken: readonly JobEvent[];
+      /** The state that goes with `taken`; undefined when the job was dropped. */
+      update: JobUpdate | undefined;
+    };
 
 type Out = InsertResult | "committed" | "deposed";
 
@@ -92,7 +98,7 @@ export class JobCommits {
    */
   async update(change: PendingChange): Promise<boolean> {
     change.isQueued = true;
-    const out = await this.#loop.add({ kind: "update", change, taken: [] });
+    const out = await this.#loop.add({ kind: "update", change, taken: [], update: undefined });
     return out === "committed";
   }
 
@@ -108,14 +114,19 @@ export class JobCommits {
       item.taken = [...item.taken, ...item.change.events];
       item.change.events = [];
       item.change.isQueued = false;
+      // Now, with the events that led to it: the job goes on while the transaction begins, and an end that was
+      // written without its result would never get one.
+      item.update = item.change.isDropped ? undefined : updateOf(item.change.job);
     }
     const committed = await store.coordination.transaction(async (tx) => {
       const inserts = items.flatMap((item) => (item.kind === "insert" ? [item.insert.row] : []));
-      const updates = items.flatMap((item) =>
-        item.kind === "update" && !item.change.isDropped ? [updateOf(item.change.job)] : [],
-      );
+      const updates = new Map<Item, JobUpdate>();
+      for (const item of items) {
+        if (item.kind === "update" && item.update !== undefined && !item.change.isDropped)
+          updates.set(item, item.update);
+      }
       const inserted = inserts.length === 0 ? [] : await store.jobs.insert(inserts, tx);
-      const updated = updates.length === 0 ? [] : await store.jobs.update(updates, tx);
+      const updated = updates.size === 0 ? [] : await store.jobs.update([...updates.values()], tx);
       let insertIndex = 0;
       let updateIndex = 0;
       const appends: LogAppend[] = [];
@@ -127,7 +138,7 @@ export class JobCommits {
             appends.push(...appendsOf(outcome.row.jobId, item.insert.eventsOf(outcome.row)));
           return { item, outcome, from, to: appends.length };
         }
-        const isCurrent = !item.change.isDropped && updated[updateIndex++] === true;
+        const isCurrent = updates.has(item) && updated[updateIndex++] === true;
         if (isCurrent) appends.push(...appendsOf(item.change.job.jobId, item.taken));
         return { item, outcome: isCurrent, from, to: appends.length };
       });
@@ -162,7 +173,7 @@ export class JobCommits {
 const jobIdOf = (item: Item): string =>
   item.kind === "insert" ? item.insert.row.jobId : item.change.job.jobId;
 
-const updateOf = (job: GateJob) => ({
+const updateOf = (job: GateJob): JobUpdate => ({
   jobId: job.jobId,
   fence: job.fence,
   status: job.status,
