@@ -19,7 +19,7 @@ const CONDITIONS =
   "Everything but the servers in one process: gate, manager, two workers of two threads each and client, as " +
   "`holdfast dev` starts them, over TCP on loopback; peers with their worker and their caller. PostgreSQL flushes " +
   "each commit, Redis each write (appendfsync always; BullMQ asks for nothing, Redis by itself would save now and " +
-  "then and lose what came in between). Peers add whatever was asked for in one turn of the event loop in one " +
+  "then and lose what came in between; BullMQ talks through node-redis). Peers add whatever was asked for in one turn of the event loop in one " +
   "call, and delete what is done; graphile-worker reports completion before it is stored, and ours keeps input, " +
   "log and result of every job, twice: at the gate and at the manager.";
 
