@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { createEffects, type Database } from "@holdfast/data";
-import { createRegistry, createSqlJobStore } from "@holdfast/jobs";
+import { createRegistry, createSqlJobStore, type JobStore } from "@holdfast/jobs";
 import { createGate, type Gate } from "@holdfast/jobs/gate";
 import { createManager, type Manager } from "@holdfast/jobs/manager";
 import {
@@ -31,28 +31,36 @@ const credentialOf = ({ security }: CellContext) =>
 const authenticateOf = ({ security }: CellContext) =>
   security.authenticate === undefined ? {} : { authenticate: security.authenticate };
 
+/** Where a gate or manager keeps its jobs. */
+interface StoreOptions {
+  readonly database: Database;
+  readonly schema: string;
+  /** The directory lock of an embedded database proves that nobody else can hold a lease in it. */
+  readonly exclusive: boolean;
+}
+
+const openStore = async (
+  context: CellContext,
+  options: StoreOptions & { readonly nodeId: string },
+): Promise<JobStore> => {
+  const { clock, logger, parts } = context;
+  const store = await createSqlJobStore({ sql: options.database, schema: options.schema, clock, logger });
+  parts.add({ name: `store of ${options.nodeId}`, stop: async () => store[Symbol.asyncDispose]() });
+  if (options.exclusive) await store.coordination.leases.revokeAll();
+  return store;
+};
+
 export const startManager = async (
   context: CellContext,
-  options: {
+  options: StoreOptions & {
     readonly datacenter: string;
     readonly listen: string;
-    readonly database: Database;
-    readonly schema: string;
     readonly nodeId?: string;
-    /** The directory lock of an embedded database proves that nobody else can hold a lease in it. */
-    readonly exclusive: boolean;
   },
 ): Promise<Manager> => {
   const nodeId = options.nodeId ?? newId("manager", systemRandom);
   const logger = context.logger.child({ node: nodeId });
-  const store = await createSqlJobStore({
-    sql: options.database,
-    schema: options.schema,
-    clock: context.clock,
-    logger,
-  });
-  context.parts.add({ name: `store of ${nodeId}`, stop: async () => store[Symbol.asyncDispose]() });
-  if (options.exclusive) await store.coordination.leases.revokeAll();
+  const store = await openStore({ ...context, logger }, { ...options, nodeId });
   const manager = await createManager({
     nodeId,
     datacenter: options.datacenter,
@@ -70,25 +78,15 @@ export const startManager = async (
 
 export const startGate = async (
   context: CellContext,
-  options: {
+  options: StoreOptions & {
     readonly listen: string;
-    readonly database: Database;
-    readonly schema: string;
     readonly datacenters: Readonly<Record<string, readonly string[]>>;
     readonly nodeId?: string;
-    readonly exclusive: boolean;
   },
 ): Promise<Gate> => {
   const nodeId = options.nodeId ?? newId("gate", systemRandom);
   const logger = context.logger.child({ node: nodeId });
-  const store = await createSqlJobStore({
-    sql: options.database,
-    schema: options.schema,
-    clock: context.clock,
-    logger,
-  });
-  context.parts.add({ name: `store of ${nodeId}`, stop: async () => store[Symbol.asyncDispose]() });
-  if (options.exclusive) await store.coordination.leases.revokeAll();
+  const store = await openStore({ ...context, logger }, { ...options, nodeId });
   const gate = await createGate({
     nodeId,
     listen: options.listen,
