@@ -145,7 +145,9 @@ describe("the closed model", () => {
     await clock.advance(2_000);
     expect(await outcome).toMatchObject({ model: "closed", plannedCount: null, missedCount: 0 });
     expect(meter.totals().counters).toEqual({ requests: 400 });
-    expect(progress.at(-1)).toEqual([1_000, 1_000]);
+    expect(progress.at(-1)).toEqual([400, 400]);
+    // From the first tick on what is to come is estimated; answers due at the very tick may be missing in it.
+    for (const [, expected] of progress) expect(Math.abs(expected - 400)).toBeLessThanOrEqual(40);
   });
 
   it("does nothing without virtual users", async () => {

@@ -2,7 +2,7 @@ import { type Clock, childController, untilAborted } from "@holdfast/kernel";
 import type { LoadTestAction } from "../workflow.ts";
 import { type ClosedPlan, runClosedModel } from "./closed-model.ts";
 import { type LoadMeter, LoadRecorder } from "./load-recorder.ts";
-import { type OpenPlan, runOpenModel } from "./open-model.ts";
+import { type OpenPlan, plannedCountOf, runOpenModel } from "./open-model.ts";
 
 export type LoadPlan = ({ readonly model: "open" } & OpenPlan) | ({ readonly model: "closed" } & ClosedPlan);
 
@@ -37,7 +37,8 @@ const ABORT_GRACE_MS = 1_000;
  *
  * Measures `requests`, `errors`, `errors.<name>`, the histogram `latency` (ms) and, in the open model,
  * `load.late` and `load.missed`. Every planned action is accounted for: planned = started + missed, and
- * started = requests. Progress counts milliseconds of the duration.
+ * started = requests. Progress counts requests; how many there will be is planned in the open model and
+ * estimated from the time that has passed in the closed one.
  * @throws signal.reason when aborted; actions in flight are aborted and no longer counted.
  */
 export const generateLoad = async (plan: LoadPlan, options: GenerateLoadOptions): Promise<LoadOutcome> => {
@@ -47,7 +48,7 @@ export const generateLoad = async (plan: LoadPlan, options: GenerateLoadOptions)
   const recorder = new LoadRecorder({ action: options.action, meter, clock, signal: actions.signal });
   const startedAt = clock.monotonicNow();
   const ticker = startTicker(clock, (now) => {
-    meter.progress(Math.min(plan.durationMs, Math.round(now - startedAt)), plan.durationMs);
+    meter.progress(recorder.settledCount, expectedCount(plan, recorder.settledCount, now - startedAt));
   });
   try {
     let open = { plannedCount: null as number | null, lateCount: 0, missedCount: 0 };
@@ -59,7 +60,7 @@ export const generateLoad = async (plan: LoadPlan, options: GenerateLoadOptions)
     else await endOf(plan.durationMs, closedUsers, { clock, signal });
     await drain(recorder, { clock, signal, actions, drainMs: options.drainMs ?? 10_000 });
     recorder.countUnfinished();
-    meter.progress(plan.durationMs, plan.durationMs);
+    meter.progress(recorder.settledCount, recorder.settledCount);
     return {
       model: plan.model,
       plannedCount: open.plannedCount,
@@ -73,6 +74,11 @@ export const generateLoad = async (plan: LoadPlan, options: GenerateLoadOptions)
     actions.dispose();
   }
 };
+
+const expectedCount = (plan: LoadPlan, settledCount: number, elapsedMs: number): number =>
+  plan.model === "open"
+    ? Math.max(settledCount, plannedCountOf(plan))
+    : Math.round(settledCount * Math.max(1, plan.durationMs / elapsedMs));
 
 /** Waits for the virtual users, at most until their time is over. */
 const endOf = async (

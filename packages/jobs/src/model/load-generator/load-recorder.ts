@@ -24,6 +24,7 @@ export class LoadRecorder {
   readonly #signal: AbortSignal;
   readonly #errorNames = new Set<string>();
   readonly #inFlight = new Set<{ readonly from: number }>();
+  #settledCount = 0;
   #closed = false;
 
   constructor(options: {
@@ -41,6 +42,11 @@ export class LoadRecorder {
 
   get inFlightCount(): number {
     return this.#inFlight.size;
+  }
+
+  /** Actions that ended, well or not: what the counter `requests` says. */
+  get settledCount(): number {
+    return this.#settledCount;
   }
 
   /** Runs one action whose latency counts from `from` (monotonic ms). Never rejects. */
@@ -73,6 +79,7 @@ export class LoadRecorder {
   #settle(from: number, errorName: string | undefined): void {
     this.#meter.record(LATENCY, Math.max(0, this.#clock.monotonicNow() - from));
     this.#meter.count(REQUESTS);
+    this.#settledCount += 1;
     if (errorName === undefined) return;
     this.#meter.count(ERRORS);
     this.#meter.count(`${ERRORS}.${errorName}`);

@@ -28,6 +28,12 @@ export interface OpenOutcome {
  */
 const START_TOLERANCE_MS = 2;
 
+/** Actions that are due in this shard: the shards take turns, so together they have what the rate asks for. */
+export const plannedCountOf = (plan: OpenPlan): number => {
+  const plannedByAll = Math.ceil((plan.durationMs * plan.ratePerSecond) / 1_000);
+  return Math.max(0, Math.ceil((plannedByAll - plan.shard) / plan.shardCount));
+};
+
 /**
  * Starts actions at the times that a plan fixed beforehand, whether or not earlier ones have ended.
  *
@@ -73,8 +79,7 @@ class OpenModel {
     this.#meter = options.meter;
     this.#clock = options.clock;
     this.#startedAt = options.clock.monotonicNow();
-    const plannedByAll = Math.ceil((plan.durationMs * plan.ratePerSecond) / 1_000);
-    this.#plannedCount = Math.max(0, Math.ceil((plannedByAll - plan.shard) / plan.shardCount));
+    this.#plannedCount = plannedCountOf(plan);
   }
 
   async run(signal: AbortSignal): Promise<OpenOutcome> {
