@@ -40,7 +40,7 @@ interface Waiter extends ClaimRequest {
 /** Tasks in one claim. */
 const CLAIM_MAX_COUNT = 1_000;
 /** How often waiting workers look by themselves, should a notice of new work be lost. */
-const POLL_MS = 1_000;
+const POLL_MS = 3_000;
 /** How often the store is asked when the next shard is due; notices of new work come much more often. */
 const DUE_EVERY_MS = 50;
 /** An answer is one frame of at most 8 MiB; beyond this the rest goes back to the queue. */
