@@ -1,5 +1,6 @@
 // `npm test`: sets everything up on a fresh clone (install, build, services), runs all tests and closes with
-// `N passed, N failed, N skipped`. `--fast` runs only those that need no service. Everything else goes to Vitest:
+// `N passed, N failed, N skipped`. `--fast` leaves out those that need a service, several processes or more than a
+// second or two (`*.service.test.*`, `*.e2e.test.*`, `*.slow.test.*`). Everything else goes to Vitest:
 //
 //   npm test -- packages/data          only these files
 //   npm test -- -t "once the lease"    only tests of this name
@@ -25,7 +26,7 @@ if (!fast) spawnSync(join(root, "scripts/services"), [], { cwd: root, stdio: ["i
 
 const directory = mkdtempSync(join(tmpdir(), "holdfast-test-"));
 const reportPath = join(directory, "report.json");
-const slow = ["**/*.service.test.*", "**/*.e2e.test.*"].flatMap((pattern) => ["--exclude", pattern]);
+const slow = ["**/*.slow.test.*", "**/*.service.test.*", "**/*.e2e.test.*"].flatMap((pattern) => ["--exclude", pattern]);
 const vitest = [
   "node_modules/vitest/vitest.mjs",
   "run",
