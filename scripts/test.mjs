@@ -26,7 +26,10 @@ if (!fast) spawnSync(join(root, "scripts/services"), [], { cwd: root, stdio: ["i
 
 const directory = mkdtempSync(join(tmpdir(), "holdfast-test-"));
 const reportPath = join(directory, "report.json");
-const slow = ["**/*.slow.test.*", "**/*.service.test.*", "**/*.e2e.test.*"].flatMap((pattern) => ["--exclude", pattern]);
+const slow = ["**/*.slow.test.*", "**/*.service.test.*", "**/*.e2e.test.*"].flatMap((pattern) => [
+  "--exclude",
+  pattern,
+]);
 const vitest = [
   "node_modules/vitest/vitest.mjs",
   "run",
@@ -35,7 +38,8 @@ const vitest = [
   // Most tests wait rather than compute, so every core may have one.
   `--maxWorkers=${availableParallelism()}`,
 ];
-const result = spawnSync(process.execPath, [...vitest, ...(fast ? slow : []), ...rest], {
+// The fast tests keep nothing global, so they share their processes: loading each module once halves the time.
+const result = spawnSync(process.execPath, [...vitest, ...(fast ? [...slow, "--no-isolate"] : []), ...rest], {
   cwd: root,
   stdio: ["ignore", "inherit", "inherit"],
   env: { ...process.env, HOLDFAST_TEST_REPORT: reportPath },
