@@ -63,7 +63,7 @@ export class EngineSession implements SqlSession {
     if (this.#ended) throw new ClosedError(`the database in ${this.#where}`);
     if (this.#failure !== undefined) throw new EngineFailedError(this.#where, { cause: this.#failure });
     if (values === undefined) {
-      const message = Buffer.concat([serialize.query(text), ...refuseCopy(text)]);
+      const message = Buffer.concat([serialize.query(text), ...answerCopy(text, options.copyData)]);
       return readResult<Row>(succeeded(await this.#exchange(message)));
     }
     const answer = await this.#runPrepared(text, values);
@@ -135,6 +135,16 @@ export class EngineSession implements SqlSession {
  * The answer to COPY FROM STDIN, which waits for data that cannot come: without it the engine exits. Wherever
  * nobody waits for data PostgreSQL ignores it.
  */
+const answerCopy = (text: string, data: Uint8Array | undefined): Uint8Array[] =>
+  data === undefined ? refuseCopy(text) : [copyHeader(data.length), data, serialize.copyDone()];
+
+const copyHeader = (length: number): Buffer => {
+  const header = Buffer.alloc(5);
+  header.write("d");
+  header.writeInt32BE(length + 4, 1);
+  return header;
+};
+
 const refuseCopy = (text: string): Uint8Array[] =>
   /\bcopy\b/i.test(text) ? [serialize.copyFail("COPY FROM STDIN is not available through query()")] : [];
 

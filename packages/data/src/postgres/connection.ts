@@ -45,6 +45,7 @@ export interface ConnectionSettings extends DriverSettings {
 interface InFlight {
   readonly text: string;
   readonly values: readonly WireValue[] | undefined;
+  readonly copyData: Uint8Array | undefined;
   readonly isRepeatable: boolean;
   readonly sentAt: number;
   readonly outcome: Deferred<SessionResult<unknown>>;
@@ -186,6 +187,7 @@ export class PostgresConnection implements SqlSession {
     const statement: InFlight = {
       text,
       values,
+      copyData: options.copyData,
       isRepeatable: options.repeatable === true,
       sentAt: this.#settings.clock.monotonicNow(),
       outcome: outcome as Deferred<SessionResult<unknown>>,
@@ -230,8 +232,11 @@ export class PostgresConnection implements SqlSession {
 
   #send(statement: InFlight): void {
     if (this.#inFlight.push(statement) === 1) this.#headSince = statement.sentAt;
-    this.#driver.send(statement.text, statement.values, (error, result) =>
-      this.#onEnd(statement, error, result),
+    this.#driver.send(
+      statement.text,
+      statement.values,
+      (error, result) => this.#onEnd(statement, error, result),
+      statement.copyData,
     );
     this.#watchForSilence();
   }

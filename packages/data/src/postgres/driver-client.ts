@@ -43,6 +43,8 @@ interface QueryInternals {
   handleCopyInResponse: (connection: CopyAnswer) => void;
 }
 interface CopyAnswer {
+  readonly stream: Socket;
+  endCopyFrom(): void;
   sendCopyFail(message: string): void;
   sync(): void;
 }
@@ -99,8 +101,13 @@ export class DriverClient {
     this.#client.on("notification", ({ channel, payload }) => listener(channel, payload ?? ""));
   }
 
-  /** Without `values`, `text` may hold several statements. */
-  send(text: string, values: readonly WireValue[] | undefined, onEnd: OnStatementEnd): void {
+  /** Without `values`, `text` may hold several statements. `copyData` is what a COPY FROM STDIN reads. */
+  send(
+    text: string,
+    values: readonly WireValue[] | undefined,
+    onEnd: OnStatementEnd,
+    copyData?: Uint8Array,
+  ): void {
     const prepared = values === undefined ? undefined : this.#prepared.nameFor(text);
     this.#closeGivenUp();
     // Given a text the driver copies nothing; the rest is set on the query itself.
@@ -113,6 +120,10 @@ export class DriverClient {
     // There is no data for COPY FROM STDIN. In the extended protocol the server has ignored the Sync that came
     // with the statement, so it needs another one.
     query.handleCopyInResponse = (connection) => {
+      if (copyData !== undefined) {
+        sendCopyData(connection, copyData);
+        return;
+      }
       connection.sendCopyFail("COPY FROM STDIN is not available through query()");
       if (values !== undefined) connection.sync();
     };
@@ -140,3 +151,15 @@ export class DriverClient {
     }
   }
 }
+
+/** One message may have any length; the bytes go to the socket as they are, without a copy. */
+const sendCopyData = (connection: CopyAnswer, data: Uint8Array): void => {
+  const header = Buffer.alloc(5);
+  header.write("d");
+  header.writeInt32BE(data.length + 4, 1);
+  connection.stream.cork();
+  connection.stream.write(header);
+  connection.stream.write(data);
+  connection.endCopyFrom();
+  connection.stream.uncork();
+};

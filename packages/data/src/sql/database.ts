@@ -49,6 +49,13 @@ export interface StatementRunner {
 /** An open transaction. Statements run one after another in the order of the calls. */
 export interface Transaction extends StatementRunner {
   /**
+   * Runs one `COPY … FROM STDIN` that reads `data`, whole, and gives the number of rows. What does not fit into
+   * memory at once is sent as several, which the transaction makes one.
+   *
+   * On a server the bytes may not be changed before the promise settles.
+   */
+  copyIn(text: string, data: Uint8Array, options?: StatementOptions): Promise<number>;
+  /**
    * Runs `body` so that its failure undoes only what `body` did: the transaction may go on afterwards.
    * @throws what `body` throws.
    */

@@ -110,6 +110,22 @@ class OpenTransaction implements Transaction {
     );
   }
 
+  async copyIn(text: string, data: Uint8Array, options: StatementOptions = {}): Promise<number> {
+    this.#refuseUnlessUsable("tx.copyIn on the outer transaction");
+    const signal = eitherSignal(this.#signal, options.signal);
+    const { rowCount } = await this.#turn.run(
+      () =>
+        this.#session.run(text, undefined, {
+          signal,
+          timeoutMs: options.timeoutMs,
+          repeatable: true,
+          copyData: data,
+        }),
+      { signal },
+    );
+    return rowCount;
+  }
+
   async savepoint<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
     this.#refuseUnlessUsable("tx.savepoint on the outer transaction");
     this.#savepointOpen = true;

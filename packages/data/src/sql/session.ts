@@ -10,6 +10,8 @@ export interface SessionResult<Row> extends StatementResult<Row> {
 export interface SessionRunOptions extends Abortable {
   readonly timeoutMs?: number | undefined;
   readonly repeatable?: boolean | undefined;
+  /** For a `COPY … FROM STDIN` without values: everything that it reads. */
+  readonly copyData?: Uint8Array | undefined;
 }
 
 /** One session of a PostgreSQL, used by one owner at a time. Results are read and errors typed already. */
