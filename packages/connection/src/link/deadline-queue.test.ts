@@ -1,7 +1,16 @@
 import { VirtualClock } from "@holdfast/kernel/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { DeadlineQueue } from "./deadline-queue.ts";
+import { Deadline, DeadlineQueue } from "./deadline-queue.ts";
+
+class Waiting extends Deadline {
+  readonly onDeadline: () => void;
+
+  constructor(onDeadline: () => void) {
+    super();
+    this.onDeadline = onDeadline;
+  }
+}
 
 describe("DeadlineQueue", () => {
   it("ends each wait at its own instant unless it was cancelled, and keeps no timer afterwards", async () => {
@@ -17,8 +26,9 @@ describe("DeadlineQueue", () => {
         const ended = new Map<number, number>();
         waits.forEach(({ afterMs, cancelAfterMs, waitMs }, index) => {
           clock.schedule(afterMs, () => {
-            const deadline = queue.add(waitMs, { onDeadline: () => ended.set(index, clock.monotonicNow()) });
-            if (cancelAfterMs !== undefined) clock.schedule(cancelAfterMs, () => deadline.cancel());
+            const waiting = new Waiting(() => ended.set(index, clock.monotonicNow()));
+            queue.add(waitMs, waiting);
+            if (cancelAfterMs !== undefined) clock.schedule(cancelAfterMs, () => waiting.cancelDeadline());
           });
         });
         await clock.advance(1_000);
@@ -36,12 +46,8 @@ describe("DeadlineQueue", () => {
     const clock = new VirtualClock();
     const queue = new DeadlineQueue(clock);
     const ended: string[] = [];
-    const note = (name: string) => ({ onDeadline: () => void ended.push(`${name} ${clock.monotonicNow()}`) });
-    queue.add(100, {
-      onDeadline: () => {
-        queue.add(100, note("third"));
-      },
-    });
+    const note = (name: string) => new Waiting(() => void ended.push(`${name} ${clock.monotonicNow()}`));
+    queue.add(100, new Waiting(() => queue.add(100, note("third"))));
     await clock.advance(30);
     queue.add(100, note("second"));
     await clock.advance(1_000);
@@ -52,16 +58,15 @@ describe("DeadlineQueue", () => {
     const clock = new VirtualClock();
     const queue = new DeadlineQueue(clock);
     let count = 0;
-    const target = {
-      onDeadline: () => {
+    const waiting = () =>
+      new Waiting(() => {
         count += 1;
-      },
-    };
-    queue.add(10, target);
-    queue.add(20, target);
+      });
+    queue.add(10, waiting());
+    queue.add(20, waiting());
     queue.clear();
     expect(clock.pendingCount).toBe(0);
-    queue.add(10, target);
+    queue.add(10, waiting());
     await clock.advance(100);
     expect(count).toBe(1);
   });

@@ -1,15 +1,26 @@
 import type { Clock, Timer } from "@holdfast/kernel";
 
-/** Who waits in a {@link DeadlineQueue}. */
-export interface DeadlineTarget {
-  /** The time is over. Must not throw. */
-  onDeadline(): void;
-}
+/**
+ * Someone who waits for a limited time in a {@link DeadlineQueue}, in one queue at a time. It is its own place in the
+ * queue, so that waiting allocates nothing.
+ */
+export abstract class Deadline {
+  /** Monotonic milliseconds; for the queue that it stands in. */
+  deadlineAt = Number.NaN;
+  /** For the queue that it stands in. */
+  deadlineLane: Lane | undefined = undefined;
+  /** For the queue that it stands in. */
+  previousDeadline: Deadline | undefined = undefined;
+  /** For the queue that it stands in. */
+  nextDeadline: Deadline | undefined = undefined;
 
-/** One wait in a {@link DeadlineQueue}. */
-export interface Deadline {
-  /** Idempotent; a no-op once the deadline has passed. */
-  cancel(): void;
+  /** The time is over. Must not throw. */
+  abstract onDeadline(): void;
+
+  /** Ends the wait. Idempotent; a no-op once the deadline has passed. */
+  cancelDeadline(): void {
+    this.deadlineLane?.remove(this);
+  }
 }
 
 /**
@@ -27,8 +38,8 @@ export class DeadlineQueue {
     this.#clock = clock;
   }
 
-  /** Calls `target.onDeadline` once after `waitMs` from `now` unless cancelled. */
-  add(waitMs: number, target: DeadlineTarget, now: number = this.#clock.monotonicNow()): Deadline {
+  /** Calls `deadline.onDeadline` once after `waitMs` from `now` unless it is cancelled. */
+  add(waitMs: number, deadline: Deadline, now: number = this.#clock.monotonicNow()): void {
     let lane = this.#lastLane;
     if (lane === undefined || lane.waitMs !== waitMs || lane.isOver) {
       lane = this.#lanes.get(waitMs);
@@ -37,7 +48,7 @@ export class DeadlineQueue {
       }
       this.#lastLane = lane;
     }
-    return lane.add(target, now);
+    lane.add(deadline, now);
   }
 
   #open(waitMs: number): Lane {
@@ -56,34 +67,15 @@ export class DeadlineQueue {
   }
 }
 
-class Entry implements Deadline {
-  readonly at: number;
-  readonly target: DeadlineTarget;
-  readonly #lane: Lane;
-  previous: Entry | undefined;
-  next: Entry | undefined;
-  isQueued = true;
-
-  constructor(lane: Lane, at: number, target: DeadlineTarget, previous: Entry | undefined) {
-    this.#lane = lane;
-    this.at = at;
-    this.target = target;
-    this.previous = previous;
-  }
-
-  cancel(): void {
-    if (this.isQueued) this.#lane.remove(this);
-  }
-}
-
+/** All waits of one length, the one that ends first in front. */
 class Lane {
   readonly waitMs: number;
   /** Taken off the queue: nobody waited for as long as its waits take. */
   isOver = false;
   readonly #clock: Clock;
   readonly #onOver: () => void;
-  #head: Entry | undefined;
-  #tail: Entry | undefined;
+  #head: Deadline | undefined;
+  #tail: Deadline | undefined;
   #timer: Timer | undefined;
   /** While deadlines are called: what they add is armed for at the end, behind what is due sooner. */
   #isFiring = false;
@@ -94,29 +86,34 @@ class Lane {
     this.#onOver = onOver;
   }
 
-  add(target: DeadlineTarget, now: number): Deadline {
-    const entry = new Entry(this, now + this.waitMs, target, this.#tail);
-    if (this.#tail === undefined) this.#head = entry;
-    else this.#tail.next = entry;
-    this.#tail = entry;
+  add(deadline: Deadline, now: number): void {
+    deadline.deadlineAt = now + this.waitMs;
+    deadline.deadlineLane = this;
+    const tail = this.#tail;
+    deadline.previousDeadline = tail;
+    if (tail === undefined) this.#head = deadline;
+    else tail.nextDeadline = deadline;
+    this.#tail = deadline;
     if (this.#timer === undefined && !this.#isFiring) this.#arm(this.waitMs);
-    return entry;
   }
 
-  remove(entry: Entry): void {
-    entry.isQueued = false;
-    if (entry.previous === undefined) this.#head = entry.next;
-    else entry.previous.next = entry.next;
-    if (entry.next === undefined) this.#tail = entry.previous;
-    else entry.next.previous = entry.previous;
+  remove(deadline: Deadline): void {
+    const previous = deadline.previousDeadline;
+    const next = deadline.nextDeadline;
+    deadline.deadlineLane = undefined;
+    deadline.previousDeadline = undefined;
+    deadline.nextDeadline = undefined;
+    if (previous === undefined) this.#head = next;
+    else previous.nextDeadline = next;
+    if (next === undefined) this.#tail = previous;
+    else next.previousDeadline = previous;
   }
 
   clear(): void {
     this.isOver = true;
     this.#timer?.cancel();
     this.#timer = undefined;
-    this.#head = undefined;
-    this.#tail = undefined;
+    while (this.#head !== undefined) this.remove(this.#head);
   }
 
   #arm(waitMs: number): void {
@@ -128,11 +125,11 @@ class Lane {
     this.#isFiring = true;
     let leftMs = 0;
     while (this.#head !== undefined) {
-      leftMs = this.#head.at - this.#clock.monotonicNow();
+      const first = this.#head;
+      leftMs = first.deadlineAt - this.#clock.monotonicNow();
       if (leftMs > 0) break;
-      const { target } = this.#head;
-      this.remove(this.#head);
-      target.onDeadline();
+      this.remove(first);
+      first.onDeadline();
     }
     this.#isFiring = false;
     if (this.#head !== undefined) {

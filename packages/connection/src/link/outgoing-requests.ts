@@ -3,7 +3,7 @@ import { checkShape, decodeValue, encodeValue, UnexpectedFrameError } from "@hol
 import { type InputOf, type OutputOf, type RequestDefinition, wireError } from "@holdfast/protocol/contract";
 import { ConnectionLostError } from "../errors.ts";
 import type { RequestOptions } from "../peer.ts";
-import { type Deadline, DeadlineQueue, type DeadlineTarget } from "./deadline-queue.ts";
+import { Deadline, DeadlineQueue } from "./deadline-queue.ts";
 
 export const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -63,7 +63,7 @@ export class OutgoingRequests {
       this.#options.send("request", entry.sequence, payload);
       this.#nextSequence += 1n;
       this.#pending.set(entry.sequence, entry);
-      entry.deadline = this.#deadlines.add(timeoutMs, entry);
+      this.#deadlines.add(timeoutMs, entry);
       entry.timeoutMs = timeoutMs;
       if (signal !== undefined) entry.abortWith(signal);
     });
@@ -146,14 +146,13 @@ export class OutgoingRequests {
 type Answered = (answer: unknown) => void;
 
 /** One request in flight. */
-class Pending implements DeadlineTarget {
+class Pending extends Deadline {
   readonly sequence: bigint;
   readonly definition: RequestDefinition;
   readonly repeatable: boolean;
   readonly resolve: Answered;
   readonly reject: (reason: unknown) => void;
   timeoutMs = 0;
-  deadline: Deadline | undefined;
   readonly #owner: OutgoingRequests;
   #signal: AbortSignal | undefined;
   #onAbort: (() => void) | undefined;
@@ -166,6 +165,7 @@ class Pending implements DeadlineTarget {
     resolve: Answered,
     reject: (reason: unknown) => void,
   ) {
+    super();
     this.#owner = owner;
     this.sequence = sequence;
     this.definition = definition;
@@ -185,7 +185,7 @@ class Pending implements DeadlineTarget {
   }
 
   settle(): void {
-    this.deadline?.cancel();
+    this.cancelDeadline();
     if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
   }
 }

@@ -1,5 +1,5 @@
 import type { Clock } from "@holdfast/kernel";
-import type { Deadline, DeadlineQueue, DeadlineTarget } from "../link/deadline-queue.ts";
+import { Deadline, type DeadlineQueue } from "../link/deadline-queue.ts";
 
 /**
  * Those who wait for a resource: first come, first served, each for a limited time, and any of them may leave from
@@ -29,7 +29,7 @@ export class AcquireLine<L> {
     return new Promise((resolve, reject) => {
       const now = this.#clock.monotonicNow();
       const waiter = new Waiter<L>(this, resolve, reject, now, signal);
-      waiter.deadline = this.#deadlines.add(timeoutMs, waiter, now);
+      this.#deadlines.add(timeoutMs, waiter, now);
       waiter.previous = this.#tail;
       if (this.#tail === undefined) this.#head = waiter;
       else this.#tail.next = waiter;
@@ -73,14 +73,13 @@ export class AcquireLine<L> {
   }
 }
 
-export class Waiter<L> implements DeadlineTarget {
+export class Waiter<L> extends Deadline {
   readonly resolve: (lease: L) => void;
   readonly reject: (reason: unknown) => void;
   /** Monotonic milliseconds. */
   readonly since: number;
   previous: Waiter<L> | undefined;
   next: Waiter<L> | undefined;
-  deadline: Deadline | undefined;
   readonly #line: AcquireLine<L>;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort: (() => void) | undefined;
@@ -92,6 +91,7 @@ export class Waiter<L> implements DeadlineTarget {
     since: number,
     signal: AbortSignal | undefined,
   ) {
+    super();
     this.#line = line;
     this.resolve = resolve;
     this.reject = reject;
@@ -111,7 +111,7 @@ export class Waiter<L> implements DeadlineTarget {
 
   /** Out of the line: nothing may happen to it from outside any more. */
   settle(): void {
-    this.deadline?.cancel();
+    this.cancelDeadline();
     if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
   }
 }

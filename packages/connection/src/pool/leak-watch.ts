@@ -1,5 +1,5 @@
 import type { Logger } from "@holdfast/kernel";
-import type { Deadline, DeadlineQueue } from "../link/deadline-queue.ts";
+import { Deadline, type DeadlineQueue } from "../link/deadline-queue.ts";
 import type { PoolEvents } from "./pool-stats.ts";
 
 export interface LeakWatchOptions {
@@ -21,13 +21,23 @@ export class LeakWatch {
 
   /** To be cancelled when the lease ends. */
   start(id: number): Deadline | undefined {
+    if (this.#options.leakAfterMs === undefined) return undefined;
     const { deadlines, leakAfterMs: heldMs, logger, onLeak, pool } = this.#options;
-    if (heldMs === undefined) return undefined;
     const acquiredAt = new Error("acquired here").stack ?? "";
-    const onDeadline = (): void => {
+    const watched = new WatchedLease(() => {
       logger.warn({ pool, id, heldMs, acquiredAt }, "a lease is held too long");
       onLeak({ id, heldMs, acquiredAt });
-    };
-    return deadlines.add(heldMs, { onDeadline });
+    });
+    deadlines.add(heldMs, watched);
+    return watched;
+  }
+}
+
+class WatchedLease extends Deadline {
+  readonly onDeadline: () => void;
+
+  constructor(onHeldTooLong: () => void) {
+    super();
+    this.onDeadline = onHeldTooLong;
   }
 }

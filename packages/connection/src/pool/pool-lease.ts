@@ -70,6 +70,6 @@ export class PoolLease<T> implements Disposable {
   #end(): void {
     if (!this.#isHeld) throw new LeaseReleasedError(this.#owner.name, this.#entry.id);
     this.#isHeld = false;
-    this.#leakWatch?.cancel();
+    this.#leakWatch?.cancelDeadline();
   }
 }

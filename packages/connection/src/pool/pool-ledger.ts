@@ -17,7 +17,9 @@ export class PoolLedger<T> {
   /** Being opened now; each becomes an entry or fails. */
   openingCount = 0;
   readonly #entries = new Set<PoolEntry<T>>();
-  readonly #states = { idle: 0, leased: 0, resetting: 0 };
+  #idleCount = 0;
+  #leasedCount = 0;
+  #resettingCount = 0;
   readonly #closedCounts: Partial<Record<CloseReason, number>> = {};
   #waitTotalMs = 0;
   #waitMaxMs = 0;
@@ -28,7 +30,7 @@ export class PoolLedger<T> {
   }
 
   get leasedCount(): number {
-    return this.#states.leased;
+    return this.#leasedCount;
   }
 
   get all(): readonly PoolEntry<T>[] {
@@ -50,19 +52,19 @@ export class PoolLedger<T> {
       usesCount: 0,
       checkedAt: facts.idleSince,
     };
-    this.#states.resetting += 1;
+    this.#resettingCount += 1;
     this.#entries.add(entry);
     return entry;
   }
 
   move(entry: PoolEntry<T>, state: "idle" | "leased" | "resetting"): void {
-    if (entry.state !== "gone") this.#states[entry.state] -= 1;
-    this.#states[state] += 1;
+    this.#count(entry.state, -1);
+    this.#count(state, 1);
     entry.state = state;
   }
 
   remove(entry: PoolEntry<T>, reason: CloseReason): void {
-    if (entry.state !== "gone") this.#states[entry.state] -= 1;
+    this.#count(entry.state, -1);
     entry.state = "gone";
     this.#entries.delete(entry);
     this.#closedCounts[reason] = (this.#closedCounts[reason] ?? 0) + 1;
@@ -74,7 +76,7 @@ export class PoolLedger<T> {
   }
 
   stats(now: { readonly maxCount: number; readonly minCount: number; readonly waiting: number }): PoolStats {
-    const { idle, leased, resetting } = this.#states;
+    const [idle, leased, resetting] = [this.#idleCount, this.#leasedCount, this.#resettingCount];
     return {
       ...now,
       total: this.size,
@@ -95,5 +97,11 @@ export class PoolLedger<T> {
       waitMaxMs: this.#waitMaxMs,
       closedCounts: { ...this.#closedCounts },
     };
+  }
+
+  #count(state: PoolEntry<T>["state"], change: 1 | -1): void {
+    if (state === "leased") this.#leasedCount += change;
+    else if (state === "idle") this.#idleCount += change;
+    else if (state === "resetting") this.#resettingCount += change;
   }
 }

@@ -16,6 +16,7 @@ import { destroyed, startReset, validated } from "./resource-care.ts";
 const LIFETIME_SPREAD = 0.1;
 /** How long `close` waits for leases when it is not told. */
 const DRAIN_MS = 5_000;
+const NO_OPTIONS: AcquireOptions = {};
 
 /**
  * Lends resources that are dear to open: connections, mostly.
@@ -39,6 +40,8 @@ export class Pool<T> implements AsyncDisposable {
   readonly #deadlines: DeadlineQueue;
   readonly #leaks: LeakWatch;
   readonly #closing = new AbortController();
+  /** Beside the signal, which takes long to ask. */
+  #isClosed = false;
   /** Openings, resets, validations and destructions under way. */
   readonly #background = new Set<Promise<void>>();
   #minCount: number;
@@ -95,9 +98,9 @@ export class Pool<T> implements AsyncDisposable {
    * @throws PoolExhaustedError at the limit of the wait, at once when the line is full or `maxCount` is 0.
    * @throws PoolClosedError; what `create` threw; signal.reason when aborted.
    */
-  acquire(options: AcquireOptions = {}): Promise<PoolLease<T>> {
+  acquire(options: AcquireOptions = NO_OPTIONS): Promise<PoolLease<T>> {
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
-    if (this.#closing.signal.aborted) return Promise.reject(new PoolClosedError(this.name));
+    if (this.#isClosed) return Promise.reject(new PoolClosedError(this.name));
     if (this.#line.size === 0) {
       const now = this.#settings.clock.monotonicNow();
       const entry = this.#takeUsable(now);
@@ -162,6 +165,7 @@ export class Pool<T> implements AsyncDisposable {
   }
 
   async #close(drainMs: number): Promise<void> {
+    this.#isClosed = true;
     this.#closing.abort(new PoolClosedError(this.name));
     this.#idle.stop();
     this.#opener.stop();
@@ -239,7 +243,7 @@ export class Pool<T> implements AsyncDisposable {
 
   /** Why a resource must not be lent, if so. */
   #unusable(entry: PoolEntry<T>, now: number): CloseReason | undefined {
-    if (this.#closing.signal.aborted) return "closed";
+    if (this.#isClosed) return "closed";
     if (entry.isBroken) return "broken";
     if (entry.generation !== this.#generation) return "cleared";
     if (now >= entry.expiresAt) return "lifetime";
@@ -259,7 +263,7 @@ export class Pool<T> implements AsyncDisposable {
 
   /** Opens as many as are waited for, or missing below the minimum, within both bounds. */
   #grow(): void {
-    if (this.#closing.signal.aborted) return;
+    if (this.#isClosed) return;
     const { maxCount, openingMaxCount } = this.#settings;
     while (this.#ledger.openingCount < openingMaxCount && this.size < maxCount) {
       const isWaitedFor = this.#ledger.openingCount + this.#validatingCount < this.#line.size;
@@ -288,7 +292,7 @@ export class Pool<T> implements AsyncDisposable {
     } catch (error) {
       this.#ledger.openingCount -= 1;
       this.#settings.permits?.give();
-      if (!this.#closing.signal.aborted) this.#openFailed(error);
+      if (!this.#isClosed) this.#openFailed(error);
       return;
     }
     const now = clock.monotonicNow();
