@@ -33,7 +33,7 @@ expectNoLeaks();
 describe("the Origin of a page", () => {
   it("must be in the list exactly: no prefix, no suffix, no other scheme, no other port", () => {
     const rules = { origins: ["https://app.example.org"], missingOrigin: "refuse" as const };
-    expect(allowsOrigin("https://app.example.org", rules)).toBe(true);
+    expect(allowsOrigin({ origin: "https://app.example.org" }, rules)).toBe(true);
     for (const origin of [
       undefined,
       "",
@@ -45,7 +45,7 @@ describe("the Origin of a page", () => {
       "https://xapp.example.org",
       "https://APP.example.org/",
     ]) {
-      expect(allowsOrigin(origin, rules)).toBe(false);
+      expect(allowsOrigin({ origin }, rules)).toBe(false);
     }
   });
 

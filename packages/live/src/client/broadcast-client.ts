@@ -1,3 +1,4 @@
+import type { WirePosition } from "@holdfast/coordination";
 import {
   type Abortable,
   deferred,
@@ -109,12 +110,19 @@ export class BroadcastClient {
   /**
    * Calls `handler` for each event of the channel. May be called before `connect`. Returns the function that
    * removes this handler; calling it twice is harmless.
+   * @param options.after Begin right after this position instead of now; `{epoch: "0", offset: "0"}` is before the
+   * first event. Counts for the first handler of the channel: later ones join where it stands.
    * @throws InvalidChannelError
    */
-  subscribe(channel: string, handler: EventHandler): () => void {
+  subscribe(
+    channel: string,
+    handler: EventHandler,
+    options: { readonly after?: WirePosition } = {},
+  ): () => void {
     checkChannel(channel);
     const registration = { handler };
     const entry = this.#entryOf(channel);
+    if (options.after !== undefined) entry.line.startAfter(options.after);
     entry.handlers.add(registration);
     this.#scheduleFlush();
     return () => {
@@ -355,29 +363,17 @@ export class BroadcastClient {
   }
 
   #deliver(entry: ChannelEntry, event: BroadcastEvent): void {
-    for (const { handler } of [...entry.handlers]) {
-      try {
-        handler(event);
-      } catch (cause) {
-        this.#report(
-          new HandlerFailedError(`a handler of channel "${entry.name}" threw`, { cause }),
-          entry.name,
-        );
-      }
-    }
+    entry.deliver(event, (cause) => this.#reportHandler("a handler", entry.name, cause));
   }
 
   #tellPresence(channel: string, change: PresenceChange): void {
-    for (const { onChange } of [...(this.#channels.get(channel)?.holders ?? [])]) {
-      try {
-        onChange(change);
-      } catch (cause) {
-        this.#report(
-          new HandlerFailedError(`a presence listener of channel "${channel}" threw`, { cause }),
-          channel,
-        );
-      }
-    }
+    this.#channels
+      .get(channel)
+      ?.tell(change, (cause) => this.#reportHandler("a presence listener", channel, cause));
+  }
+
+  #reportHandler(what: string, channel: string, cause: unknown): void {
+    this.#report(new HandlerFailedError(`${what} of channel "${channel}" threw`, { cause }), channel);
   }
 
   #command(name: string, frame: ClientFrame): Promise<OkFrame> {

@@ -1,7 +1,7 @@
 import type { Deferred } from "@holdfast/kernel";
 import type { Payload, Presence, SubscribeRequest } from "../model/messages.ts";
 import { ChannelLine } from "./channel-line.ts";
-import type { EventHandler, PresenceChange } from "./events.ts";
+import type { BroadcastEvent, EventHandler, PresenceChange } from "./events.ts";
 
 /** One `present` call. */
 export interface PresenceHolder {
@@ -41,6 +41,16 @@ export class ChannelEntry {
     };
   }
 
+  /** Calls every handler, whatever the others do. */
+  deliver(event: BroadcastEvent, onFailure: (cause: unknown) => void): void {
+    for (const { handler } of [...this.handlers]) attempt(() => handler(event), onFailure);
+  }
+
+  /** Calls every holder, whatever the others do. */
+  tell(change: PresenceChange, onFailure: (cause: unknown) => void): void {
+    for (const { onChange } of [...this.holders]) attempt(() => onChange(change), onFailure);
+  }
+
   settle(error?: unknown): void {
     for (const waiter of this.waiters) {
       if (error === undefined) waiter.resolve();
@@ -49,6 +59,14 @@ export class ChannelEntry {
     this.waiters.clear();
   }
 }
+
+const attempt = (call: () => void, onFailure: (cause: unknown) => void): void => {
+  try {
+    call();
+  } catch (cause) {
+    onFailure(cause);
+  }
+};
 
 /** Applies a change to a list of who is present. */
 export const applyPresence = (present: readonly Presence[], change: PresenceChange): readonly Presence[] => {

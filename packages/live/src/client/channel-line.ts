@@ -40,6 +40,11 @@ export class ChannelLine {
     return this.#epoch === undefined ? undefined : { epoch: this.#epoch, offset: this.#offset.toString() };
   }
 
+  /** Sets where to begin. Does nothing once there is a position. */
+  startAfter(position: WirePosition): void {
+    if (this.#epoch === undefined) this.#moveTo(position);
+  }
+
   /** Whether the newest event was missed first and made up for. */
   get isRecovering(): boolean {
     return this.#offset <= this.#recoveredTo;

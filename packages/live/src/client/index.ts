@@ -26,15 +26,22 @@ export type {
   PresenceChange,
   StateDetail,
 } from "./events.ts";
+export type {
+  MutateOptions,
+  Mutation,
+  Mutators,
+  OptimisticStoreOptions,
+  Refetch,
+  SendContext,
+} from "./optimistic/mutation.ts";
 export {
-  type MutateOptions,
-  type Mutation,
-  type Mutators,
-  OptimisticStore,
-  type OptimisticStoreOptions,
-  type Refetch,
-  type SendContext,
-} from "./optimistic/optimistic-store.ts";
+  OfflineQueue,
+  type OfflineQueueOptions,
+  type QueuedMutation,
+  type QueueStorage,
+  webQueueStorage,
+} from "./optimistic/offline-queue.ts";
+export { OptimisticStore } from "./optimistic/optimistic-store.ts";
 export type { Change } from "./optimistic/overlay-log.ts";
 export type { TabLink } from "./optimistic/overlay-message.ts";
 export { type QueryKey, startsWith } from "./optimistic/query-key.ts";

@@ -44,10 +44,16 @@ export interface AccessRules {
  * allowed origin is another origin.
  */
 export const allowsOrigin = (
-  origin: string | undefined,
-  rules: { readonly origins: readonly string[] | "*"; readonly missingOrigin: "refuse" | "allow" },
+  headers: { readonly origin?: string | undefined; readonly host?: string | undefined },
+  rules: {
+    readonly origins: readonly string[] | "*";
+    readonly missingOrigin: "refuse" | "allow";
+    readonly sameOrigin?: boolean;
+  },
 ): boolean => {
+  const { origin, host } = headers;
   if (rules.origins === "*") return true;
   if (origin === undefined) return rules.missingOrigin === "allow";
+  if (rules.sameOrigin === true && (origin === `http://${host}` || origin === `https://${host}`)) return true;
   return rules.origins.includes(origin);
 };

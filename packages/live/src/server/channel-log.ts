@@ -39,6 +39,11 @@ export interface ChannelBounds {
   readonly head: Position;
   /** Offset of the newest event that was trimmed away; 0 when all are there. */
   readonly trimmedTo: bigint;
+  /**
+   * True where each event is the whole state of the channel, so that only the newest counts: it is what a subscriber
+   * gets first, unless it has it, and what came before is never missed.
+   */
+  readonly isState?: boolean;
 }
 
 export type ChannelRead =
@@ -92,6 +97,10 @@ export interface ChannelLog extends AsyncDisposable {
 }
 
 export const READ_LIMIT_DEFAULT = 100;
+
+/** Where a new subscriber begins: from now on, or with the newest event of a channel of states. */
+export const startOf = ({ head, isState }: ChannelBounds): Position =>
+  isState === true && head.offset > 0n ? { ...head, offset: head.offset - 1n } : head;
 
 /** Why reading cannot go on after `after`, or undefined when it can. */
 export const resetReason = (after: Position, bounds: ChannelBounds): ResetReason | undefined => {

@@ -79,8 +79,13 @@ export class Channel implements ChannelFollower {
 
   /** Position of the newest event that live subscribers have been given. Only after `opened`. */
   get head(): Position {
+    return this.bounds.head;
+  }
+
+  /** Where the line stands, and what kind of channel it is. Only after `opened`. */
+  get bounds(): ChannelBounds {
     if (this.#bounds === undefined) throw new Error("the channel is not open yet");
-    return this.#bounds.head;
+    return this.#bounds;
   }
 
   /**
@@ -103,7 +108,7 @@ export class Channel implements ChannelFollower {
   onEvents(events: readonly ChannelEvent[]): void {
     const last = events.at(-1);
     if (this.#isClosed || last === undefined) return;
-    this.#bounds = { head: last.position, trimmedTo: this.#bounds?.trimmedTo ?? 0n };
+    this.#bounds = { trimmedTo: 0n, ...this.#bounds, head: last.position };
     const frames = new FrameCache((form) => this.#framesOf(events, form));
     for (const subscriber of this.#live) this.#guard(() => subscriber.onEvents(events, frames));
     if (this.#ahead.size > 0) this.#joinAhead(events, last.position.offset);

@@ -37,6 +37,7 @@ export class ClientConnection implements Writer {
   readonly #core: ServerCore;
   readonly #remoteAddress: string | undefined;
   readonly #pingEngine: () => void;
+  readonly #headerToken: string | undefined;
   readonly #closed = new AbortController();
   readonly #channels: ClientChannels;
   #form: "undecided" | "simple" | "full" = "undecided";
@@ -55,6 +56,8 @@ export class ClientConnection implements Writer {
     readonly core: ServerCore;
     readonly outlet: Outlet;
     readonly remoteAddress: string | undefined;
+    /** The token of the upgrade's `Authorization: Bearer`, as programs send it; a hello's own token goes before it. */
+    readonly headerToken?: string | undefined;
     /** Sends a ping of the WebSocket protocol, for clients of the simple form. */
     readonly pingEngine: () => void;
   }) {
@@ -62,6 +65,7 @@ export class ClientConnection implements Writer {
     this.outlet = parts.outlet;
     this.#remoteAddress = parts.remoteAddress;
     this.#pingEngine = parts.pingEngine;
+    this.#headerToken = parts.headerToken;
     this.key = newId("c", parts.core.settings.random);
     this.#client = this.key;
     this.#channels = new ClientChannels({
@@ -187,8 +191,12 @@ export class ClientConnection implements Writer {
   }
 
   async #handleSimple(text: string): Promise<void> {
-    // Without a hello there is no way to show a token.
-    if (this.#identity === undefined) return;
+    // Without a hello a token can only have come with the upgrade.
+    if (this.#identity === undefined) {
+      const identity = this.#headerToken === undefined ? undefined : await this.#identify(this.#headerToken);
+      if (identity === undefined) return;
+      this.#accept(identity);
+    }
     const { subscribe, unsubscribe } = parseSimpleFrame(text);
     for (const channel of subscribe) (await this.#channels.subscribe({ channel })).start?.();
     for (const name of unsubscribe) this.#channels.unsubscribe(name);
@@ -204,7 +212,7 @@ export class ClientConnection implements Writer {
       return false;
     }
     this.#client = hello.client ?? this.#client;
-    const identity = await this.#identify(hello.token);
+    const identity = await this.#identify(hello.token ?? this.#headerToken);
     if (identity === undefined) return false;
     this.#accept(identity);
     this.#send({

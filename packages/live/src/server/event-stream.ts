@@ -6,7 +6,7 @@ import type { CloseReason } from "../model/close-codes.ts";
 import { channelProblem } from "../model/limits.ts";
 import type { ResetReason } from "../model/messages.ts";
 import type { Channel } from "./channel.ts";
-import { type ChannelEvent, resetReason } from "./channel-log.ts";
+import { type ChannelEvent, resetReason, startOf } from "./channel-log.ts";
 import { EncodedEvent } from "./encoded-event.ts";
 import { bearerToken } from "./http-answer.ts";
 import type { Outlet } from "./outlet.ts";
@@ -102,8 +102,8 @@ export class EventStream implements Writer, Outlet {
       const subscription = this.#core.subscribe(channel, this);
       this.#subscriptions.push(subscription);
       const asked = after[index];
-      let from = channel.head;
-      if (asked !== undefined) {
+      let from = startOf(channel.bounds);
+      if (asked !== undefined && channel.bounds.isState !== true) {
         const bounds = await settings.log.bounds(name);
         const reason = resetReason(asked, bounds);
         from = reason === undefined ? { epoch: bounds.head.epoch, offset: asked.offset } : bounds.head;

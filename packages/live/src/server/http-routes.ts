@@ -56,7 +56,7 @@ export class HttpRoutes {
   async #stream(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { settings, counters } = this.#core;
     const { origin } = request.headers;
-    if (!allowsOrigin(origin, { ...settings, missingOrigin: "allow" })) {
+    if (!allowsOrigin(request.headers, { ...settings, missingOrigin: "allow" })) {
       counters.connectionsRefused += 1;
       throw new ForbiddenError("this Origin may not connect");
     }

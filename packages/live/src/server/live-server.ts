@@ -7,6 +7,7 @@ import { allowsOrigin } from "./authorization.ts";
 import type { Channel } from "./channel.ts";
 import type { ChannelEvent, Published } from "./channel-log.ts";
 import { ClientConnection } from "./client-connection.ts";
+import { bearerToken } from "./http-answer.ts";
 import { HttpRoutes } from "./http-routes.ts";
 import type { LiveStats } from "./metrics.ts";
 import { type NewEvent, ServerCore } from "./server-core.ts";
@@ -78,14 +79,14 @@ export class LiveServer implements AsyncDisposable {
       socket.on("error", () => undefined);
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     };
-    if (!allowsOrigin(request.headers.origin, settings)) {
+    if (!allowsOrigin(request.headers, settings)) {
       settings.logger.warn({ origin: request.headers.origin }, "a connection was refused for its Origin");
       refuse("403 Forbidden");
     } else if (this.#state !== "open" || this.#connections.size >= settings.connectionMaxCount) {
       refuse("503 Service Unavailable");
     } else {
       this.#engine.handleUpgrade(request, socket, head, (webSocket) =>
-        this.#serve(webSocket, socket, request.socket.remoteAddress),
+        this.#serve(webSocket, socket, request),
       );
     }
   }
@@ -226,7 +227,7 @@ export class LiveServer implements AsyncDisposable {
     return this.close();
   }
 
-  #serve(webSocket: WebSocket, socket: Duplex, remoteAddress: string | undefined): void {
+  #serve(webSocket: WebSocket, socket: Duplex, request: IncomingMessage): void {
     const { settings, counters } = this.#core;
     counters.connectionsOpened += 1;
     const { queueMaxBytes, clock } = settings;
@@ -234,7 +235,8 @@ export class LiveServer implements AsyncDisposable {
     const connection = new ClientConnection({
       core: this.#core,
       outlet,
-      remoteAddress,
+      remoteAddress: request.socket.remoteAddress,
+      headerToken: bearerToken(request),
       pingEngine: () => webSocket.ping(),
     });
     this.#connections.add(connection);

@@ -45,8 +45,7 @@ export const servePublish = async (
 ): Promise<void> => {
   const { settings, gatekeeper } = core;
   // A page of another origin must not publish with what the browser adds by itself.
-  const { origin } = request.headers;
-  if (origin !== undefined && !allowsOrigin(origin, settings)) {
+  if (!allowsOrigin(request.headers, { ...settings, missingOrigin: "allow" })) {
     throw new ForbiddenError("this Origin may not publish");
   }
   if (!/^application\/json\b/i.test(request.headers["content-type"] ?? "")) {

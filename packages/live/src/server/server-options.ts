@@ -19,6 +19,8 @@ export interface LiveServerOptions extends AccessRules {
    * page and is refused together with `authenticate`.
    */
   readonly origins: readonly string[] | "*";
+  /** Also allow pages that this very server serves: `http` or `https` with the request's own Host. Default false. */
+  readonly sameOrigin?: boolean;
   /** What to do with a client that sends no Origin, as programs do that are not browsers. Default `refuse`. */
   readonly missingOrigin?: "refuse" | "allow";
   /** Where the WebSocket is. Default `/ws/broadcast`. */
@@ -76,6 +78,7 @@ export const toSettings = (options: LiveServerOptions): LiveSettings => {
   return {
     log: options.log,
     origins: options.origins,
+    sameOrigin: options.sameOrigin ?? false,
     missingOrigin: options.missingOrigin ?? "refuse",
     path: options.path ?? "/ws/broadcast",
     limits,

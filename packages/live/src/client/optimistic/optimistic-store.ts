@@ -8,8 +8,10 @@ import {
   systemRandom,
   type Timer,
 } from "@holdfast/kernel";
+import type { MutateOptions, Mutation, Mutators, OptimisticStoreOptions, Refetch } from "./mutation.ts";
+import type { QueuedMutation } from "./offline-queue.ts";
 import { type Change, OverlayLog } from "./overlay-log.ts";
-import { type OverlayMessage, parseOverlayMessage, type TabLink } from "./overlay-message.ts";
+import { type OverlayMessage, parseOverlayMessage } from "./overlay-message.ts";
 import { hashOf, type QueryKey } from "./query-key.ts";
 
 /** Ids of settled mutations that are remembered, so that a late echo is still known as our own. */
@@ -18,58 +20,6 @@ const FAILED_MAX_COUNT = 100;
 /** A fetch that was neither completed nor abandoned within this time holds nothing up any more. */
 const FETCH_MAX_MS = 60_000;
 
-/** What a mutation does, worked out from plain arguments: the same in every tab. */
-// biome-ignore lint/suspicious/noExplicitAny: each mutator has arguments of its own
-export type Mutators = Readonly<Record<string, (args: any) => readonly Change[]>>;
-
-export interface SendContext {
-  /** The idempotency key of the call: the same for every retry. Send it along, so that the event carries it. */
-  readonly mutation: string;
-}
-
-export interface MutateOptions<Args, Result> {
-  /**
-   * Does it on the server. Throw MutationConflictError for a 409; whatever it throws takes the mutation back.
-   * Resolve only when the server has confirmed.
-   */
-  readonly send: (context: SendContext, args: Args) => Promise<Result>;
-  /** The arguments to go on with once the server answered: its row instead of ours. Default: unchanged. */
-  readonly reconcile?: (result: Result, args: Args) => Args;
-}
-
-export interface OptimisticStoreOptions<M extends Mutators> {
-  readonly mutators: M;
-  /** Fetches these keys afresh through `beginRefetch`. Called for an acknowledged mutation of which no event told. */
-  readonly refetch?: (keys: readonly QueryKey[]) => Promise<void>;
-  /** How long an acknowledged mutation waits for its event, milliseconds. Default 5_000. */
-  readonly settleWithinMs?: number;
-  /** How long a mutation of another tab is shown without news of it, milliseconds. Default 30_000. */
-  readonly tabTtlMs?: number;
-  /** Mutations pending at once; more are refused with OverloadedError. Default 1_000. */
-  readonly pendingMaxCount?: number;
-  /** Shares pending mutations with the other tabs; a BroadcastClient fits. */
-  readonly tabs?: TabLink;
-  readonly onError?: (error: unknown) => void;
-  readonly clock?: Clock;
-  readonly random?: Random;
-}
-
-export interface Mutation<Result> {
-  readonly id: string;
-  /**
-   * The server's answer. Rejects with what `send` threw, after the change was taken back; it stays if its event had
-   * come, because then only the answer was lost.
-   */
-  readonly done: Promise<Result>;
-}
-
-export interface Refetch {
-  /** What the fetch brought. Only the first call counts. */
-  complete(value: unknown): void;
-  /** The fetch failed or is not wanted any more. */
-  abandon(): void;
-}
-
 interface Tracked {
   readonly id: string;
   readonly name: string;
@@ -77,6 +27,8 @@ interface Tracked {
   acknowledgedAt: number | undefined;
   isEchoed: boolean;
   timer: Timer | undefined;
+  /** Made here, not heard of from another tab. */
+  isOurs: boolean;
 }
 
 /**
@@ -94,6 +46,8 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
   readonly #tracked = new Map<string, Tracked>();
   readonly #failed = new Map<string, () => Mutation<unknown>>();
   readonly #settled = new Set<string>();
+  /** Come out of the offline queue's storage, and not in its line yet. */
+  readonly #restored = new Set<string>();
   /** Settled, and still drawn over the base; with the place of their acknowledgement. */
   readonly #settling = new Map<string, number>();
   readonly #fetches = new Set<{ readonly begunAt: number; readonly begunMs: number }>();
@@ -109,6 +63,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
     this.#stopTabs = options.tabs?.onTabMessage((message) =>
       this.#onTabMessage(parseOverlayMessage(message)),
     );
+    this.#restore().catch((error: unknown) => options.onError?.(error));
   }
 
   get pendingCount(): number {
@@ -216,7 +171,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
     args: unknown,
     options: MutateOptions<unknown, Result>,
   ): Mutation<Result> {
-    this.#track(id, name, args);
+    this.#track(id, name, args).isOurs = true;
     this.#tell({ overlay: "apply", mutation: id, name, args });
     const done = this.#send(id, name, args, options);
     return { id, done };
@@ -226,7 +181,15 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
     const limit = this.#options.pendingMaxCount ?? 1_000;
     if (this.#log.pendingCount >= limit) throw new OverloadedError("the optimistic store", limit);
     const changes = this.#changesOf(name, args);
-    const tracked: Tracked = { id, name, args, acknowledgedAt: undefined, isEchoed: false, timer: undefined };
+    const tracked: Tracked = {
+      id,
+      name,
+      args,
+      acknowledgedAt: undefined,
+      isEchoed: false,
+      timer: undefined,
+      isOurs: false,
+    };
     this.#tracked.set(id, tracked);
     this.#log.append(id, changes);
     return tracked;
@@ -239,7 +202,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
     options: MutateOptions<unknown, Result>,
   ): Promise<Result> {
     try {
-      const result = await options.send({ mutation: id }, args);
+      const result = await this.#deliver({ id, name, args }, options);
       const final = options.reconcile === undefined ? args : options.reconcile(result, args);
       this.#tell({ overlay: "acknowledge", mutation: id, name, args: final });
       this.#acknowledge(id, final);
@@ -256,6 +219,30 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
         forgetOldest(this.#failed, FAILED_MAX_COUNT);
       }
       throw error;
+    }
+  }
+
+  #deliver<Result>(mutation: QueuedMutation, options: MutateOptions<unknown, Result>): Promise<Result> {
+    const { id, name, args } = mutation;
+    const queue = this.#options.offline?.queue;
+    const send = (): Promise<Result> => options.send({ mutation: id }, args);
+    if (queue === undefined) return send();
+    const attempt = (): Promise<Result> => {
+      // Other tabs forget what they hear nothing of.
+      if (queue.has(id)) this.#tell({ overlay: "apply", mutation: id, name, args });
+      return send();
+    };
+    return this.#restored.delete(id) ? queue.resume(mutation, attempt) : queue.run(mutation, attempt);
+  }
+
+  /** Shows and sends what an earlier page left waiting. */
+  async #restore(): Promise<void> {
+    const { queue, sends = {} } = this.#options.offline ?? {};
+    for (const { id, name, args } of (await queue?.stored()) ?? []) {
+      const options = sends[name as keyof typeof sends] as MutateOptions<unknown, unknown> | undefined;
+      if (options === undefined || this.#tracked.has(id)) continue;
+      this.#restored.add(id);
+      this.#start(id, name, args, options).done.catch((error: unknown) => this.#options.onError?.(error));
     }
   }
 
@@ -353,7 +340,10 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
         (this.#settled.has(id) ? undefined : this.#track(id, message.name, message.args));
       if (tracked === undefined) return;
       if (message.overlay === "acknowledge") this.#acknowledge(id, message.args);
-      else tracked.timer = this.#clock.schedule(this.#options.tabTtlMs ?? 30_000, () => this.#drop(id));
+      else if (!tracked.isOurs) {
+        tracked.timer?.cancel();
+        tracked.timer = this.#clock.schedule(this.#options.tabTtlMs ?? 30_000, () => this.#drop(id));
+      }
     } catch (error) {
       // Another version of the page may know mutators that we do not.
       this.#options.onError?.(error);
