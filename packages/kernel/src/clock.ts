@@ -28,10 +28,13 @@ const TIMER_MAX_MS = 2_147_483_647;
 
 const clampDelay = (ms: number): number => Math.min(Math.max(0, Number.isNaN(ms) ? 0 : ms), TIMER_MAX_MS);
 
+/** Held here because every reading of the global costs as much as a fifth of asking it for the time. */
+const { performance: monotonic } = globalThis;
+
 /** The machine's own clock. */
 export const systemClock: Clock = {
   wallNow: () => Date.now(),
-  monotonicNow: () => performance.now(),
+  monotonicNow: () => monotonic.now(),
   schedule(ms, callback, options) {
     const handle = setTimeout(callback, clampDelay(ms));
     if (options?.unref && typeof handle === "object") handle.unref();

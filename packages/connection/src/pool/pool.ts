@@ -197,7 +197,7 @@ export class Pool<T> implements AsyncDisposable {
       this.#grow();
       return;
     }
-    const reset = startReset(this.#settings, entry);
+    const reset = this.#settings.reset === undefined ? undefined : startReset(this.#settings, entry);
     if (reset === undefined) this.#settle(entry, now);
     else this.#finishReset(entry, reset);
   }
