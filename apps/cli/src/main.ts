@@ -6,6 +6,7 @@ import {
   pingCommand,
   workersCommand,
 } from "./commands/cluster-commands.ts";
+import { compareCommand } from "./commands/compare.ts";
 import { devCommand } from "./commands/dev.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import type { ExitCode } from "./commands/exit-code.ts";
@@ -81,6 +82,7 @@ const createProgram = (session: Session, exit: ExitCode): Command => {
     watchCommand(session, exit),
     cancelCommand(session, exit),
     resultCommand(session, exit),
+    compareCommand(session),
     pingCommand(session, exit),
     datacentersCommand(session),
     workersCommand(session),

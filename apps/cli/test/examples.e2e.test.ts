@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { countIndependently, dataSetPath } from "@holdfast/example-import/cities";
 import { startTargetServer } from "@holdfast/example-load-test/target-server";
+import type { JobComparison } from "@holdfast/jobs/compare";
 import type { JobResult } from "@holdfast/protocol/contract";
 import { makeTempDirectory } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -86,6 +87,41 @@ describe("the examples on holdfast dev", () => {
       expect(totals?.counters.requests).toBe(2 * 300 * 3);
       expect(totals?.histograms.latency?.count).toBe(totals?.counters.requests);
       expect(totals?.counters.errors ?? 0).toBe(0);
+    } finally {
+      await server.close();
+    }
+  }, 60_000);
+
+  it("compares two runs: half the rate is more than chance, and marked so", async () => {
+    const server = await startTargetServer({ port: 0 });
+    try {
+      const run = async (ratePerSecond: number) => {
+        const input = JSON.stringify({ url: server.url, ratePerSecond, durationMs: 2_000, shards: 2 });
+        const end = await runHoldfast([
+          "submit",
+          "load-test",
+          "--gate",
+          context.ready.gate,
+          "--input",
+          input,
+          "--watch",
+          "--json",
+        ]);
+        expect(end.code).toBe(0);
+        return (JSON.parse(end.lines[0] ?? "") as { jobId: string }).jobId;
+      };
+      const [a, b] = [await run(300), await run(150)];
+      const compared = await askHoldfast<JobComparison>(["compare", a, b, "--gate", context.ready.gate]);
+      const requests = compared.workflows[0]?.counters.find(({ name }) => name === "requests");
+      expect(requests?.total).toEqual({ a: 600, b: 300, change: -0.5 });
+      expect(requests?.perSecond.isSignificant).toBe(true);
+      const same = await askHoldfast<JobComparison>(["compare", a, a, "--gate", context.ready.gate]);
+      const latency = same.workflows[0]?.histograms.find(({ name }) => name === "latency");
+      expect(latency?.percentiles.map(({ change }) => change)).toEqual([0, 0, 0, 0, 0]);
+      expect(latency?.percentiles.some(({ isSignificant }) => isSignificant)).toBe(false);
+      const table = await runHoldfast(["compare", a, b, "--gate", context.ready.gate]);
+      expect(table.output).toMatch(/requests per second .*-5\d\.\d %\s+\*/);
+      expect(table.output).toMatch(/latency p99 /);
     } finally {
       await server.close();
     }
