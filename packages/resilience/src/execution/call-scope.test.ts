@@ -80,6 +80,6 @@ describe("CallScope", () => {
     scope.abort("first");
     scope.abort("second");
     expect(scope.reason).toBe("first");
-    expect(scope.signal.reason).toBe("first");
+    expect(scope.context.signal.reason).toBe("first");
   });
 });

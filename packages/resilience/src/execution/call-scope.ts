@@ -1,24 +1,25 @@
 import { type Clock, hasCode, TimeoutError, type Timer } from "@holdfast/kernel";
-import type { CallContext, ExecuteOptions } from "./policy.ts";
+import { BodyContext } from "./body-context.ts";
+import type { ExecuteOptions } from "./policy.ts";
 import type { Expiring, TimeoutQueue } from "./timeout-queue.ts";
 
 /**
- * The life of one call: who may end it early and who must hear of that. It does the work of an AbortController
- * and makes a real one only when the wrapped function reads `signal` (a controller and its listeners cost more
- * than everything else in a call).
+ * The life of one call: who may end it early and who must hear of that. It does the work of an AbortController; a
+ * real one is made only when the wrapped function reads `signal` of its {@link BodyContext} (a controller and its
+ * listeners cost more than everything else in a call).
  *
- * A scope hears from above, by its parent or a caller's signal, and tells below: its own signal, its children,
+ * A scope hears from above, by its parent or a caller's signal, and tells below: its body's context, its children,
  * and the one wait that is going on in it (a scope has at most one at a time). `close` ends all that.
  */
-export class CallScope implements CallContext, Expiring {
+export class CallScope implements Expiring {
   /**
    * One scope that lives for ever. V8 drops the shape of a class, and with it the optimised code of everything
    * that uses it, when a full collection finds no instance; a quiet moment would make the next calls ten times as
    * slow. For the same reason instants start as NaN: a field that starts as 0 changes shape with its first fraction.
    */
   static readonly kept = new CallScope(1, Number.POSITIVE_INFINITY);
-  readonly attempt: number;
-  readonly isHedge: boolean;
+  attempt: number;
+  isHedge: boolean;
   deadlineAt: number;
   /** True when something may end this call early, so that waiting for its body needs a guard. */
   mayAbort = false;
@@ -48,13 +49,13 @@ export class CallScope implements CallContext, Expiring {
   queuePrevious: Expiring | undefined = undefined;
   queueNext: Expiring | undefined = undefined;
 
-  #parent: CallScope | undefined;
-  #source: AbortSignal | undefined;
-  #controller: AbortController | undefined;
-  #wait: ((reason: unknown) => void) | undefined;
+  #parent: CallScope | undefined = undefined;
+  #source: AbortSignal | undefined = undefined;
+  #context: BodyContext | undefined = undefined;
+  #wait: ((reason: unknown) => void) | undefined = undefined;
   // Almost every scope has one child at a time; only hedges have more.
-  #child: CallScope | undefined;
-  #moreChildren: Set<CallScope> | undefined;
+  #child: CallScope | undefined = undefined;
+  #moreChildren: Set<CallScope> | undefined = undefined;
 
   constructor(attempt: number, deadlineAt: number, isHedge = false) {
     this.attempt = attempt;
@@ -64,11 +65,11 @@ export class CallScope implements CallContext, Expiring {
 
   /** A scope below what a caller passed: the context of an outer call, or options with a signal. */
   static open(options: ExecuteOptions): CallScope {
-    const isNested = options instanceof CallScope;
-    const scope = new CallScope(1, isNested ? options.deadlineAt : Number.POSITIVE_INFINITY);
+    const outer = options instanceof BodyContext ? options.scope : undefined;
+    const scope = new CallScope(1, outer?.deadlineAt ?? Number.POSITIVE_INFINITY);
     scope.idempotent = options.idempotent;
-    if (isNested) scope.#follow(options);
-    else if (options.signal !== undefined) scope.#listen(options.signal);
+    if (outer !== undefined) scope.#follow(outer);
+    else if (!(options instanceof BodyContext) && options.signal !== undefined) scope.#listen(options.signal);
     return scope;
   }
 
@@ -81,12 +82,10 @@ export class CallScope implements CallContext, Expiring {
     return scope;
   }
 
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.aborted) this.#controller.abort(this.reason);
-    }
-    return this.#controller.signal;
+  /** What the body is given. */
+  get context(): BodyContext {
+    this.#context ??= new BodyContext(this);
+    return this.#context;
   }
 
   /** Ends the call early. The reason of the first caller stays. */
@@ -100,7 +99,7 @@ export class CallScope implements CallContext, Expiring {
     wait?.(reason);
     this.#child?.abort(reason);
     if (this.#moreChildren !== undefined) for (const child of [...this.#moreChildren]) child.abort(reason);
-    this.#controller?.abort(reason);
+    this.#context?.abort(reason);
   }
 
   throwIfAborted(): void {
@@ -148,6 +147,36 @@ export class CallScope implements CallContext, Expiring {
   /** Sets what is told when the scope is aborted: the one wait that goes on in it. */
   onAbort(wait: ((reason: unknown) => void) | undefined): void {
     this.#wait = wait;
+  }
+
+  /**
+   * Starts this scope's next life, below `parent`. Only for one that was closed and then retired.
+   */
+  reopen(parent: CallScope | undefined): void {
+    this.mayAbort = false;
+    this.startedWithinMs = Number.POSITIVE_INFINITY;
+    if (parent === undefined) {
+      this.attempt = 1;
+      this.isHedge = false;
+      this.deadlineAt = Number.POSITIVE_INFINITY;
+      this.idempotent = undefined;
+      return;
+    }
+    this.attempt = parent.attempt;
+    this.isHedge = parent.isHedge;
+    this.deadlineAt = parent.deadlineAt;
+    this.idempotent = parent.idempotent;
+    this.#follow(parent);
+  }
+
+  /** Parts from the body's context, which may live on. False when others still hold on to this scope. */
+  retire(): boolean {
+    if (this.aborted || this.#child !== undefined || (this.#moreChildren?.size ?? 0) > 0) return false;
+    if (this.#context !== undefined) {
+      this.#context.scope = undefined;
+      this.#context = undefined;
+    }
+    return true;
   }
 
   /** Lets go of what is above. The signal stays as it is: an ended call is not an aborted one. */

@@ -12,10 +12,10 @@ export interface Runner {
 /** The innermost runner: calls the body itself. */
 export const bodyRunner: Runner = {
   run<T>(body: Body<T>, scope: CallScope | undefined): T | PromiseLike<T> {
-    const context = scope ?? new CallScope(1, Number.POSITIVE_INFINITY);
-    context.throwIfAborted();
-    const work = body(context);
-    return context.mayAbort && isPromiseLike(work) ? context.guard(work) : work;
+    const call = scope ?? new CallScope(1, Number.POSITIVE_INFINITY);
+    call.throwIfAborted();
+    const work = body(call.context);
+    return call.mayAbort && isPromiseLike(work) ? call.guard(work) : work;
   },
 };
 
@@ -40,7 +40,7 @@ const executeTied = async <T>(runner: PolicyRunner, body: Body<T>, options: Exec
   }
 };
 
-const isPromiseLike = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
+export const isPromiseLike = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
   value !== null &&
   (typeof value === "object" || typeof value === "function") &&
   typeof (value as PromiseLike<T>).then === "function";
