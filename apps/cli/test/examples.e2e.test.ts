@@ -5,7 +5,7 @@ import type { JobComparison } from "@holdfast/jobs/compare";
 import type { JobResult } from "@holdfast/protocol/contract";
 import { makeTempDirectory } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { askHoldfast, runHoldfast, startDev } from "./holdfast-command.ts";
+import { askHoldfast, plannedRequests, runHoldfast, startDev } from "./holdfast-command.ts";
 
 describe("the examples on holdfast dev", () => {
   let context: Awaited<ReturnType<typeof setUp>>;
@@ -81,13 +81,12 @@ describe("the examples on holdfast dev", () => {
       ]);
       expect(end.code).toBe(0);
       const { jobId } = JSON.parse(end.lines[0] ?? "") as { jobId: string };
-      const { workflows } = await askHoldfast<JobResult>(["result", jobId, "--gate", context.ready.gate]);
-      const totals = workflows[0]?.totals;
+      const result = await askHoldfast<JobResult>(["result", jobId, "--gate", context.ready.gate]);
+      const totals = result.workflows[0]?.totals;
       expect(totals?.counters.requests).toBe(server.counts.get(jobId));
       // On a machine that is busy just at the end the last ones are not sent any more, and counted as missed.
-      const { requests = 0, "load.missed": missed = 0 } = totals?.counters ?? {};
-      expect(requests + missed).toBe(2 * 300 * 3);
-      expect(missed).toBeLessThan(100);
+      expect(plannedRequests(result)).toBe(2 * 300 * 3);
+      expect(totals?.counters.requests).toBeGreaterThan(1_500);
       expect(totals?.histograms.latency?.count).toBe(totals?.counters.requests);
       expect(totals?.counters.errors ?? 0).toBe(0);
     } finally {

@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import type { JobResult } from "@holdfast/protocol/contract";
 import { type ManagedProcess, startProcess, waitUntil } from "@holdfast/testkit";
 
 const BIN = fileURLToPath(new URL("../bin/holdfast.js", import.meta.url));
@@ -98,3 +99,9 @@ export const untilWatched = (
   fits: (item: WatchedEvent) => boolean,
   timeoutMs = 60_000,
 ) => waitUntil(what, () => watched(watch).some(fits), { timeoutMs });
+
+/** Requests that a load test had planned: those it made, and those that a busy machine did not let it start in time. */
+export const plannedRequests = (result: JobResult): number => {
+  const { requests = 0, "load.missed": missed = 0 } = result.workflows[0]?.totals.counters ?? {};
+  return requests + missed;
+};
