@@ -1,0 +1,25 @@
+import { createPostgresStore } from "@holdfast/coordination/postgres";
+import { openEmbedded, openPostgres } from "@holdfast/data";
+import { StoredChannelLog } from "@holdfast/live/server";
+import { startShop } from "./shop.ts";
+
+// DATABASE_URL names a PostgreSQL; without it the orders live in an embedded one, in .orders.
+const url = process.env["DATABASE_URL"];
+const sql = url === undefined ? await openEmbedded({ dataDir: ".orders" }) : await openPostgres({ url });
+const store = await createPostgresStore({ sql, schema: "shop_live" });
+const log = new StoredChannelLog({ log: store.log });
+const shop = await startShop({
+  sql,
+  signals: { with: "transaction", log },
+  port: Number(process.env["PORT"] ?? 8_000),
+});
+console.log(`the shop is open: ${shop.url}`);
+
+const stop = async (): Promise<void> => {
+  await shop.close();
+  await log.close();
+  await store.close();
+  await sql.close();
+};
+process.once("SIGINT", () => void stop());
+process.once("SIGTERM", () => void stop());
