@@ -8,6 +8,7 @@ import { StoredChannelLog } from "../src/server/index.ts";
 import { channelLogSuite } from "../src/testing/channel-log.suite.ts";
 import { TestLiveServer } from "../src/testing/index.ts";
 import { openRedis } from "./redis-client.ts";
+import { scenariosSuite } from "./scenarios.suite.ts";
 
 describeService("redis", "channels on Redis", () => {
   let server: RedisServer;
@@ -53,6 +54,17 @@ describeService("redis", "channels on Redis", () => {
       historyMaxCount: 20,
       until: (condition) => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 5_000 }),
     };
+  });
+
+  scenariosSuite(async () => {
+    const { log, [Symbol.asyncDispose]: closeLogs } = await twoLogs();
+    const live = await TestLiveServer.start({ log });
+    const close = live.close.bind(live);
+    live.close = async () => {
+      await close();
+      await closeLogs();
+    };
+    return live;
   });
 
   const follow = async (live: TestLiveServer) => {

@@ -39,7 +39,8 @@ export interface OptimisticStoreOptions<M extends Mutators> {
   readonly offline?: {
     readonly queue: OfflineQueue;
     /** How to send what an earlier page left waiting, by mutator; of others nothing is restored. */
-    readonly sends?: { readonly [K in keyof M & string]?: MutateOptions<Parameters<M[K]>[0], unknown> };
+    // biome-ignore lint/suspicious/noExplicitAny: each mutator has a result of its own
+    readonly sends?: { readonly [K in keyof M & string]?: MutateOptions<Parameters<M[K]>[0], any> };
   };
   readonly onError?: (error: unknown) => void;
   readonly clock?: Clock;
