@@ -33,8 +33,14 @@ export const main = async (argv: readonly string[]): Promise<number> => {
     if (interrupts > 1) process.exit(130);
     stop.abort(new Error("interrupted"));
   };
+  // Whoever read the output is gone (`holdfast watch … | head -1`): stop as on a signal.
+  const onOutputError = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== "EPIPE") throw error;
+    stop.abort(error);
+  };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
+  process.stdout.on("error", onOutputError);
   const session = createSession({
     stdout: process.stdout,
     stderr: process.stderr,
@@ -60,10 +66,13 @@ const run = async (session: Session, argv: readonly string[]): Promise<number> =
     return exit.code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    if (session.signal.aborted && error === session.signal.reason) return 130;
+    if (session.signal.aborted && error === session.signal.reason) return isBrokenPipe(error) ? 141 : 130;
     return reportProblem(session, error, { json });
   }
 };
+
+const isBrokenPipe = (error: unknown): boolean =>
+  error instanceof Error && (error as NodeJS.ErrnoException).code === "EPIPE";
 
 const createProgram = (session: Session, exit: ExitCode): Command => {
   const program = new Command("holdfast")

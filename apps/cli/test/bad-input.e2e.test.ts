@@ -1,9 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
-import { makeTempDirectory, reservePort, waitUntil } from "@holdfast/testkit";
+import { makeTempDirectory, reservePort, startProcess, waitUntil } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   askHoldfast,
+  BIN,
   type CommandEnd,
   runHoldfast,
   startDev,
@@ -196,5 +197,17 @@ describe("bad input on the command line", () => {
     );
     await dev.waitForLine(/no workflows.*holdfast\.workflows\.js/, { timeoutMs: 20_000 });
     expect(WORKFLOWS).toContain("holdfast.workflows.mjs");
+  });
+
+  it("ends quietly, as on a signal, when nobody reads its output any more", async () => {
+    const command = `"${process.execPath}" "${BIN}" submit load-test --input '{"durationMs":1000}' --gate ${context.ready.gate} --watch --json`;
+    await using shell = await startProcess(
+      "bash",
+      ["-c", `${command} | head -1; echo "code \${PIPESTATUS[0]}"`],
+      { name: "holdfast submit | head -1" },
+    );
+    await shell.closed;
+    expect(shell.stdout).toEqual([expect.stringMatching(/^\{"jobId"/), "code 141"]);
+    expect(shell.output).not.toContain("EPIPE");
   });
 });

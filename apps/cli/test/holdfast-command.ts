@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import type { JobResult } from "@holdfast/protocol/contract";
 import { type ManagedProcess, startProcess, waitUntil } from "@holdfast/testkit";
 
-const BIN = fileURLToPath(new URL("../bin/holdfast.js", import.meta.url));
+export const BIN = fileURLToPath(new URL("../bin/holdfast.js", import.meta.url));
 export const WORKFLOWS = fileURLToPath(new URL("../../../holdfast.workflows.mjs", import.meta.url));
 
 /** Starts the real command as a process of its own. */
