@@ -106,3 +106,40 @@ export class SchemaTooNewError extends HoldfastError {
     );
   }
 }
+
+/** The event bus has no room for the event and does not wait longer. It was not taken in. Retryable. */
+export class EventBusFullError extends HoldfastError {
+  override readonly name = "EventBusFullError";
+  readonly code = "COORDINATION_EVENT_BUS_FULL";
+
+  constructor(type: string, capacity: number, init: HoldfastErrorInit = {}) {
+    super(`event ${type} was not taken in: the bus holds ${capacity} events already; publish it later`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, type, capacity },
+    });
+  }
+}
+
+/** One subscription lost an event because its inbox was full; all others got it. Not retryable. */
+export class InboxFullError extends HoldfastError {
+  override readonly name = "InboxFullError";
+  readonly code = "COORDINATION_INBOX_FULL";
+
+  constructor(subscription: string, inboxMaxCount: number, init: HoldfastErrorInit = {}) {
+    super(
+      `subscription ${subscription} lost an event: ${inboxMaxCount} wait for it already; make its handler faster, or give it more concurrency or a larger inbox`,
+      { ...init, details: { ...init.details, subscription, inboxMaxCount } },
+    );
+  }
+}
+
+/** This backend cannot do what was asked, and says so instead of doing something else. Nothing was changed. Not retryable. */
+export class UnsupportedError extends HoldfastError {
+  override readonly name = "UnsupportedError";
+  readonly code = "COORDINATION_UNSUPPORTED";
+
+  constructor(what: string, reason: string, init: HoldfastErrorInit = {}) {
+    super(`${what} is not supported: ${reason}`, { ...init, details: { ...init.details, what, reason } });
+  }
+}

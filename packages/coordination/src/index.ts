@@ -1,6 +1,8 @@
 export type { SqlClient, SqlExecutor } from "./backends/postgres/sql-client.ts";
 export {
   ClaimLostError,
+  EventBusFullError,
+  InboxFullError,
   LeaseLostError,
   LockTimeoutError,
   PayloadTooLargeError,
@@ -9,6 +11,28 @@ export {
   StoreUnavailableError,
   TaskCancelledError,
 } from "./errors.ts";
+export type {
+  BusEvent,
+  Delivery,
+  EventMap,
+  EventPriority,
+  HandlerFailure,
+} from "./event-bus/bus-event.ts";
+export type {
+  DeliverOptions,
+  EventBusOptions,
+  EventBusStats,
+  PublishOptions,
+  StopReport,
+} from "./event-bus/bus-options.ts";
+export { EventBus } from "./event-bus/event-bus.ts";
+export type {
+  EventHandler,
+  HandlerContext,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionStats,
+} from "./event-bus/subscription.ts";
 export type { Json } from "./json.ts";
 export { type ElectionOptions, electLeader, type Term } from "./lease/elect-leader.ts";
 export {

@@ -1,0 +1,35 @@
+import type { Deferred } from "@holdfast/kernel";
+import type { BusEvent, Delivery, EventPriority, HandlerFailure } from "./bus-event.ts";
+
+/** An event on its way, with what the bus needs to know about it. Handlers see it as a {@link BusEvent}. */
+export class Envelope implements BusEvent {
+  readonly type: string;
+  readonly data: unknown;
+  readonly priority: EventPriority;
+  readonly isCritical: boolean;
+  readonly createdAt: number;
+  sequence = 0;
+  /** Deliveries that have not settled; 0 before it is handed out. */
+  openCount = 0;
+  handlerCount = 0;
+  /** Whether some handler never ran, or was cut short, when the bus stopped. */
+  isCutShort = false;
+  failures: HandlerFailure[] | undefined;
+  confirmation: Deferred<Delivery> | undefined;
+
+  constructor(
+    type: string,
+    data: unknown,
+    priority: EventPriority,
+    isCritical: boolean,
+    createdAt: number,
+    confirmation: Deferred<Delivery> | undefined,
+  ) {
+    this.type = type;
+    this.data = data ?? {};
+    this.priority = priority;
+    this.isCritical = isCritical;
+    this.createdAt = createdAt;
+    this.confirmation = confirmation;
+  }
+}
