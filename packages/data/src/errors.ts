@@ -1,4 +1,4 @@
-import { HoldfastError, type HoldfastErrorInit } from "@holdfast/kernel";
+import { HoldfastError, type HoldfastErrorInit, isHoldfastError } from "@holdfast/kernel";
 
 /** What PostgreSQL said about a refused statement. Never holds parameter values. */
 export interface SqlFailure {
@@ -335,5 +335,122 @@ export class StaleFenceError extends HoldfastError {
     );
     this.token = token;
     this.seenToken = seenToken;
+  }
+}
+
+/** A row of a bulk load cannot be encoded, or the server refuses it; nothing of the load was kept. Not retryable. */
+export class BulkRowRefusedError extends HoldfastError {
+  override readonly name = "BulkRowRefusedError";
+  readonly code = "BULK_ROW_REFUSED";
+  /** In the order of the input, from 1. */
+  readonly rowNumber: number;
+
+  constructor(rowNumber: number, cause: Error, init: HoldfastErrorInit = {}) {
+    super(`row ${rowNumber} was refused, so nothing was loaded: ${cause.message}`, {
+      cause,
+      ...init,
+      details: { ...init.details, ...(isHoldfastError(cause) ? cause.details : {}), rowNumber },
+    });
+    this.rowNumber = rowNumber;
+  }
+}
+
+/** Redis cannot be reached, or the server that answers is not the one that takes writes. Retryable. Holds no password. */
+export class RedisConnectError extends HoldfastError {
+  override readonly name = "RedisConnectError";
+  readonly code = "REDIS_CONNECT_FAILED";
+
+  constructor(server: string, init: HoldfastErrorInit = {}) {
+    super(`cannot use Redis at ${server}`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, server },
+    });
+  }
+}
+
+/** The shared part of the cache cannot be reached, so what was asked of it did not happen, or nobody knows. Retryable: every call of the cache may be repeated. */
+export class CacheUnavailableError extends HoldfastError {
+  override readonly name = "CacheUnavailableError";
+  readonly code = "CACHE_UNAVAILABLE";
+
+  constructor(operation: string, init: HoldfastErrorInit = {}) {
+    super(`the shared cache cannot be reached (${operation})`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, operation },
+    });
+  }
+}
+
+/**
+ * The transaction is committed, but the shared cache could not be told in time: until the relay has told it, other
+ * processes may read the values from before. Not retryable: the change is made.
+ */
+export class InvalidationPendingError extends HoldfastError {
+  override readonly name = "InvalidationPendingError";
+  readonly code = "CACHE_INVALIDATION_PENDING";
+
+  constructor(waitedMs: number, init: HoldfastErrorInit = {}) {
+    super(
+      `the change is committed, but the shared cache could not be told within ${waitedMs} ms; the relay will tell it`,
+      { ...init, details: { ...init.details, waitedMs } },
+    );
+  }
+}
+
+/**
+ * The primary has committed, but no synchronous replica confirmed it in time: the write is visible, and a failover may
+ * still lose it. Not retryable as such: the same write again would be a second one. Resolve it, or wait until a replica is back.
+ */
+export class ReplicationUnconfirmedError extends HoldfastError {
+  override readonly name = "ReplicationUnconfirmedError";
+  readonly code = "SQL_REPLICATION_UNCONFIRMED";
+
+  constructor(server: string, init: HoldfastErrorInit = {}) {
+    super(
+      `${server} has committed, but no synchronous replica has confirmed it: a failover may still lose this write`,
+      { ...init, details: { ...init.details, server } },
+    );
+  }
+}
+
+/** pgvector is missing or too old; nothing was changed. Not retryable. */
+export class VectorExtensionError extends HoldfastError {
+  override readonly name = "VectorExtensionError";
+  readonly code = "VECTOR_EXTENSION_UNUSABLE";
+
+  constructor(problem: string, init: HoldfastErrorInit = {}) {
+    super(
+      `the extension vector (pgvector) ${problem}: install pgvector 0.8.0 or newer, then try again`,
+      init,
+    );
+  }
+}
+
+/** The table of a collection exists with another column than the one declared; nothing was changed. Not retryable. */
+export class VectorSchemaMismatchError extends HoldfastError {
+  override readonly name = "VectorSchemaMismatchError";
+  readonly code = "VECTOR_SCHEMA_MISMATCH";
+
+  constructor(table: string, column: string, found: string, declared: string, init: HoldfastErrorInit = {}) {
+    super(
+      `table ${table} has column ${column} as ${found}, the collection declares ${declared}: use another table, or declare what is there`,
+      { ...init, details: { ...init.details, table, column, found, declared } },
+    );
+  }
+}
+
+/** The server finished an index build and the index is not valid; it was removed. Retryable. */
+export class VectorIndexInvalidError extends HoldfastError {
+  override readonly name = "VectorIndexInvalidError";
+  readonly code = "VECTOR_INDEX_INVALID";
+
+  constructor(index: string, init: HoldfastErrorInit = {}) {
+    super(`index ${index} was built but is not valid, so it was removed: build it again`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, index },
+    });
   }
 }

@@ -1,7 +1,41 @@
+export {
+  NoPrimaryError,
+  NoReplicaError,
+  PatroniAnswerError,
+  PatroniUnreachableError,
+  PositionLostError,
+  SplitBrainError,
+  SwitchoverRefusedError,
+  WrongServerError,
+} from "./cluster/cluster-errors.ts";
+export type { ClusterDiscovery, ClusterOptions, HostAndPort } from "./cluster/cluster-options.ts";
+export type {
+  ClusterCondition,
+  ClusterEvents,
+  ClusterStatus,
+  NodeStatus,
+  PrimaryChange,
+  SwitchoverReport,
+} from "./cluster/cluster-status.ts";
+export { formatLsn, type LogPosition, parseLsn } from "./cluster/log-position.ts";
+export { type ClusterDatabase, openCluster } from "./cluster/open-cluster.ts";
+export { PatroniClient, type PatroniClientOptions, type SwitchoverAnswer } from "./cluster/patroni-client.ts";
+export type { PatroniCluster, PatroniMember } from "./cluster/patroni-documents.ts";
+export type { SwitchoverOptions } from "./cluster/switchover.ts";
+export type { TimelineSwitch } from "./cluster/timeline-history.ts";
+export {
+  type BulkColumn,
+  type BulkLoadReport,
+  type BulkLoadRequest,
+  bulkLoad,
+  type ConflictPolicy,
+} from "./bulk/bulk-load.ts";
+export type { ColumnCodec, ColumnTypeName } from "./bulk/column-codec.ts";
 export { createEffects, type EffectRequest, type Effects } from "./effects/effects.ts";
 export { type EmbeddedOptions, openEmbedded } from "./embedded/open-embedded.ts";
 export {
   AuthenticationError,
+  BulkRowRefusedError,
   ConnectError,
   ConnectionLostError,
   type ConstraintKind,
@@ -15,6 +49,7 @@ export {
   NestedUseError,
   PoolTimeoutError,
   ReadOnlyDatabaseError,
+  ReplicationUnconfirmedError,
   ResourcesExhaustedError,
   SerializationFailureError,
   type SqlFailure,
@@ -25,6 +60,9 @@ export {
   TransactionAbortedError,
   TransactionClosedError,
   UnsupportedServerError,
+  VectorExtensionError,
+  VectorIndexInvalidError,
+  VectorSchemaMismatchError,
 } from "./errors.ts";
 export { openPostgres, type PostgresOptions } from "./postgres/open-postgres.ts";
 export type {
@@ -32,6 +70,7 @@ export type {
   DatabaseStats,
   Durability,
   IsolationLevel,
+  ListenOptions,
   SessionCloseReason,
   StatementOptions,
   StatementResult,
@@ -39,3 +78,29 @@ export type {
   Transaction,
   TransactionOptions,
 } from "./sql/database.ts";
+export {
+  type CollectionOptions,
+  createVectorCollection,
+  type SearchMatch,
+  type SearchResult,
+  type StoredRecord,
+  type StoredRow,
+  VectorCollection,
+  type VectorRecord,
+} from "./vectors/collection.ts";
+export type {
+  Condition,
+  FilterColumns,
+  FilterColumnType,
+  FilterValue,
+  SearchFilter,
+} from "./vectors/filter.ts";
+export type { BuildIndexOptions, IndexProgress, IndexReport, MemoryReport } from "./vectors/index-build.ts";
+export type { IndexForm } from "./vectors/index-form.ts";
+export type { LatencyReport, RecallReport, RecallRequest, TuneReport } from "./vectors/recall.ts";
+export type { SearchKind, SearchPlan } from "./vectors/search-plan.ts";
+export type { SearchRequest } from "./vectors/searcher.ts";
+export { decodeVector, encodeVector, vectorColumn } from "./vectors/vector-binary.ts";
+export { formatVector, parseVector } from "./vectors/vector-text.ts";
+export type { Distance, SparseVector, VectorType, VectorValue } from "./vectors/vector-type.ts";
+export type { ClusterSession } from "./session/cluster-session.ts";
