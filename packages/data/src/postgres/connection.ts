@@ -3,12 +3,16 @@ import {
   type Deferred,
   deferred,
   type HoldfastError,
-  OutcomeUnknownError,
   type Timer,
   untilAborted,
 } from "@holdfast/kernel";
 import pg from "pg";
-import { ConnectError, ConnectionLostError, StatementTimeoutError } from "../errors.ts";
+import {
+  ConnectError,
+  ConnectionLostError,
+  ReplicationUnconfirmedError,
+  StatementTimeoutError,
+} from "../errors.ts";
 import type { SessionCloseReason } from "../sql/database.ts";
 import type { WireValue } from "../sql/parameter.ts";
 import type { SessionResult, SessionRunOptions, SqlSession } from "../sql/session.ts";
@@ -16,6 +20,7 @@ import { fromServerError, isFatal, isStaleStatement } from "../sql/sql-state.ts"
 import { requestCancel } from "./cancel-request.ts";
 import { fromConnectFailure } from "./connect-failure.ts";
 import { DriverClient, type DriverResult, type DriverSettings } from "./driver-client.ts";
+import { type InFlight, unknownOutcome } from "./in-flight.ts";
 import { describeServer } from "./server-address.ts";
 
 /** How long a cancelled statement may take to end before the connection is cut. */
@@ -26,6 +31,12 @@ const CANCEL_AGAIN_MS = 20;
 const SILENCE_GRACE_MS = 5_000;
 /** How long the server may take to close its side. */
 const GOODBYE_TIMEOUT_MS = 1_000;
+
+/**
+ * Where PostgreSQL remarks that it reports a commit although no synchronous replica has confirmed it, because the
+ * wait was cancelled. The remark itself is in the server's language.
+ */
+const UNCONFIRMED_ROUTINE = "SyncRepWaitForLSN";
 
 /** Nothing more is sent behind a statement that runs so long already. */
 const SLOW_AFTER_MS = 5;
@@ -39,25 +50,6 @@ const SESSION_SETTINGS = `
 export interface ConnectionSettings extends DriverSettings {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
-}
-
-/** A statement whose answer has not come yet. */
-interface InFlight {
-  readonly text: string;
-  readonly values: readonly WireValue[] | undefined;
-  readonly copyData: Uint8Array | undefined;
-  readonly isRepeatable: boolean;
-  readonly sentAt: number;
-  readonly outcome: Deferred<SessionResult<unknown>>;
-  /** Sent a second time, because it was prepared for a table that has changed. */
-  isSentAgain: boolean;
-  isGivenUp: boolean;
-  /** The limit that passed, if one did. */
-  timedOutAfterMs: number | undefined;
-  /** A cancel that was meant for the statement before it may hit it. */
-  isExposed: boolean;
-  /** Stops its timer and stops listening to its signal. */
-  stopWatching: (() => void) | undefined;
 }
 
 /** The statement was cancelled in place of the one before it, so it did nothing: run it again elsewhere. */
@@ -94,6 +86,10 @@ export class PostgresConnection implements SqlSession {
         this.#silenceTimer?.cancel();
         this.#gone.resolve();
       },
+    });
+    this.#driver.onNotice((routine) => {
+      const head = this.#inFlight[0];
+      if (routine === UNCONFIRMED_ROUTINE && head !== undefined) head.isUnconfirmed = true;
     });
   }
 
@@ -195,6 +191,7 @@ export class PostgresConnection implements SqlSession {
       isGivenUp: false,
       timedOutAfterMs: undefined,
       isExposed: false,
+      isUnconfirmed: false,
       stopWatching: undefined,
     };
     if (options.signal !== undefined || options.timeoutMs !== undefined) this.#watch(statement, options);
@@ -268,7 +265,9 @@ export class PostgresConnection implements SqlSession {
       return;
     }
     statement.stopWatching?.();
-    if (error === undefined) statement.outcome.resolve({ rows, rowCount: rowCount ?? 0, command });
+    if (error === undefined && statement.isUnconfirmed) {
+      statement.outcome.reject(new ReplicationUnconfirmedError(describeServer(this.#settings.address)));
+    } else if (error === undefined) statement.outcome.resolve({ rows, rowCount: rowCount ?? 0, command });
     else statement.outcome.reject(this.#typed(statement, error));
     this.#wakeCanceller();
   }
@@ -391,6 +390,3 @@ export class PostgresConnection implements SqlSession {
     this.#driver.destroy();
   }
 }
-
-const unknownOutcome = (text: string, cause: unknown): OutcomeUnknownError =>
-  new OutcomeUnknownError(/[a-z]+/i.exec(text)?.[0].toUpperCase() ?? "statement", { cause });

@@ -101,6 +101,11 @@ export class DriverClient {
     this.#client.on("notification", ({ channel, payload }) => listener(channel, payload ?? ""));
   }
 
+  /** What the server remarks on the statement that it answers now. `routine` is the function of its source. */
+  onNotice(listener: (routine: string | undefined) => void): void {
+    this.#client.on("notice", ({ routine }) => listener(routine));
+  }
+
   /** Without `values`, `text` may hold several statements. `copyData` is what a COPY FROM STDIN reads. */
   send(
     text: string,

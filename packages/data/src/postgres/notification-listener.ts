@@ -1,5 +1,6 @@
 import { type Clock, ClosedError, type Logger, type Random, TaskGroup, untilAborted } from "@holdfast/kernel";
 import { exponentialBackoff } from "@holdfast/resilience";
+import type { ListenOptions } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import { Subscriptions } from "../sql/subscriptions.ts";
 import { outsideTransactions } from "../sql/transaction-scope.ts";
@@ -45,9 +46,13 @@ export class NotificationListener {
     return this.#subscriptions.size;
   }
 
-  async listen(channel: string, onPayload: (payload: string) => void): Promise<AsyncDisposable> {
+  async listen(
+    channel: string,
+    onPayload: (payload: string) => void,
+    options: ListenOptions = {},
+  ): Promise<AsyncDisposable> {
     quoteIdentifier(channel, "channel");
-    const remove = this.#subscriptions.add(channel, onPayload);
+    const remove = this.#subscriptions.add(channel, onPayload, options.onGap);
     try {
       await this.#change(() => this.#listenTo(channel));
     } catch (error) {
@@ -60,6 +65,14 @@ export class NotificationListener {
         if (remove()) await this.#change(() => this.#stopListeningTo(channel));
       },
     };
+  }
+
+  /** Gives the connection up, so that the next one is opened to where `open` leads now. */
+  reconnect(): void {
+    const connection = this.#connection;
+    if (connection !== undefined) {
+      this.#tasks.spawn("leave a listening connection", () => connection.close("broken"));
+    }
   }
 
   async close(): Promise<void> {
@@ -140,7 +153,10 @@ export class NotificationListener {
       try {
         await untilAborted(
           this.#change(async () => {
-            if (this.#connection === undefined && this.#subscriptions.size > 0) await this.#connect();
+            if (this.#connection === undefined && this.#subscriptions.size > 0) {
+              await this.#connect();
+              this.#subscriptions.deliverGap();
+            }
           }),
           signal,
         );

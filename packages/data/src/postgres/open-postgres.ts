@@ -49,6 +49,49 @@ export interface PostgresOptions extends Abortable {
   readonly logger?: Logger | undefined;
 }
 
+/** Options of a pool in the form that the pool needs, checked. */
+export interface PoolSettings {
+  readonly maxCount: number;
+  readonly waitingMaxCount: number;
+  readonly acquireTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly statementTimeoutMs: number;
+  readonly idleInTransactionTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly lifetimeMs: number;
+  readonly preparedMaxCount: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** @throws InvalidInputError naming the option. */
+export const readPoolOptions = (options: Omit<PostgresOptions, "url" | "signal">): PoolSettings => {
+  const { clock = systemClock, random = systemRandom, logger = silentLogger } = options;
+  const duration = (field: keyof typeof options, defaultMs: number, minMs: number): number =>
+    integerOption(field, (options[field] as number | undefined) ?? defaultMs, minMs, DURATION_MAX_MS);
+  return {
+    maxCount: integerOption("max", options.max ?? 10, 1, 1_000),
+    waitingMaxCount: integerOption("waitingMaxCount", options.waitingMaxCount ?? 10_000, 0, 1_000_000),
+    acquireTimeoutMs: duration("acquireTimeoutMs", 10_000, 1),
+    connectTimeoutMs: duration("connectTimeoutMs", 10_000, 1),
+    statementTimeoutMs: duration("statementTimeoutMs", 30_000, 0),
+    idleInTransactionTimeoutMs: duration("idleInTransactionTimeoutMs", 60_000, 0),
+    idleTimeoutMs: duration("idleTimeoutMs", 60_000, 1),
+    lifetimeMs: duration("lifetimeMs", 1_800_000, 1),
+    preparedMaxCount: integerOption("preparedMaxCount", options.preparedMaxCount ?? 200, 0, 10_000),
+    clock,
+    random,
+    logger,
+  };
+};
+
+/** @throws UnsupportedServerError */
+export const refuseOldServer = (connection: PostgresConnection, server: string): void => {
+  if (connection.serverVersionNumber >= MINIMUM_VERSION * 10_000) return;
+  throw new UnsupportedServerError(server, connection.serverVersion, String(MINIMUM_VERSION));
+};
+
 /**
  * Opens a pool of connections to a PostgreSQL server, 15 or newer, and checks that one can be opened.
  *
@@ -57,55 +100,39 @@ export interface PostgresOptions extends Abortable {
  * @throws ConnectError when the server does not answer: retryable. No message holds the password.
  */
 export const openPostgres = async (options: PostgresOptions): Promise<Database> => {
-  const { clock = systemClock, random = systemRandom, logger = silentLogger } = options;
-  const duration = (field: keyof PostgresOptions, defaultMs: number, minMs: number): number =>
-    integerOption(field, (options[field] as number | undefined) ?? defaultMs, minMs, DURATION_MAX_MS);
   const parsed = await parseServerUrl(options.url);
   const address = {
     ...parsed,
     applicationName: options.applicationName ?? parsed.applicationName ?? "holdfast",
   };
   const server = describeServer(address);
-  const maxCount = integerOption("max", options.max ?? 10, 1, 1_000);
-  const settings = {
-    address,
-    clock,
-    connectTimeoutMs: duration("connectTimeoutMs", 10_000, 1),
-    statementTimeoutMs: duration("statementTimeoutMs", 30_000, 0),
-    idleInTransactionTimeoutMs: duration("idleInTransactionTimeoutMs", 60_000, 0),
-    preparedMaxCount: integerOption("preparedMaxCount", options.preparedMaxCount ?? 200, 0, 10_000),
-  };
-  const pool = new ConnectionPool({
-    server,
-    open: (signal) => PostgresConnection.open(settings, signal),
-    maxCount,
-    waitingMaxCount: integerOption("waitingMaxCount", options.waitingMaxCount ?? 10_000, 0, 1_000_000),
-    acquireTimeoutMs: duration("acquireTimeoutMs", 10_000, 1),
-    idleTimeoutMs: duration("idleTimeoutMs", 60_000, 1),
-    lifetimeMs: duration("lifetimeMs", 1_800_000, 1),
-    clock,
-    random,
-    logger,
-  });
+  const settings = readPoolOptions(options);
+  const { clock, random, logger } = settings;
+  const open = (signal: AbortSignal): Promise<PostgresConnection> =>
+    PostgresConnection.open({ ...settings, address }, signal);
+  const pool = new ConnectionPool({ ...settings, server, open });
   try {
     // Waits as long as opening takes, so that its own error tells what is wrong.
     const first = await pool.acquire({
       signal: options.signal,
       timeoutMs: settings.connectTimeoutMs + 1_000,
     });
-    const { serverVersion, serverVersionNumber } = first;
     pool.release(first);
-    if (serverVersionNumber < MINIMUM_VERSION * 10_000) {
-      throw new UnsupportedServerError(server, serverVersion, String(MINIMUM_VERSION));
-    }
+    refuseOldServer(first, server);
     const listener = new NotificationListener({
       // Idle by nature, and probed by the listener itself.
-      open: (signal) => PostgresConnection.open({ ...settings, preparedMaxCount: 0 }, signal),
+      open: (signal) => PostgresConnection.open({ ...settings, address, preparedMaxCount: 0 }, signal),
       clock,
       random,
       logger,
     });
-    return new PostgresDatabase({ pool, listener, maxCount, serverVersion, clock });
+    return new PostgresDatabase({
+      pool,
+      listener,
+      maxCount: settings.maxCount,
+      serverVersion: first.serverVersion,
+      clock,
+    });
   } catch (error) {
     await pool.close(0);
     throw error;

@@ -1,7 +1,8 @@
-import type { Clock } from "@holdfast/kernel";
+import { assert, type Clock } from "@holdfast/kernel";
 import type {
   Database,
   DatabaseStats,
+  ListenOptions,
   SessionCloseReason,
   StatementOptions,
   StatementResult,
@@ -30,13 +31,21 @@ const CLOSE_REASONS: readonly SessionCloseReason[] = [
   "closed",
 ];
 
+/** A connection that one caller has until it calls `release`. */
+export interface Lease {
+  readonly connection: PostgresConnection;
+  readonly session: SqlSession;
+  release(): void;
+}
+
 /** A {@link Database} over a pool of connections to one server. */
 export class PostgresDatabase implements Database {
   readonly kind = "postgres";
   readonly durability = "server";
   readonly serverVersion: string;
   readonly #pool: ConnectionPool<PostgresConnection>;
-  readonly #listener: NotificationListener;
+  readonly #listener: NotificationListener | undefined;
+  readonly #owner: object;
   readonly #maxCount: number;
   readonly #clock: Clock;
   readonly #counters = new DatabaseCounters();
@@ -45,11 +54,15 @@ export class PostgresDatabase implements Database {
 
   constructor(options: {
     readonly pool: ConnectionPool<PostgresConnection>;
-    readonly listener: NotificationListener;
+    /** Left out where somebody else listens. */
+    readonly listener?: NotificationListener;
     readonly maxCount: number;
     readonly serverVersion: string;
     readonly clock: Clock;
+    /** What a caller must not use inside a transaction. Default: this database. */
+    readonly owner?: object;
   }) {
+    this.#owner = options.owner ?? this;
     this.#pool = options.pool;
     this.#listener = options.listener;
     this.#maxCount = options.maxCount;
@@ -70,7 +83,7 @@ export class PostgresDatabase implements Database {
     values?: readonly unknown[],
     options: StatementOptions = {},
   ): Promise<StatementResult<Row>> {
-    refuseInsideTransaction(this, "query");
+    refuseInsideTransaction(this.#owner, "query");
     const encoded = values === undefined ? undefined : encodeParameters(values);
     const { signal, timeoutMs } = options;
     signal?.throwIfAborted();
@@ -101,25 +114,58 @@ export class PostgresDatabase implements Database {
   }
 
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    refuseInsideTransaction(this, "transaction");
-    const connection = await this.#pool.acquire({
-      signal: options.signal,
-      timeoutMs: options.acquireTimeoutMs,
-    });
+    refuseInsideTransaction(this.#owner, "transaction");
+    const lease = await this.lease({ signal: options.signal, timeoutMs: options.acquireTimeoutMs });
+    return this.transactionOn(lease, lease.session, body, options);
+  }
+
+  /** Runs `body` on a leased connection, spoken to through `session`, and gives the lease back. */
+  async transactionOn<T>(
+    lease: Lease,
+    session: SqlSession,
+    body: (tx: Transaction) => Promise<T>,
+    options: TransactionOptions,
+  ): Promise<T> {
     this.#counters.transactionCount += 1;
-    const session: SqlSession = { run: (...statement) => this.#runCounted(connection, ...statement) };
     try {
-      return await runTransaction(this, session, body, options, (end) =>
+      return await runTransaction(this.#owner, session, body, options, (end) =>
         this.#counters.transactionEnded(end),
       );
     } finally {
-      this.#pool.release(connection);
+      lease.release();
     }
   }
 
-  async listen(channel: string, onPayload: (payload: string) => void): Promise<AsyncDisposable> {
-    refuseInsideTransaction(this, "listen");
-    return this.#listener.listen(channel, onPayload);
+  /** A connection for one owner. @throws what {@link ConnectionPool.acquire} throws. */
+  async lease(options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly timeoutMs?: number | undefined;
+  }): Promise<Lease> {
+    const connection = await this.#pool.acquire(options);
+    let isReleased = false;
+    return {
+      connection,
+      session: { run: (...statement) => this.#runCounted(connection, ...statement) },
+      release: () => {
+        if (!isReleased) this.#pool.release(connection);
+        isReleased = true;
+      },
+    };
+  }
+
+  /** How many of its connections are lent now. */
+  get busyCount(): number {
+    return this.#pool.busyCount;
+  }
+
+  async listen(
+    channel: string,
+    onPayload: (payload: string) => void,
+    options?: ListenOptions,
+  ): Promise<AsyncDisposable> {
+    refuseInsideTransaction(this.#owner, "listen");
+    assert(this.#listener !== undefined, "a pool without a listener is asked to listen");
+    return this.#listener.listen(channel, onPayload, options);
   }
 
   stats(): DatabaseStats {
@@ -134,12 +180,12 @@ export class PostgresDatabase implements Database {
       idleCount: pool.idleCount,
       busyCount: pool.busyCount,
       waitingCount: pool.waitingCount,
-      listenerCount: this.#listener.listenerCount,
+      listenerCount: this.#listener?.listenerCount ?? 0,
     });
   }
 
   async close(options: { readonly graceMs?: number } = {}): Promise<void> {
-    await Promise.all([this.#listener.close(), this.#pool.close(options.graceMs ?? 5_000)]);
+    await Promise.all([this.#listener?.close(), this.#pool.close(options.graceMs ?? 5_000)]);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

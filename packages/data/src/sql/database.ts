@@ -71,6 +71,19 @@ export interface TransactionOptions extends Abortable {
   readonly readOnly?: boolean | undefined;
   /** Milliseconds to wait for a free session, at least 1. Default: the database's own limit. */
   readonly acquireTimeoutMs?: number | undefined;
+  /**
+   * Milliseconds that COMMIT may take, at least 1: the time in which a synchronous replica has to confirm it. At the
+   * limit the wait is cancelled and the call fails with ReplicationUnconfirmedError. Default: none of its own.
+   */
+  readonly commitTimeoutMs?: number | undefined;
+}
+
+export interface ListenOptions {
+  /**
+   * Called each time the listening connection was lost and is there again: what was sent in between did not come,
+   * and never will. Look for what changed.
+   */
+  readonly onGap?: (() => void) | undefined;
 }
 
 /** What an acknowledged commit survives. */
@@ -120,7 +133,7 @@ export type SessionCloseReason = "broken" | "read-only" | "idle" | "lifetime" | 
  * there with NestedUseError, on every kind of database.
  */
 export interface Database extends StatementRunner, AsyncDisposable {
-  readonly kind: "embedded" | "postgres";
+  readonly kind: "embedded" | "postgres" | "cluster";
   /** For example "18.6". */
   readonly serverVersion: string;
   readonly durability: Durability;
@@ -135,9 +148,13 @@ export interface Database extends StatementRunner, AsyncDisposable {
   transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /**
    * Calls `onPayload` for each NOTIFY on `channel`, after its transaction committed, until disposed. Survives
-   * reconnects, but may miss what was sent meanwhile: use it to wake up, and look for what changed.
+   * reconnects and failovers, but may miss what was sent meanwhile: `onGap` says when, so look for what changed.
    */
-  listen(channel: string, onPayload: (payload: string) => void): Promise<AsyncDisposable>;
+  listen(
+    channel: string,
+    onPayload: (payload: string) => void,
+    options?: ListenOptions,
+  ): Promise<AsyncDisposable>;
   stats(): DatabaseStats;
   /**
    * Takes no more calls, lets those under way finish (at most `graceMs` milliseconds, default 5_000; then

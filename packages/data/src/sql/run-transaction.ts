@@ -3,6 +3,7 @@ import {
   ConnectionLostError,
   EngineFailedError,
   NestedUseError,
+  ReplicationUnconfirmedError,
   TransactionAbortedError,
   TransactionClosedError,
 } from "../errors.ts";
@@ -38,7 +39,7 @@ export const runTransaction = async <T>(
     await rollBack(session);
     throw error;
   }
-  await commit(session, onEnd);
+  await commit(session, options, onEnd);
   return result;
 };
 
@@ -53,15 +54,26 @@ const rollBack = async (session: SqlSession): Promise<void> => {
   }
 };
 
-const commit = async (session: SqlSession, onEnd: (end: TransactionEnd) => void): Promise<void> => {
+const commit = async (
+  session: SqlSession,
+  { commitTimeoutMs }: TransactionOptions,
+  onEnd: (end: TransactionEnd) => void,
+): Promise<void> => {
   let command: string;
   try {
     // No signal: once COMMIT is on its way only the answer tells what happened.
-    ({ command } = await session.run("COMMIT", undefined, { repeatable: true }));
+    ({ command } = await session.run("COMMIT", undefined, {
+      timeoutMs: commitTimeoutMs,
+      repeatable: true,
+    }));
   } catch (error) {
     if (error instanceof ConnectionLostError || error instanceof EngineFailedError) {
       onEnd("unknown");
       throw new OutcomeUnknownError("COMMIT", { cause: error });
+    }
+    if (error instanceof ReplicationUnconfirmedError) {
+      onEnd("unknown");
+      throw error;
     }
     onEnd("rolled-back");
     throw error;

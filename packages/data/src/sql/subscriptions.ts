@@ -1,9 +1,14 @@
 import type { Logger } from "@holdfast/kernel";
 import { outsideTransactions } from "./transaction-scope.ts";
 
+interface Listener {
+  readonly onPayload: (payload: string) => void;
+  readonly onGap: (() => void) | undefined;
+}
+
 /** Who listens to which channel of one database. */
 export class Subscriptions {
-  readonly #byChannel = new Map<string, Set<{ readonly onPayload: (payload: string) => void }>>();
+  readonly #byChannel = new Map<string, Set<Listener>>();
   readonly #logger: Logger;
 
   constructor(logger: Logger) {
@@ -25,8 +30,8 @@ export class Subscriptions {
   }
 
   /** Returns the function that removes the listener and tells whether it was the last of its channel. */
-  add(channel: string, onPayload: (payload: string) => void): () => boolean {
-    const listener = { onPayload };
+  add(channel: string, onPayload: (payload: string) => void, onGap?: () => void): () => boolean {
+    const listener = { onPayload, onGap };
     const listeners = this.#byChannel.get(channel) ?? new Set();
     this.#byChannel.set(channel, listeners);
     listeners.add(listener);
@@ -39,11 +44,22 @@ export class Subscriptions {
 
   deliver(channel: string, payload: string): void {
     for (const listener of [...(this.#byChannel.get(channel) ?? [])]) {
-      try {
-        outsideTransactions(() => listener.onPayload(payload));
-      } catch (error) {
-        this.#logger.error({ err: error, channel }, "a listener of a database notification failed");
-      }
+      this.#call(channel, () => listener.onPayload(payload));
+    }
+  }
+
+  /** Tells every listener that it may have missed something. */
+  deliverGap(): void {
+    for (const [channel, listeners] of [...this.#byChannel]) {
+      for (const listener of [...listeners]) this.#call(channel, () => listener.onGap?.());
+    }
+  }
+
+  #call(channel: string, callback: () => void): void {
+    try {
+      outsideTransactions(callback);
+    } catch (error) {
+      this.#logger.error({ err: error, channel }, "a listener of a database notification failed");
     }
   }
 }

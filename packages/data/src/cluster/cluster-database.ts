@@ -1,0 +1,331 @@
+import { type Abortable, ClosedError, Emitter, type Logger, OutcomeUnknownError } from "@holdfast/kernel";
+import { ConnectError, ConnectionLostError, ReadOnlyDatabaseError } from "../errors.ts";
+import { NotificationListener } from "../postgres/notification-listener.ts";
+import type { PoolSettings } from "../postgres/open-postgres.ts";
+import type { PostgresDatabase } from "../postgres/postgres-database.ts";
+import type {
+  Database,
+  DatabaseStats,
+  ListenOptions,
+  StatementOptions,
+  StatementResult,
+  Transaction,
+  TransactionOptions,
+} from "../sql/database.ts";
+import { refuseInsideTransaction } from "../sql/transaction-scope.ts";
+import { NoPrimaryError, NoReplicaError, WrongServerError } from "./cluster-errors.ts";
+import { type ClusterMonitor, isSameCondition } from "./cluster-monitor.ts";
+import type { ClusterSettings } from "./cluster-options.ts";
+import type { ClusterEvents, ClusterStatus, NodeStatus, PrimaryChange } from "./cluster-status.ts";
+import type { NodeIdentity, NodePool, NodePools } from "./node-pools.ts";
+import type { TimelineSwitch } from "./timeline-history.ts";
+import { type Pass, WriteGate } from "./write-gate.ts";
+
+/** How long to wait before a write that reached no server is tried again on the same one. */
+const AGAIN_MS = 50;
+
+export interface ReadOptions extends StatementOptions {
+  /**
+   * `replica` (default): a replica where one may serve, else what the fallback says. `primary`: always the primary.
+   */
+  readonly from?: "replica" | "primary" | undefined;
+}
+
+/** The parts that a cluster is put together from. */
+export interface ClusterParts {
+  readonly monitor: ClusterMonitor;
+  readonly pools: NodePools;
+  readonly pool: PoolSettings;
+  readonly settings: ClusterSettings;
+  readonly logger: Logger;
+}
+
+/**
+ * The router: writes to the one verified primary, reads to replicas that are fresh enough, and what happens while the
+ * primary changes. Sessions, switchover and the public face stand on it.
+ */
+export class ClusterRouter {
+  readonly gate: WriteGate<NodePool>;
+  readonly events: Emitter<ClusterEvents>;
+  readonly owner: object = this;
+  #parts: ClusterParts | undefined;
+  #listener: NotificationListener | undefined;
+  #lastStatus: ClusterStatus | undefined;
+  #readers: readonly NodePool[] = [];
+  #isClosed = false;
+
+  constructor(options: { readonly pool: PoolSettings; readonly logger: Logger }) {
+    this.gate = new WriteGate({
+      clock: options.pool.clock,
+      waitingMaxCount: options.pool.waitingMaxCount,
+    });
+    this.events = new Emitter((error) =>
+      options.logger.error({ err: error }, "a listener of the cluster failed"),
+    );
+  }
+
+  /** Called once, before anything else. The parts call back, so they are made with the router at hand. */
+  use(parts: ClusterParts): void {
+    this.#parts = parts;
+    this.#listener = new NotificationListener({
+      open: (signal) => this.#openForListening(signal),
+      clock: parts.pool.clock,
+      random: parts.pool.random,
+      logger: parts.logger,
+    });
+  }
+
+  get parts(): ClusterParts {
+    if (this.#parts === undefined) throw new Error("broken invariant: the router is used before its parts");
+    return this.#parts;
+  }
+
+  get listener(): NotificationListener {
+    if (this.#listener === undefined)
+      throw new Error("broken invariant: the router is used before its parts");
+    return this.#listener;
+  }
+
+  get status(): ClusterStatus {
+    const { status } = this.parts.monitor;
+    if (!this.gate.isPaused) return status;
+    return {
+      ...status,
+      condition: { kind: "switching-over", takesWrites: false, takesReads: status.condition.takesReads },
+    };
+  }
+
+  /** Takes what the monitor knows now: whom to write to, and whom to read from. */
+  readonly onJudged = (status: ClusterStatus): void => {
+    if (this.#isClosed || this.#parts === undefined) return;
+    const { pools } = this.parts;
+    const identities = status.nodes.flatMap((node) => this.#identify(node, status));
+    pools.retainOnly(identities.map(({ identity }) => identity));
+    const primary = identities.find(({ identity }) => identity.name === status.primary);
+    if (primary !== undefined) this.gate.open(pools.get(primary.identity));
+    else {
+      const { condition } = status;
+      this.gate.shut(
+        condition.kind === "split-brain"
+          ? { kind: "split-brain", nodes: condition.nodes }
+          : { kind: "no-primary" },
+      );
+    }
+    this.#readers = identities
+      .filter(({ takesReads, identity }) => takesReads && identity.role === "replica")
+      .map(({ identity }) => pools.get(identity));
+    const before = this.#lastStatus;
+    this.#lastStatus = status;
+    if (before !== undefined && !isSameCondition(before.condition, status.condition)) {
+      this.events.emit("condition", { from: before.condition, to: status.condition });
+    }
+  };
+
+  readonly onPrimary = (change: PrimaryChange): void => {
+    if (change.to !== undefined) this.#listener?.reconnect();
+    this.events.emit("primary", change);
+  };
+
+  /**
+   * Runs `work` on the primary. It is run again, within the time a write waits for a primary, as long as it reached
+   * no server: `work` reports by `started` that something was sent.
+   */
+  async onPrimaryPool<T>(
+    options: Abortable & { readonly isRepeatable: boolean },
+    work: (pool: NodePool, started: () => void) => Promise<T>,
+  ): Promise<T> {
+    const { clock } = this.parts.pool;
+    const deadline = clock.monotonicNow() + this.parts.settings.primaryWaitMs;
+    for (;;) {
+      const pass = this.gate.enterNow() ?? (await this.#enter(deadline, options.signal));
+      let isStarted = false;
+      try {
+        return await work(pass.target, () => {
+          isStarted = true;
+        });
+      } catch (error) {
+        pass.leave();
+        if (!this.#noteFailure(error)) throw error;
+        const mayRunAgain = !isStarted || (options.isRepeatable && error instanceof ConnectionLostError);
+        if (!mayRunAgain || clock.monotonicNow() >= deadline || this.#isClosed) throw error;
+        await clock.sleep(AGAIN_MS, { signal: options.signal });
+      } finally {
+        pass.leave();
+      }
+    }
+  }
+
+  /** A replica that may serve reads; the one of two with less to do. */
+  pickReader(fits: (pool: NodePool) => boolean = () => true): NodePool | undefined {
+    const fitting = this.#readers.filter(fits);
+    if (fitting.length <= 1) return fitting[0];
+    const { random } = this.parts.pool;
+    const first = Math.floor(random.next() * fitting.length);
+    const second = (first + 1 + Math.floor(random.next() * (fitting.length - 1))) % fitting.length;
+    const [a, b] = [fitting[first] as NodePool, fitting[second] as NodePool];
+    return a.database.busyCount <= b.database.busyCount ? a : b;
+  }
+
+  /** Runs `read` on a replica, another one when that fails for reasons of its own, and then by the fallback. */
+  async onReplica<T>(options: Abortable, read: (database: PostgresDatabase) => Promise<T>): Promise<T> {
+    const failed = new Set<NodePool>();
+    for (;;) {
+      const pool = this.pickReader((each) => !failed.has(each));
+      if (pool === undefined) return this.readFallback(options, read);
+      try {
+        return await read(pool.database);
+      } catch (error) {
+        if (!this.#noteFailure(error)) throw error;
+        failed.add(pool);
+      }
+    }
+  }
+
+  /** @throws NoReplicaError where the fallback is an error, or there is no primary either. */
+  async readFallback<T>(options: Abortable, read: (database: PostgresDatabase) => Promise<T>): Promise<T> {
+    if (this.parts.settings.readFallback === "error") {
+      throw new NoReplicaError("no replica is fresh enough, and the primary is not to be asked");
+    }
+    try {
+      return await this.onPrimaryPool({ ...options, isRepeatable: true }, ({ database }) => read(database));
+    } catch (error) {
+      if (!(error instanceof NoPrimaryError)) throw error;
+      throw new NoReplicaError("no replica is fresh enough, and there is no primary", { cause: error });
+    }
+  }
+
+  /** Whether the failure may come from a change of primary; then everything is looked at at once. */
+  noteFailure(error: unknown): boolean {
+    return this.#noteFailure(error);
+  }
+
+  async history(signal?: AbortSignal): Promise<readonly TimelineSwitch[]> {
+    return [...(await this.parts.monitor.refreshHistory(signal))];
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#isClosed = true;
+    await this.parts.monitor.stop();
+    await Promise.all([this.listener.close(), this.parts.pools.close(graceMs)]);
+  }
+
+  async #enter(deadline: number, signal: AbortSignal | undefined): Promise<Pass<NodePool>> {
+    if (this.#isClosed) throw new ClosedError("the cluster");
+    this.parts.monitor.poke();
+    return this.gate.enter({ waitMs: Math.max(0, deadline - this.parts.pool.clock.monotonicNow()), signal });
+  }
+
+  #noteFailure(error: unknown): boolean {
+    const isOfServer =
+      error instanceof ConnectError ||
+      error instanceof ConnectionLostError ||
+      error instanceof ReadOnlyDatabaseError ||
+      error instanceof WrongServerError ||
+      // The pool was given up between the choice and the call.
+      (error instanceof ClosedError && !this.#isClosed);
+    if (isOfServer || error instanceof OutcomeUnknownError) this.parts.monitor.poke();
+    return isOfServer;
+  }
+
+  #identify(
+    node: NodeStatus,
+    status: ClusterStatus,
+  ): readonly { readonly identity: NodeIdentity; readonly takesReads: boolean }[] {
+    const address = this.parts.monitor.addressOf(node.name);
+    const { role, timeline } = node;
+    // One that does not answer keeps its pool, unless a newer timeline tells that its time is over: it may be back soon.
+    const isUsable = node.health !== "foreign" && !node.isStale;
+    if (address === undefined || role === undefined || timeline === undefined || !isUsable) return [];
+    // A primary that is not the chosen one gets no pool: nothing must reach it.
+    if (role === "primary" && timeline !== status.timeline) return [];
+    return [
+      {
+        identity: { name: node.name, address, role, timeline, systemId: status.systemId ?? "" },
+        takesReads: node.takesReads,
+      },
+    ];
+  }
+
+  async #openForListening(signal: AbortSignal): ReturnType<NodePools["open"]> {
+    const pass = await this.#enter(
+      this.parts.pool.clock.monotonicNow() + this.parts.settings.primaryWaitMs,
+      signal,
+    );
+    pass.leave();
+    return this.parts.pools.open(pass.target.identity, 0, signal);
+  }
+}
+
+/** What an open transaction and a statement need to run on the primary. */
+export class ClusterStatements
+  implements Pick<Database, "query" | "execute" | "transaction" | "listen" | "stats">
+{
+  readonly #router: ClusterRouter;
+
+  constructor(router: ClusterRouter) {
+    this.#router = router;
+  }
+
+  async query<Row extends object>(
+    text: string,
+    values?: readonly unknown[],
+    options?: StatementOptions,
+  ): Promise<readonly Row[]> {
+    return (await this.execute<Row>(text, values, options)).rows;
+  }
+
+  execute<Row extends object>(
+    text: string,
+    values?: readonly unknown[],
+    options: StatementOptions = {},
+  ): Promise<StatementResult<Row>> {
+    refuseInsideTransaction(this.#router.owner, "query");
+    return this.#router.onPrimaryPool({ signal: options.signal, isRepeatable: true }, ({ database }) =>
+      database.execute<Row>(text, values, options),
+    );
+  }
+
+  async read<Row extends object>(
+    text: string,
+    values: readonly unknown[] | undefined,
+    options: ReadOptions,
+  ): Promise<readonly Row[]> {
+    refuseInsideTransaction(this.#router.owner, "read");
+    const run = (database: PostgresDatabase): Promise<readonly Row[]> =>
+      database.query<Row>(text, values, { repeatable: true, ...options });
+    return options.from === "primary"
+      ? this.#router.onPrimaryPool({ signal: options.signal, isRepeatable: true }, ({ database }) =>
+          run(database),
+        )
+      : this.#router.onReplica({ signal: options.signal }, run);
+  }
+
+  transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    refuseInsideTransaction(this.#router.owner, "transaction");
+    const { commitTimeoutMs } = this.#router.parts.settings;
+    return this.#router.onPrimaryPool(
+      { signal: options.signal, isRepeatable: false },
+      ({ database }, started) =>
+        database.transaction(
+          (tx) => {
+            started();
+            return body(tx);
+          },
+          { commitTimeoutMs, ...options },
+        ),
+    );
+  }
+
+  listen(
+    channel: string,
+    onPayload: (payload: string) => void,
+    options?: ListenOptions,
+  ): Promise<AsyncDisposable> {
+    refuseInsideTransaction(this.#router.owner, "listen");
+    return this.#router.listener.listen(channel, onPayload, options);
+  }
+
+  stats(): DatabaseStats {
+    return { ...this.#router.parts.pools.stats(), listenerCount: this.#router.listener.listenerCount };
+  }
+}

@@ -1,0 +1,327 @@
+import { setMaxListeners } from "node:events";
+import { type Clock, type Logger, Mutex, TaskGroup } from "@holdfast/kernel";
+import type { ServerAddress } from "../postgres/server-address.ts";
+import type { ClusterCondition, ClusterStatus, PrimaryChange } from "./cluster-status.ts";
+import type { Discovery, MemberHint } from "./discovery.ts";
+import { type Bounds, judge, type ObservedNode } from "./judge.ts";
+import { formatPosition } from "./log-position.ts";
+import type { NodeReport } from "./node-probe.ts";
+import { type Lag, PrimaryLog } from "./primary-log.ts";
+import { ProbeLink, type ProbeOutcome } from "./probe-link.ts";
+import { Repeating } from "./repeating.ts";
+import { mergeHistories, type TimelineSwitch } from "./timeline-history.ts";
+
+/** While there is no primary, or somebody noticed a failure, servers are asked this often. */
+const URGENT_PAUSE_MS = 100;
+/** How long a noticed failure makes the rounds quick. */
+const URGENT_FOR_MS = 5_000;
+
+export interface MonitorOptions {
+  readonly discovery: Discovery;
+  /** Where we reach a member, and as whom. */
+  readonly addressOf: (member: MemberHint) => ServerAddress;
+  readonly pollEveryMs: number;
+  readonly probeTimeoutMs: number;
+  readonly bounds: Bounds;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Called after every answer, with what is known then. */
+  readonly onJudged: (status: ClusterStatus) => void;
+  readonly onPrimary: (change: PrimaryChange) => void;
+}
+
+interface Watched {
+  hint: MemberHint;
+  readonly address: ServerAddress;
+  readonly link: ProbeLink;
+  readonly loop: Repeating;
+  report: NodeReport | undefined;
+  lastReport: NodeReport | undefined;
+  reportedAt: number | undefined;
+  problem: string | undefined;
+  /** Whether it is watched no more. */
+  isGone: boolean;
+}
+
+/**
+ * Knows at any time who is the primary and who may be read from. Every server and every Patroni is asked by a loop of
+ * its own, so that a frozen one delays nothing; each answer is judged at once together with all the others.
+ */
+export class ClusterMonitor {
+  readonly #options: MonitorOptions;
+  readonly #tasks: TaskGroup;
+  readonly #watched = new Map<string, Watched>();
+  #systemId: string | undefined;
+  #timeline: number | undefined;
+  #primaryLog: PrimaryLog | undefined;
+  /** That of the timeline before. */
+  #previousLog: PrimaryLog | undefined;
+  /** Changes are told one after another. */
+  readonly #telling = new Mutex();
+  #history: readonly TimelineSwitch[] = [];
+  #status: ClusterStatus;
+  #urgentUntil = Number.NEGATIVE_INFINITY;
+  #judgedAt: number | undefined;
+
+  constructor(options: MonitorOptions & { readonly systemId?: string | undefined }) {
+    this.#options = options;
+    this.#systemId = options.systemId;
+    this.#tasks = new TaskGroup({ logger: options.logger });
+    // Every loop and every question under way listens to it, which is no leak.
+    setMaxListeners(0, this.#tasks.signal);
+    this.#status = this.#judge();
+  }
+
+  /** What is known, as a copy. */
+  get status(): ClusterStatus {
+    const checkedAgoMs =
+      this.#judgedAt === undefined ? undefined : this.#options.clock.monotonicNow() - this.#judgedAt;
+    return { ...this.#status, nodes: [...this.#status.nodes], checkedAgoMs };
+  }
+
+  /** Promotions that were learnt so far, oldest first. */
+  get history(): readonly TimelineSwitch[] {
+    return this.#history;
+  }
+
+  /** Milliseconds between two questions to one server. */
+  readonly pauseMs = (): number => {
+    const isUrgent =
+      this.#options.clock.monotonicNow() < this.#urgentUntil || this.#status.primary === undefined;
+    return isUrgent ? Math.min(URGENT_PAUSE_MS, this.#options.pollEveryMs) : this.#options.pollEveryMs;
+  };
+
+  addressOf(name: string): ServerAddress | undefined {
+    return this.#watched.get(name)?.address;
+  }
+
+  start(): void {
+    this.#options.discovery.start(this.#tasks, () => this.#update());
+    this.#update();
+  }
+
+  /** Something failed in a way that a change of primary would explain: look now, and often for a while. */
+  poke(): void {
+    this.#urgentUntil = this.#options.clock.monotonicNow() + URGENT_FOR_MS;
+    this.#options.discovery.poke();
+    for (const { loop } of this.#watched.values()) loop.poke();
+  }
+
+  /** Resolves when every server was asked again, or failed to answer. */
+  async refresh(): Promise<void> {
+    await this.#options.discovery.refresh();
+    this.#update();
+    await Promise.all([...this.#watched.values()].map(({ loop }) => loop.afterNext()));
+  }
+
+  /** Asks for the promotions that are on record now. */
+  async refreshHistory(signal?: AbortSignal): Promise<readonly TimelineSwitch[]> {
+    const either = signal === undefined ? this.#tasks.signal : AbortSignal.any([signal, this.#tasks.signal]);
+    const primary = this.#watched.get(this.#status.primary ?? "");
+    const timeline = this.#timeline;
+    const [fromDiscovery, fromPrimary] = await Promise.all([
+      this.#options.discovery.history(either),
+      primary === undefined || timeline === undefined ? [] : primary.link.history(timeline, either),
+    ]);
+    this.#history = mergeHistories(mergeHistories(this.#history, fromDiscovery), fromPrimary);
+    return this.#history;
+  }
+
+  async stop(): Promise<void> {
+    for (const watched of this.#watched.values()) watched.loop.stop();
+    await this.#tasks.stop();
+    await Promise.all([...this.#watched.values()].map(({ link }) => link.close()));
+  }
+
+  /** Takes the members that discovery knows now, judges, and tells. */
+  #update(): void {
+    if (this.#tasks.signal.aborted) return;
+    this.#watchMembers(this.#options.discovery.current.members);
+    const before = this.#status;
+    const timelineBefore = before.timeline;
+    this.#status = this.#judge();
+    const { primary, timeline } = this.#status;
+    if (primary !== before.primary || (primary !== undefined && timeline !== timelineBefore)) {
+      const after = this.#status;
+      this.#tasks.spawn("tell of the primary", () =>
+        this.#telling.run(() => this.#tellPrimary(before.primary, timelineBefore, after)),
+      );
+    }
+    if (primary !== before.primary) this.poke();
+    this.#options.onJudged(this.status);
+  }
+
+  #judge(): ClusterStatus {
+    const { discovery, clock, bounds } = this.#options;
+    const { kind, leaders, isPaused, scheduledSwitchover } = discovery.current;
+    const now = clock.monotonicNow();
+    const nodes = [...this.#watched.values()].map(
+      ({ hint, address, report, lastReport, reportedAt, problem }): ObservedNode => ({
+        name: hint.name,
+        address: `${address.host}:${address.port}`,
+        report,
+        lastReport,
+        reportedAt,
+        problem,
+        isHeldBack: hint.isHeldBack,
+        patroniLag: kind === "none" ? "not-asked" : hint.patroniLag,
+      }),
+    );
+    const judged = judge({
+      nodes,
+      systemId: this.#systemId,
+      timeline: this.#timeline,
+      leaders,
+      bounds,
+      now,
+      lagOf: (report, reportedAt) => this.#lagOf(report, reportedAt),
+    });
+    return {
+      ...judged,
+      systemId: this.#systemId,
+      timeline: this.#timeline,
+      healthyCount: judged.nodes.filter(({ health }) => health === "healthy").length,
+      isPaused,
+      scheduledSwitchover:
+        scheduledSwitchover === undefined
+          ? undefined
+          : { at: scheduledSwitchover.at, to: scheduledSwitchover.to },
+      discovery: kind,
+      checkedAgoMs: undefined,
+    };
+  }
+
+  #lagOf(report: NodeReport, reportedAt: number): Lag | undefined {
+    return this.#primaryLog?.lagAt(reportedAt, report.lsn);
+  }
+
+  #watchMembers(members: readonly MemberHint[]): void {
+    for (const hint of members) {
+      const address = this.#options.addressOf(hint);
+      const known = this.#watched.get(hint.name);
+      if (known !== undefined && known.address.host === address.host && known.address.port === address.port) {
+        known.hint = hint;
+        continue;
+      }
+      if (known !== undefined) this.#unwatch(known);
+      this.#watched.set(hint.name, this.#watch(hint, address));
+    }
+    const names = new Set(members.map(({ name }) => name));
+    for (const watched of this.#watched.values()) {
+      // A member that Patroni forgets after its time is still asked as long as it answers.
+      if (!names.has(watched.hint.name) && watched.report === undefined) this.#unwatch(watched);
+    }
+  }
+
+  #watch(hint: MemberHint, address: ServerAddress): Watched {
+    const { clock, probeTimeoutMs } = this.#options;
+    const link = new ProbeLink({ address, clock, timeoutMs: probeTimeoutMs });
+    const watched: Watched = {
+      hint,
+      address,
+      link,
+      loop: new Repeating({
+        clock,
+        pauseMs: this.pauseMs,
+        body: async (signal) => {
+          const askedAt = clock.monotonicNow();
+          const outcome = await link.ask(signal);
+          if (!signal.aborted && !watched.isGone) this.#take(watched, outcome, askedAt);
+        },
+      }),
+      report: undefined,
+      lastReport: undefined,
+      reportedAt: undefined,
+      problem: undefined,
+      isGone: false,
+    };
+    watched.loop.start(`probe ${hint.name}`, this.#tasks);
+    return watched;
+  }
+
+  #unwatch(watched: Watched): void {
+    watched.isGone = true;
+    watched.loop.stop();
+    this.#watched.delete(watched.hint.name);
+    this.#tasks.spawn("close a probe", () => watched.link.close());
+  }
+
+  #take(watched: Watched, outcome: ProbeOutcome, askedAt: number): void {
+    const { clock, probeTimeoutMs, logger } = this.#options;
+    if (outcome.kind === "answered") {
+      const { report } = outcome;
+      this.#systemId ??= report.systemId;
+      watched.report = report;
+      watched.lastReport = report;
+      watched.reportedAt = clock.monotonicNow();
+      watched.problem = undefined;
+      if (report.systemId === this.#systemId) this.#learn(report, askedAt);
+    } else {
+      if (watched.problem === undefined) {
+        logger.warn(
+          { node: watched.hint.name, reason: outcome.reason },
+          "a server of the cluster does not answer",
+        );
+      }
+      watched.problem = outcome.reason;
+      // One late answer of a busy server is no failure; a refused connection is.
+      const silentForMs = clock.monotonicNow() - (watched.reportedAt ?? Number.NEGATIVE_INFINITY);
+      if (!outcome.isSilent || silentForMs > 2.5 * probeTimeoutMs + this.#options.pollEveryMs) {
+        watched.report = undefined;
+      }
+    }
+    this.#update();
+  }
+
+  #learn(report: NodeReport, askedAt: number): void {
+    if (report.timeline > (this.#timeline ?? 0)) this.#timeline = report.timeline;
+    if (report.inRecovery || report.timeline !== this.#timeline) return;
+    if (this.#primaryLog?.timeline !== report.timeline) {
+      this.#previousLog = this.#primaryLog;
+      this.#primaryLog = new PrimaryLog(report.timeline);
+    }
+    this.#primaryLog.note(askedAt, report.lsn);
+  }
+
+  async #tellPrimary(
+    from: string | undefined,
+    timelineBefore: number | undefined,
+    { primary: to, timeline }: ClusterStatus,
+  ): Promise<void> {
+    const left = this.#previousLog;
+    const isNewTimeline = timelineBefore !== undefined && timeline !== undefined && timeline > timelineBefore;
+    if (to !== undefined && timeline !== undefined && (isNewTimeline || this.#history.length === 0)) {
+      await this.refreshHistory();
+    }
+    const fork = this.#history.find((each) => each.timeline === left?.timeline)?.forkLsn;
+    const seen = left?.lastLsn;
+    const change: PrimaryChange = {
+      from,
+      to,
+      timeline,
+      forkLsn: to === undefined ? undefined : fork,
+      leftBehindBytes:
+        to === undefined || fork === undefined || seen === undefined
+          ? undefined
+          : seen > fork
+            ? seen - fork
+            : 0n,
+    };
+    this.#options.logger.info(
+      {
+        from,
+        to,
+        ...(fork === undefined || left === undefined
+          ? {}
+          : { left: formatPosition({ timeline: left.timeline, lsn: fork }) }),
+        leftBehindBytes: change.leftBehindBytes?.toString(),
+      },
+      to === undefined ? "the cluster has no primary" : "the cluster has a primary",
+    );
+    this.#options.onPrimary(change);
+  }
+}
+
+/** Whether two conditions are the same to whoever is told of changes. */
+export const isSameCondition = (a: ClusterCondition, b: ClusterCondition): boolean =>
+  JSON.stringify(a) === JSON.stringify(b);

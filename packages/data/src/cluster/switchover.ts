@@ -1,0 +1,242 @@
+import { type Abortable, type Clock, childController, type Logger } from "@holdfast/kernel";
+import type { ClusterRouter } from "./cluster-database.ts";
+import { SwitchoverRefusedError } from "./cluster-errors.ts";
+import type { ClusterStatus, SwitchoverReport } from "./cluster-status.ts";
+import type { NodePool } from "./node-pools.ts";
+import type { PatroniClient, SwitchoverAnswer } from "./patroni-client.ts";
+
+export interface SwitchoverOptions extends Abortable {
+  /** The node to lead. Default: the healthy replica that Patroni prefers. */
+  readonly candidate?: string | undefined;
+  /** Milliseconds that writes may be held back in all, 1_000 to 600_000. Default 15_000. Then they go on, wherever. */
+  readonly pauseMaxMs?: number | undefined;
+}
+
+/** How far ahead the moment is set. The leader sleeps towards it, which takes its own preparations out of the pause. */
+const SCHEDULE_AHEAD_MS = 900;
+/** Writes are held back at least so long before the moment. */
+const LEAD_MIN_MS = 20;
+/** Work that took longer lately is not waited for: the pause would be felt. */
+const LEAD_MAX_MS = 500;
+const LOOK_EVERY_MS = 10;
+
+/**
+ * Hands leadership over with the help of Patroni while writes of this process wait: nothing that runs through this
+ * router fails. The moment is agreed on in advance by the primary's own clock; just before it writes are held back and
+ * those under way end, so that the servers' work is the only part of the pause.
+ */
+export class Switchover {
+  readonly #router: ClusterRouter;
+  readonly #clients: readonly PatroniClient[];
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+
+  constructor(options: {
+    readonly router: ClusterRouter;
+    readonly clients: readonly PatroniClient[];
+    readonly clock: Clock;
+    readonly logger: Logger;
+  }) {
+    this.#router = options.router;
+    this.#clients = options.clients;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+  }
+
+  /**
+   * @throws SwitchoverRefusedError when it did not happen: the old primary goes on, and writes with it. Retryable.
+   */
+  async run(options: SwitchoverOptions): Promise<SwitchoverReport> {
+    const from = this.#refuseUnlessReady(options.candidate);
+    await this.#refuseUnconfirmed(options);
+    // The shutdown checkpoint is short when there was one just before. Not everybody may ask for one.
+    await from.database.execute("CHECKPOINT", undefined, { timeoutMs: 10_000 }).catch(() => undefined);
+    const isScheduled = !this.#router.parts.monitor.status.isPaused;
+    const pauseMaxMs = options.pauseMaxMs ?? 15_000;
+    return isScheduled
+      ? this.#atAgreedMoment(from, options, pauseMaxMs)
+      : this.#atOnce(from, options, pauseMaxMs);
+  }
+
+  async #atAgreedMoment(
+    from: NodePool,
+    options: SwitchoverOptions,
+    pauseMaxMs: number,
+  ): Promise<SwitchoverReport> {
+    const askedAt = this.#clock.monotonicNow();
+    const { rows } = await from.database.execute<{ at: string }>(
+      "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8::text AS at",
+      [],
+      { signal: options.signal, timeoutMs: 5_000 },
+    );
+    // By the half of the round trip, as clocks are always compared.
+    const serverNow = Number(rows[0]?.at) + (this.#clock.monotonicNow() - askedAt) / 2;
+    const readAt = this.#clock.monotonicNow();
+    const scheduledAt = new Date(Math.ceil(serverNow) + SCHEDULE_AHEAD_MS).toISOString();
+    const answer = await this.#ask(
+      { leader: from.identity.name, candidate: options.candidate, scheduledAt },
+      options,
+    );
+    if (answer.kind !== "scheduled") throw new SwitchoverRefusedError(`${answer.kind}: ${answer.message}`);
+    const momentAt = readAt + (Date.parse(scheduledAt) - serverNow);
+    const leadMs = Math.min(LEAD_MAX_MS, Math.max(LEAD_MIN_MS, this.#router.gate.longestUseMs * 1.2 + 10));
+    await this.#clock.sleep(momentAt - leadMs - this.#clock.monotonicNow(), { signal: options.signal });
+    return this.#paused(from, pauseMaxMs, async () => {
+      await this.#router.gate.drain(Math.max(0, momentAt - this.#clock.monotonicNow()));
+      const cutCount = this.#router.gate.insideCount;
+      // A switchover that Patroni has dropped shows by the primary being the same, with nothing scheduled, a while after.
+      const isDropped = (): boolean =>
+        this.#clock.monotonicNow() > momentAt + 3_000 &&
+        this.#router.parts.monitor.status.scheduledSwitchover === undefined &&
+        this.#router.parts.monitor.status.primary === from.identity.name;
+      await this.#untilNewPrimary(from, pauseMaxMs, isDropped);
+      return cutCount;
+    });
+  }
+
+  async #atOnce(from: NodePool, options: SwitchoverOptions, pauseMaxMs: number): Promise<SwitchoverReport> {
+    return this.#paused(from, pauseMaxMs, async () => {
+      await this.#router.gate.drain(LEAD_MAX_MS);
+      const cutCount = this.#router.gate.insideCount;
+      let answer: SwitchoverAnswer | undefined;
+      const stop = childController(options.signal);
+      const asking = this.#ask(
+        { leader: from.identity.name, candidate: options.candidate },
+        { signal: stop.signal },
+        pauseMaxMs,
+      ).then(
+        (given) => {
+          answer = given;
+        },
+        () => undefined,
+      );
+      try {
+        await this.#untilNewPrimary(from, pauseMaxMs, () => {
+          if (answer === undefined || answer.kind === "done") return false;
+          throw new SwitchoverRefusedError(`${answer.kind}: ${answer.message}`);
+        });
+      } finally {
+        stop.abort();
+        stop.dispose();
+        await asking;
+      }
+      return cutCount;
+    });
+  }
+
+  /** Holds writes back while `body` runs; whatever it does, they go on afterwards. */
+  async #paused(from: NodePool, pauseMaxMs: number, body: () => Promise<number>): Promise<SwitchoverReport> {
+    const { gate, parts } = this.#router;
+    const pausedAt = this.#clock.monotonicNow();
+    let waitedCount = 0;
+    gate.pause();
+    const limit = this.#clock.schedule(pauseMaxMs, () => gate.resume());
+    try {
+      const cutCount = await body();
+      waitedCount = gate.waitingCount;
+      gate.resume();
+      const pausedMs = this.#clock.monotonicNow() - pausedAt;
+      const { primary, timeline } = parts.monitor.status;
+      const report = {
+        from: from.identity.name,
+        to: primary ?? "",
+        timeline: timeline ?? 0,
+        pausedMs,
+        waitedCount,
+        cutCount,
+      };
+      this.#logger.info(report, "switched over");
+      return report;
+    } finally {
+      limit.cancel();
+      gate.resume();
+    }
+  }
+
+  async #untilNewPrimary(from: NodePool, timeoutMs: number, isDropped: () => boolean): Promise<void> {
+    const { monitor } = this.#router.parts;
+    const startedAt = this.#clock.monotonicNow();
+    for (;;) {
+      const { primary, timeline } = monitor.status;
+      if (primary !== undefined && primary !== from.identity.name && (timeline ?? 0) > from.identity.timeline)
+        return;
+      if (isDropped())
+        throw new SwitchoverRefusedError("Patroni dropped it, for example for want of a healthy candidate");
+      if (this.#clock.monotonicNow() - startedAt >= timeoutMs) {
+        throw new SwitchoverRefusedError(`no other node led within ${timeoutMs} ms`);
+      }
+      monitor.poke();
+      await this.#clock.sleep(LOOK_EVERY_MS);
+    }
+  }
+
+  #refuseUnlessReady(candidate: string | undefined): NodePool {
+    const { gate, parts } = this.#router;
+    const { status } = parts.monitor;
+    if (this.#clients.length === 0) {
+      throw new SwitchoverRefusedError(
+        'it takes Patroni: open the cluster with discovery { kind: "patroni" }',
+        {
+          retryable: false,
+        },
+      );
+    }
+    if (gate.isPaused) throw new SwitchoverRefusedError("another one is under way");
+    if (gate.target === undefined) throw new SwitchoverRefusedError("there is no primary");
+    refuseUnfit(status, gate.target.identity.name, candidate);
+    return gate.target;
+  }
+
+  /** With synchronous replication only a standby that confirms commits can take over without losing any. */
+  async #refuseUnconfirmed({ candidate, signal }: SwitchoverOptions): Promise<void> {
+    const isSynchronous = await this.#first((client) => client.isSynchronous({ signal }), signal);
+    if (!isSynchronous) return;
+    const { members } = await this.#first((client) => client.cluster({ signal }), signal);
+    const fit = members.filter(({ role }) => role === "sync_standby" || role === "quorum_standby");
+    if (fit.length === 0) throw new SwitchoverRefusedError("no replica confirms commits yet");
+    if (candidate !== undefined && !fit.some(({ name }) => name === candidate)) {
+      const names = fit.map(({ name }) => name).join(", ");
+      throw new SwitchoverRefusedError(
+        `${candidate} does not confirm commits: it may have lost some; ${names} does`,
+      );
+    }
+  }
+
+  /** Asks one Patroni after another until one answers. */
+  #ask(
+    wish: Parameters<PatroniClient["switchover"]>[0],
+    options: Abortable,
+    timeoutMs?: number,
+  ): Promise<SwitchoverAnswer> {
+    const limits = { signal: options.signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+    return this.#first((client) => client.switchover(wish, limits), options.signal);
+  }
+
+  async #first<T>(ask: (client: PatroniClient) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    let problem: unknown;
+    for (const client of this.#clients) {
+      signal?.throwIfAborted();
+      try {
+        return await ask(client);
+      } catch (error) {
+        problem = error;
+      }
+    }
+    throw new SwitchoverRefusedError("no Patroni answered", { cause: problem });
+  }
+}
+
+const refuseUnfit = (status: ClusterStatus, primary: string, candidate: string | undefined): void => {
+  if (candidate === undefined) return;
+  if (candidate === primary)
+    throw new SwitchoverRefusedError(`${candidate} is the primary already`, { retryable: false });
+  const node = status.nodes.find(({ name }) => name === candidate);
+  if (node === undefined) {
+    throw new SwitchoverRefusedError(`there is no node ${candidate}`, { retryable: false });
+  }
+  if (node.health !== "healthy" || node.role !== "replica") {
+    throw new SwitchoverRefusedError(
+      `${candidate} is ${node.health}${node.problem === undefined ? "" : ` (${node.problem})`}`,
+    );
+  }
+};
