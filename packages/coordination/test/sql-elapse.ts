@@ -12,5 +12,8 @@ export const elapseInSql = async (sql: SqlClient, schema: string, ms: number): P
          lease_until = lease_until - ${by}, finished_at = finished_at - ${by}`,
       [ms],
     );
+    await tx.query(`UPDATE "${schema}".dedupe_windows SET ends_at = ends_at - ${by}`, [ms]);
+    await tx.query(`UPDATE "${schema}".queue_settings SET tokens_at = tokens_at - ${by}`, [ms]);
+    await tx.query(`UPDATE "${schema}".limit_keys SET tokens_at = tokens_at - ${by}`, [ms]);
   });
 };

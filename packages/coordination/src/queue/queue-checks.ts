@@ -24,3 +24,9 @@ export const checkLeaseMs = (leaseMs: number): void => checkTtl("leaseMs", lease
 /** JSON text of a result; undefined stays undefined, which is not the same as null. */
 export const encodeResult = (result: Json | undefined, limitBytes: number): string | undefined =>
   result === undefined ? undefined : encodeJson("the task's result", result, limitBytes);
+
+const PROGRESS_MAX_BYTES = 4096;
+
+/** @throws InvalidInputError, PayloadTooLargeError */
+export const encodeProgress = (progress: Json): string =>
+  encodeJson("the task's progress", progress, PROGRESS_MAX_BYTES);

@@ -1,8 +1,14 @@
-import type { Random } from "@holdfast/kernel";
 import { InvalidInputError } from "@holdfast/kernel";
 import { checkBatch, checkInteger, checkNumber, checkText, encodeJson } from "../input-checks.ts";
 import type { Json } from "../json.ts";
-import { type Backoff, type NewTask, TASK_PRIORITIES, type TaskFailure } from "./task-queue.ts";
+import {
+  BACKOFF_KINDS,
+  type Backoff,
+  JITTER_KINDS,
+  type NewTask,
+  TASK_PRIORITIES,
+  type TaskFailure,
+} from "./task-queue.ts";
 
 /** A new task with its defaults filled in and its limits checked: what every backend stores. */
 export interface TaskDraft {
@@ -13,9 +19,19 @@ export interface TaskDraft {
   readonly priorityRank: number;
   readonly delayMs: number;
   readonly maxAttempts: number;
-  readonly backoff: Backoff;
+  /** undefined: {@link BACKOFF_DEFAULT}. */
+  readonly backoff: Backoff | undefined;
   readonly group: string | undefined;
   readonly dedupeKey: string | undefined;
+  /** 0 when the key counts only while the task lives. */
+  readonly dedupeWindowMs: number;
+  readonly limitKey: string | undefined;
+  /** Without repeats; empty when nothing is waited for. */
+  readonly after: readonly string[];
+  /** What is waited for may also have ended dead or cancelled. */
+  readonly afterAnyEnd: boolean;
+  readonly timeoutMs: number | undefined;
+  readonly keepCompleted: boolean;
 }
 
 /** A failure report, checked, with its error clipped to what the history keeps. */
@@ -28,13 +44,21 @@ export interface FailureDraft {
   readonly uncounted: boolean;
 }
 
-export const BACKOFF_DEFAULT: Backoff = { baseMs: 1000, factor: 2, capMs: 60_000 };
+export const BACKOFF_DEFAULT: Backoff = {
+  baseMs: 1000,
+  factor: 2,
+  capMs: 60_000,
+  kind: "exponential",
+  jitter: "half",
+};
 /** A year: longer waits are mistakes, and the sum of time and delay must stay a valid instant. */
 export const DELAY_MAX_MS = 365 * 86_400_000;
 export const FAILURES_MAX_COUNT = 20;
 export const FAILURE_MAX_BYTES = 4096;
 export const TASK_ID_MAX_LENGTH = 256;
 export const WORKER_MAX_LENGTH = 256;
+const AFTER_MAX_COUNT = 1000;
+const NOTHING: readonly string[] = [];
 
 /** What the history records when a claim's lease ran out. */
 export const LAPSED_ERROR: Json = {
@@ -62,14 +86,13 @@ const draftTask = (task: NewTask, payloadMaxBytes: number): TaskDraft => {
   checkNumber("task.delayMs", delayMs, 0, DELAY_MAX_MS);
   const maxAttempts = task.maxAttempts ?? 3;
   checkInteger("task.maxAttempts", maxAttempts, 1, 1000);
-  const backoff: Backoff = {
-    baseMs: task.backoff?.baseMs ?? BACKOFF_DEFAULT.baseMs,
-    factor: task.backoff?.factor ?? BACKOFF_DEFAULT.factor,
-    capMs: task.backoff?.capMs ?? BACKOFF_DEFAULT.capMs,
-  };
-  checkNumber("task.backoff.baseMs", backoff.baseMs, 0, DELAY_MAX_MS);
-  checkNumber("task.backoff.factor", backoff.factor, 1, 100);
-  checkNumber("task.backoff.capMs", backoff.capMs, 0, DELAY_MAX_MS);
+  const dedupeWindowMs = task.dedupeWindowMs ?? 0;
+  checkNumber("task.dedupeWindowMs", dedupeWindowMs, 0, DELAY_MAX_MS);
+  if (dedupeWindowMs > 0 && task.dedupeKey === undefined) {
+    throw new InvalidInputError("task.dedupeKey", task.dedupeKey, "given with a dedupeWindowMs");
+  }
+  if (task.limitKey !== undefined) checkText("task.limitKey", task.limitKey, 256);
+  if (task.timeoutMs !== undefined) checkNumber("task.timeoutMs", task.timeoutMs, 1, 2 ** 31 - 1);
   return {
     id: task.id,
     type: task.type,
@@ -77,10 +100,38 @@ const draftTask = (task: NewTask, payloadMaxBytes: number): TaskDraft => {
     priorityRank,
     delayMs,
     maxAttempts,
-    backoff,
+    backoff: task.backoff === undefined ? undefined : draftBackoff(task.backoff),
     group: task.group,
     dedupeKey: task.dedupeKey,
+    dedupeWindowMs,
+    limitKey: task.limitKey,
+    after: task.after === undefined ? NOTHING : draftAfter(task.after),
+    afterAnyEnd: task.afterEnd === "any",
+    timeoutMs: task.timeoutMs,
+    keepCompleted: task.keepCompleted ?? true,
   };
+};
+
+const draftBackoff = (given: Partial<Backoff>): Backoff => {
+  const backoff: Backoff = { ...BACKOFF_DEFAULT, ...given };
+  checkNumber("task.backoff.baseMs", backoff.baseMs, 0, DELAY_MAX_MS);
+  checkNumber("task.backoff.factor", backoff.factor, backoff.kind === "linear" ? 0 : 1, 100);
+  checkNumber("task.backoff.capMs", backoff.capMs, 0, DELAY_MAX_MS);
+  if (!BACKOFF_KINDS.includes(backoff.kind)) {
+    throw new InvalidInputError("task.backoff.kind", backoff.kind, `one of ${BACKOFF_KINDS.join(", ")}`);
+  }
+  if (!JITTER_KINDS.includes(backoff.jitter)) {
+    throw new InvalidInputError("task.backoff.jitter", backoff.jitter, `one of ${JITTER_KINDS.join(", ")}`);
+  }
+  return backoff;
+};
+
+const draftAfter = (after: readonly string[]): readonly string[] => {
+  if (after.length > AFTER_MAX_COUNT) {
+    throw new InvalidInputError("task.after.length", after.length, `at most ${AFTER_MAX_COUNT}`);
+  }
+  for (const id of after) checkText("task.after", id, TASK_ID_MAX_LENGTH);
+  return [...new Set(after)];
 };
 
 /** @throws InvalidInputError */
@@ -113,15 +164,32 @@ export const clipError = (error: Json): string => {
 };
 
 /**
- * The wait after attempt number `attempt` failed: the ceiling `min(capMs, baseMs * factor^(attempt-1))`,
- * shortened at random by up to half, so that tasks which failed together do not return together.
+ * The wait after attempt number `attempt` failed. `chance` is uniform in [0, 1); `lastMs` is the wait before, for the
+ * kind that grows from it. The backends compute the same in their own languages.
  */
-export const backoffMs = (backoff: Backoff, attempt: number, random: Random): number =>
-  backoffCeilingMs(backoff, attempt) * jitterShare(random);
+export const backoffMs = (
+  backoff: Backoff,
+  attempt: number,
+  chance: number,
+  lastMs: number | undefined,
+): number => {
+  const { baseMs, factor, capMs, kind, jitter } = backoff;
+  if (kind === "decorrelated") {
+    const last = Math.max(baseMs, lastMs ?? baseMs);
+    return Math.min(capMs, baseMs + chance * (3 * last - baseMs));
+  }
+  // The exponent is cut so that the power stays finite; the cap is long reached by then.
+  const step = Math.min(Math.max(0, attempt - 1), 100);
+  const ceiling = Math.min(
+    capMs,
+    kind === "exponential"
+      ? baseMs * factor ** step
+      : kind === "linear"
+        ? baseMs * (1 + factor * step)
+        : baseMs * Math.round(GOLDEN_RATIO ** (step + 1) / Math.sqrt(5)),
+  );
+  if (jitter === "none") return ceiling;
+  return ceiling * (jitter === "full" ? 1 - chance : 1 - chance / 2);
+};
 
-export const backoffCeilingMs = (backoff: Backoff, attempt: number): number =>
-  // The exponent is cut so that the power stays finite; at factor 1.1 the cap is long reached by then.
-  Math.min(backoff.capMs, backoff.baseMs * backoff.factor ** Math.min(Math.max(0, attempt - 1), 100));
-
-/** Uniform in (0.5, 1]. */
-export const jitterShare = (random: Random): number => 1 - random.next() / 2;
+const GOLDEN_RATIO = (1 + Math.sqrt(5)) / 2;

@@ -1,19 +1,37 @@
 import type { Abortable } from "@holdfast/kernel";
 import type { Json } from "../json.ts";
+import type { ScheduleTable } from "./schedule-table.ts";
 
 export const TASK_PRIORITIES = ["low", "normal", "high", "critical"] as const;
 export type TaskPriority = (typeof TASK_PRIORITIES)[number];
 
-export type TaskState = "pending" | "claimed" | "completed" | "dead" | "cancelled";
+/** `waiting`: tasks named in its `after` have not ended yet. */
+export type TaskState = "waiting" | "pending" | "claimed" | "completed" | "dead" | "cancelled";
 
-/** The wait after attempt n: `min(capMs, baseMs * factor^(n-1))`, shortened at random by up to half. */
+export const BACKOFF_KINDS = ["exponential", "linear", "fibonacci", "decorrelated"] as const;
+/**
+ * How the wait after attempt n grows, before `capMs` and jitter. `exponential`: `baseMs * factor^(n-1)`, so factor 1
+ * is a fixed wait. `linear`: `baseMs * (1 + factor * (n-1))`. `fibonacci`: `baseMs` times 1, 1, 2, 3, 5 …
+ * `decorrelated`: anything from `baseMs` to three times the wait before; it takes no jitter.
+ */
+export type BackoffKind = (typeof BACKOFF_KINDS)[number];
+
+export const JITTER_KINDS = ["half", "full", "none"] as const;
+/** How much of a wait chance may take away: up to half, all of it, or nothing. */
+export type JitterKind = (typeof JITTER_KINDS)[number];
+
+/** The wait after a failed attempt. */
 export interface Backoff {
   /** Wait before the second attempt, milliseconds. Default 1000. */
   readonly baseMs: number;
-  /** Growth from one wait to the next, at least 1. Default 2. */
+  /** Growth from one wait to the next: at least 1, for `linear` at least 0. Default 2. */
   readonly factor: number;
   /** Longest wait, milliseconds. Default 60_000. */
   readonly capMs: number;
+  /** Default `exponential`. */
+  readonly kind: BackoffKind;
+  /** Default `half`. */
+  readonly jitter: JitterKind;
 }
 
 export interface NewTask {
@@ -31,8 +49,26 @@ export interface NewTask {
   readonly backoff?: Partial<Backoff>;
   /** Tasks that belong together (a workflow of a job): the unit of `cancelGroup` and `results`. */
   readonly group?: string;
-  /** While a task with this key is pending or claimed, enqueueing another adds nothing and returns its id. */
+  /** While a task with this key is waiting, pending or claimed, enqueueing another adds nothing and returns its id. */
   readonly dedupeKey?: string;
+  /**
+   * The dedupe key also counts for this many milliseconds from now, whatever becomes of the task. Needs a
+   * `dedupeKey`. Default 0: only while the task lives.
+   */
+  readonly dedupeWindowMs?: number;
+  /** Whose limits it falls under (a customer, a host): see {@link QueueLimits}. Without limits it means nothing. */
+  readonly limitKey?: string;
+  /**
+   * Ids of tasks of this queue, or of this call, that must have ended first; until then the task is `waiting`. What is
+   * not known (never enqueued, or completed and gone) counts as ended. At most 1000.
+   */
+  readonly after?: readonly string[];
+  /** What an `after` must have come to. Default `completed`: a dead one holds its dependents until it is requeued. */
+  readonly afterEnd?: "completed" | "any";
+  /** Longest run of one attempt, milliseconds: a worker then aborts it and it counts as failed. Default: the worker's own. */
+  readonly timeoutMs?: number;
+  /** False: a completed task leaves nothing behind, neither result nor id. The cheapest way. Default true. */
+  readonly keepCompleted?: boolean;
 }
 
 export interface ClaimedTask {
@@ -46,6 +82,8 @@ export interface ClaimedTask {
   readonly attempt: number;
   readonly maxAttempts: number;
   readonly enqueuedAt: number;
+  /** What the task was enqueued with; a worker enforces it. */
+  readonly timeoutMs: number | undefined;
 }
 
 /** A claim, named by task and token. Every write about a claim must name both. */
@@ -57,6 +95,7 @@ export interface TaskRef {
 /** `stale`: this token does not hold the task (lease lapsed and reclaimed, finished, cancelled or unknown); nothing was changed. */
 export type CompleteOutcome = "completed" | "stale";
 export type FailOutcome = "retrying" | "dead" | "stale";
+export type ProgressOutcome = "recorded" | "stale";
 /** `cancelled` tells the worker to stop; `lost` that another may run it by now. */
 export type RenewOutcome = "renewed" | "lost" | "cancelled";
 
@@ -79,16 +118,46 @@ export interface FailResult {
 }
 
 export interface QueueStats {
+  /** Held back by `after`. */
+  readonly waiting: number;
   readonly pending: number;
   readonly delayed: number;
   readonly claimed: number;
   readonly completed: number;
   readonly dead: number;
   readonly cancelled: number;
-  /** Always the sum of the six above. */
+  /** Always the sum of the seven above. */
   readonly total: number;
   /** Age of the oldest task that is due and not claimed, milliseconds; undefined when none is. */
   readonly oldestDueMs: number | undefined;
+  /** Unfinished tasks that have failed or lapsed at least once. */
+  readonly retrying: number;
+  readonly paused: boolean;
+}
+
+/** At most `count` starts at once, refilled evenly over `perMs`: a token bucket. */
+export interface RateLimit {
+  /** 1 to 1_000_000. */
+  readonly count: number;
+  /** 1 ms to a day. */
+  readonly perMs: number;
+}
+
+/** What may run at once, and how many may start in a time; counted by the store, for all workers together. */
+export interface Limits {
+  /** Claims at a time, 1 to 100_000. A lapsed claim counts until it is recovered. */
+  readonly concurrency?: number;
+  readonly rate?: RateLimit;
+}
+
+export interface QueueLimits extends Limits {
+  /** The same for each `limitKey` by itself. Tasks without a key are free of it. */
+  readonly perKey?: Limits;
+}
+
+export interface QueueSettings {
+  readonly paused: boolean;
+  readonly limits: QueueLimits | undefined;
 }
 
 export interface TaskRecord {
@@ -107,6 +176,8 @@ export interface TaskRecord {
     readonly error: Json;
   }[];
   readonly worker: string | undefined;
+  /** What the claim's worker reported last; undefined before. */
+  readonly progress: Json | undefined;
   readonly enqueuedAt: number;
   readonly finishedAt: number | undefined;
 }
@@ -127,7 +198,8 @@ export interface LapsedTask {
  * Guaranteed: no enqueued task is lost; a task has at most one unexpired claim; a completion, failure or
  * renewal counts only with the token of the newest claim, so a task completes at most once; order is
  * priority, then due time, then enqueue order. All times are the store's. Every call takes many items and
- * makes one round trip. With `tx` the write joins the caller's transaction.
+ * makes one round trip. With `tx` the write joins the caller's transaction; a store without transactions (Redis)
+ * refuses it with UnsupportedError.
  */
 export interface TaskQueue<Tx> {
   readonly name: string;
@@ -173,6 +245,11 @@ export interface TaskQueue<Tx> {
     },
   ): Promise<readonly TaskRecord[]>;
   get(id: string, options?: Abortable): Promise<TaskRecord | undefined>;
+  /** Records how far claims have come; each overwrites the one before. At most 4 KiB each. */
+  reportProgress(
+    reports: readonly (TaskRef & { readonly progress: Json })[],
+    options?: Abortable,
+  ): Promise<readonly ProgressOutcome[]>;
   /** Puts dead tasks back to pending with their attempts at 0; history stays. Returns the ids that were dead. */
   requeueDead(ids: readonly string[], options?: Abortable): Promise<readonly string[]>;
   stats(options?: Abortable): Promise<QueueStats>;
@@ -188,6 +265,17 @@ export interface TaskQueue<Tx> {
   deleteGroups(groups: readonly string[], options?: Abortable & { readonly tx?: Tx }): Promise<number>;
   /** Calls back (coalesced) when tasks may have become claimable. A hint: it may come for nothing, and a poll must back it up. */
   onAvailable(listener: () => void): () => void;
-  /** Milliseconds until the next pending task is due or the next lease lapses; 0 when one is or has; undefined when there is none. */
+  /**
+   * Milliseconds until the next pending task is due or the next lease lapses; 0 when one is or has; undefined when there
+   * is none. Tasks that a pause or a limit holds back do not count until it lets one go.
+   */
   nextDueInMs(options?: Abortable): Promise<number | undefined>;
+  /** Hands out no more claims until `resume`; what runs goes on, and enqueueing too. For all workers, and kept by the store. */
+  pause(options?: Abortable): Promise<void>;
+  resume(options?: Abortable): Promise<void>;
+  /** Replaces the queue's limits; undefined lifts them. Claims already given out stay. */
+  setLimits(limits: QueueLimits | undefined, options?: Abortable): Promise<void>;
+  settings(options?: Abortable): Promise<QueueSettings>;
+  /** What is to be enqueued again and again. See `runSchedules`. */
+  readonly schedules: ScheduleTable;
 }

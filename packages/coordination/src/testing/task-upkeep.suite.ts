@@ -87,6 +87,7 @@ export const taskUpkeepSuite = <Tx>(setUp: SetUp<Tx>): void => {
       await using harness = await setUp();
       const queue = harness.store.queue("q");
       expect(await queue.stats()).toEqual({
+        waiting: 0,
         pending: 0,
         delayed: 0,
         claimed: 0,
@@ -95,6 +96,8 @@ export const taskUpkeepSuite = <Tx>(setUp: SetUp<Tx>): void => {
         cancelled: 0,
         total: 0,
         oldestDueMs: undefined,
+        retrying: 0,
+        paused: false,
       });
       await queue.enqueue([
         task("completed", { priority: "critical" }),

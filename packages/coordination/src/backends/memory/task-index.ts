@@ -42,12 +42,17 @@ export class TaskIndex {
     dead: new Set(),
   };
   readonly #counts: Record<TaskState, number> = {
+    waiting: 0,
     pending: 0,
     claimed: 0,
     completed: 0,
     dead: 0,
     cancelled: 0,
   };
+  #retryingCount = 0;
+  readonly #claimedByLimitKey = new Map<string, number>();
+  /** Waiting tasks by what they wait for. */
+  readonly #dependents = new Map<string, Set<Task>>();
   readonly #readyByType = new Map<string, BinaryHeap<Entry>>();
   readonly #delayed = new BinaryHeap<Entry>(runOrder);
   readonly #claimed = new BinaryHeap<Entry>(lapseOrder);
@@ -58,6 +63,18 @@ export class TaskIndex {
 
   liveWithDedupeKey(key: string): Task | undefined {
     return this.#liveByDedupeKey.get(key);
+  }
+
+  get claimedCount(): number {
+    return this.#counts.claimed;
+  }
+
+  claimedCountOf(limitKey: string): number {
+    return this.#claimedByLimitKey.get(limitKey) ?? 0;
+  }
+
+  waitingFor(id: string): readonly Task[] {
+    return [...(this.#dependents.get(id) ?? [])];
   }
 
   tasks(): Iterable<Task> {
@@ -103,26 +120,33 @@ export class TaskIndex {
     return best?.pop()?.task;
   }
 
+  /** Puts back what `takeReady` took, where its status was not changed after all. */
+  putBack(task: Task): void {
+    this.#pushReady({ task, status: task.status });
+  }
+
   /** Takes the claimed task whose lease lapsed first, if one has; the caller must change its status. */
   takeLapsed(now: number): Task | undefined {
     const top = this.#firstClaimed();
     return top !== undefined && top.status.leaseUntil <= now ? this.#claimed.pop()?.task : undefined;
   }
 
-  /** When the next pending task is due or the next lease lapses. */
-  nextDueAt(now: number): number | undefined {
+  /** When the next pending task is due: `now` when one is. */
+  nextPendingAt(now: number): number | undefined {
     this.#promoteDue(now);
     for (const heap of this.#readyByType.values()) {
       while (heap.size > 0 && !isCurrent(heap.peek() as Entry)) heap.pop();
       if (heap.size > 0) return now;
     }
-    const delayed = this.#firstDelayed()?.status.runAt ?? Number.POSITIVE_INFINITY;
-    const lapse = this.#firstClaimed()?.status.leaseUntil ?? Number.POSITIVE_INFINITY;
-    const next = Math.min(delayed, lapse);
-    return next === Number.POSITIVE_INFINITY ? undefined : next;
+    return this.#firstDelayed()?.status.runAt;
   }
 
-  stats(now: number): QueueStats {
+  /** When the next lease lapses, or when it has. */
+  nextLapseAt(): number | undefined {
+    return this.#firstClaimed()?.status.leaseUntil;
+  }
+
+  stats(now: number): Omit<QueueStats, "paused"> {
     this.#promoteDue(now);
     let due = 0;
     let oldestRunAt = Number.POSITIVE_INFINITY;
@@ -133,16 +157,18 @@ export class TaskIndex {
         oldestRunAt = Math.min(oldestRunAt, entry.status.runAt);
       }
     }
-    const { pending, claimed, completed, dead, cancelled } = this.#counts;
+    const { waiting, pending, claimed, completed, dead, cancelled } = this.#counts;
     return {
+      waiting,
       pending: due,
       delayed: pending - due,
       claimed,
       completed,
       dead,
       cancelled,
-      total: pending + claimed + completed + dead + cancelled,
+      total: waiting + pending + claimed + completed + dead + cancelled,
       oldestDueMs: due === 0 ? undefined : now - oldestRunAt,
+      retrying: this.#retryingCount,
     };
   }
 
@@ -177,6 +203,14 @@ export class TaskIndex {
   #leave(task: Task): void {
     const { state } = task.status;
     this.#counts[state] -= 1;
+    if (isLive(state) && task.status.failures.length > 0) this.#retryingCount -= 1;
+    if (state === "claimed") this.#countForKey(task, -1);
+    if (state === "waiting") {
+      for (const id of task.status.waitsFor) {
+        const dependents = this.#dependents.get(id);
+        if (dependents?.delete(task) && dependents.size === 0) this.#dependents.delete(id);
+      }
+    }
     if (state === "completed" || state === "cancelled" || state === "dead")
       this.#finished[state].delete(task);
     if (task.dedupeKey !== undefined && this.#liveByDedupeKey.get(task.dedupeKey) === task) {
@@ -187,15 +221,30 @@ export class TaskIndex {
   #enter(task: Task, now: number): void {
     const { status } = task;
     this.#counts[status.state] += 1;
+    if (isLive(status.state) && status.failures.length > 0) this.#retryingCount += 1;
     if (task.dedupeKey !== undefined && isLive(status.state)) this.#liveByDedupeKey.set(task.dedupeKey, task);
     if (status.state === "pending") {
       if (status.runAt > now) this.#pushTo(this.#delayed, { task, status }, this.#counts.pending);
       else this.#pushReady({ task, status });
+    } else if (status.state === "waiting") {
+      for (const id of status.waitsFor) {
+        const dependents = this.#dependents.get(id) ?? new Set();
+        dependents.add(task);
+        this.#dependents.set(id, dependents);
+      }
     } else if (status.state === "claimed") {
+      this.#countForKey(task, 1);
       this.#pushTo(this.#claimed, { task, status }, this.#counts.claimed);
     } else {
       this.#finished[status.state].add(task);
     }
+  }
+
+  #countForKey({ limitKey }: Task, by: 1 | -1): void {
+    if (limitKey === undefined) return;
+    const count = this.claimedCountOf(limitKey) + by;
+    if (count === 0) this.#claimedByLimitKey.delete(limitKey);
+    else this.#claimedByLimitKey.set(limitKey, count);
   }
 
   #pushReady(entry: Entry): void {

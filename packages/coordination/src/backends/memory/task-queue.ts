@@ -2,8 +2,16 @@ import { type Abortable, newId } from "@holdfast/kernel";
 import { checkBatch, checkInteger, checkNumber, checkText, compareByCodePoint } from "../../input-checks.ts";
 import type { Json } from "../../json.ts";
 import { checkLimit, LIST_LIMIT_DEFAULT } from "../../lease/grant-checks.ts";
-import { checkClaim, checkLeaseMs, encodeResult, PURGE_LIMIT_DEFAULT } from "../../queue/queue-checks.ts";
 import {
+  checkClaim,
+  checkLeaseMs,
+  encodeProgress,
+  encodeResult,
+  PURGE_LIMIT_DEFAULT,
+} from "../../queue/queue-checks.ts";
+import { checkLimits } from "../../queue/queue-limits.ts";
+import {
+  BACKOFF_DEFAULT,
   backoffMs,
   draftFailures,
   draftTasks,
@@ -17,6 +25,9 @@ import type {
   FailResult,
   LapsedTask,
   NewTask,
+  ProgressOutcome,
+  QueueLimits,
+  QueueSettings,
   QueueStats,
   RenewOutcome,
   TaskFailure,
@@ -27,6 +38,8 @@ import type {
 } from "../../queue/task-queue.ts";
 import { queueKey } from "../../wake-ups.ts";
 import type { MemoryParts } from "./parts.ts";
+import { QueueGate } from "./queue-gate.ts";
+import { MemorySchedules } from "./schedules.ts";
 import { isLive, type StoredFailure, type Task, toRecord } from "./task.ts";
 import { TaskIndex } from "./task-index.ts";
 import type { Change, MemoryTx } from "./transactor.ts";
@@ -37,27 +50,54 @@ interface TxOption extends Abortable {
 
 export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
   readonly name: string;
+  readonly schedules: MemorySchedules;
   readonly #parts: MemoryParts;
   readonly #payloadMaxBytes: number;
   readonly #index = new TaskIndex();
+  readonly #gate = new QueueGate(this.#index);
+  /** Dedupe keys that count for a time, with their task and that time's end. */
+  readonly #windows = new Map<string, { readonly id: string; readonly until: number }>();
   #lastSeq = 0;
 
   constructor(name: string, parts: MemoryParts, payloadMaxBytes: number) {
     this.name = name;
     this.#parts = parts;
     this.#payloadMaxBytes = payloadMaxBytes;
+    this.schedules = new MemorySchedules({
+      run: (options, step) => this.#run(options, step),
+      enqueue: (tasks, now, change) => {
+        this.#enqueueAll(draftTasks(tasks, payloadMaxBytes), now, change);
+      },
+      check: (tasks) => void draftTasks(tasks, payloadMaxBytes),
+    });
   }
 
   async enqueue(tasks: readonly NewTask[], options: TxOption = {}): Promise<readonly string[]> {
     const drafts = draftTasks(tasks, this.#payloadMaxBytes);
-    return this.#run(options, (change, now) => drafts.map((draft) => this.#enqueueOne(draft, now, change)));
+    return this.#run(options, (change, now) => this.#enqueueAll(drafts, now, change));
+  }
+
+  #enqueueAll(drafts: readonly TaskDraft[], now: number, change: Change): readonly string[] {
+    const lastSeq = this.#lastSeq;
+    const ids = drafts.map((draft) => this.#enqueueOne(draft, now, change));
+    // Only now is everything there that they may wait for.
+    for (const id of ids) {
+      const task = this.#index.get(id);
+      if (task !== undefined && task.seq > lastSeq && task.status.state === "waiting") {
+        const waitsFor = task.status.waitsFor.filter((other) => !this.#hasEnded(other, task.afterAnyEnd));
+        const state = waitsFor.length === 0 ? "pending" : "waiting";
+        this.#index.setStatus(task, { ...task.status, state, waitsFor }, now, change);
+      }
+    }
+    return ids;
   }
 
   #enqueueOne(draft: TaskDraft, now: number, change: Change): string {
+    const { dedupeKey, dedupeWindowMs } = draft;
     const existing =
-      (draft.id === undefined ? undefined : this.#index.get(draft.id)) ??
-      (draft.dedupeKey === undefined ? undefined : this.#index.liveWithDedupeKey(draft.dedupeKey));
-    if (existing !== undefined) return existing.id;
+      (draft.id === undefined ? undefined : this.#index.get(draft.id)?.id) ??
+      (dedupeKey === undefined ? undefined : this.#takenBy(dedupeKey, now));
+    if (existing !== undefined) return existing;
     this.#lastSeq += 1;
     const task: Task = {
       id: draft.id ?? newId("task", this.#parts.random),
@@ -68,10 +108,14 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
       maxAttempts: draft.maxAttempts,
       backoff: draft.backoff,
       group: draft.group,
-      dedupeKey: draft.dedupeKey,
+      dedupeKey,
+      limitKey: draft.limitKey,
+      afterAnyEnd: draft.afterAnyEnd,
+      timeoutMs: draft.timeoutMs,
+      keepCompleted: draft.keepCompleted,
       enqueuedAt: now,
       status: {
-        state: "pending",
+        state: draft.after.length === 0 ? "pending" : "waiting",
         attempt: 0,
         runAt: now + draft.delayMs,
         token: 0n,
@@ -80,11 +124,46 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
         resultText: undefined,
         failures: [],
         finishedAt: undefined,
+        lastDelayMs: undefined,
+        progressText: undefined,
+        waitsFor: draft.after,
       },
     };
     this.#index.add(task, now, change);
+    if (dedupeKey !== undefined && dedupeWindowMs > 0) {
+      this.#openWindow(dedupeKey, { id: task.id, until: now + dedupeWindowMs }, now, change);
+    }
     change.wakeOnCommit(queueKey(this.name));
     return task.id;
+  }
+
+  #takenBy(dedupeKey: string, now: number): string | undefined {
+    const live = this.#index.liveWithDedupeKey(dedupeKey);
+    if (live !== undefined) return live.id;
+    const window = this.#windows.get(dedupeKey);
+    return window !== undefined && window.until > now ? window.id : undefined;
+  }
+
+  #openWindow(
+    key: string,
+    window: { readonly id: string; readonly until: number },
+    now: number,
+    change: Change,
+  ): void {
+    const before = this.#windows.get(key);
+    this.#windows.set(key, window);
+    change.onRollback(() => {
+      if (before === undefined) this.#windows.delete(key);
+      else this.#windows.set(key, before);
+    });
+    // Those that are over go as new ones come, so the map stays about as large as what counts.
+    if (this.#windows.size % 1024 !== 0) return;
+    for (const [other, { until }] of this.#windows) if (until <= now) this.#windows.delete(other);
+  }
+
+  #hasEnded(id: string, anyEnd: boolean): boolean {
+    const state = this.#index.get(id)?.status.state ?? "completed";
+    return state === "completed" || (anyEnd && !isLive(state));
   }
 
   async claim(
@@ -100,7 +179,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
       const claimed: ClaimedTask[] = [];
       let token: bigint | undefined;
       while (claimed.length < options.maxCount) {
-        const task = this.#index.takeReady(options.types, now);
+        const task = this.#gate.take(options.types, now, change);
         if (task === undefined) break;
         token ??= this.#parts.tokens.next();
         const attempt = task.status.attempt + 1;
@@ -120,6 +199,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
           attempt,
           maxAttempts: task.maxAttempts,
           enqueuedAt: task.enqueuedAt,
+          timeoutMs: task.timeoutMs,
         });
       }
       return claimed;
@@ -155,12 +235,16 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
         const task = this.#claimedBy(ref);
         if (task === undefined) return "stale";
         const resultText = results[index];
-        this.#index.setStatus(
-          task,
-          { ...task.status, state: "completed", resultText, finishedAt: now },
-          now,
-          change,
-        );
+        if (task.keepCompleted) {
+          this.#index.setStatus(
+            task,
+            { ...task.status, state: "completed", resultText, finishedAt: now },
+            now,
+            change,
+          );
+        } else this.#index.delete(task, now, change);
+        this.#release(task.id, "completed", now, change);
+        this.#slotFreed(change);
         return "completed";
       }),
     );
@@ -178,7 +262,9 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
           this.#bury(task, attempt, draft.errorText, now, change);
           return { outcome: "dead", attempt };
         }
-        const delayMs = draft.retryDelayMs ?? backoffMs(task.backoff, tried, this.#parts.random);
+        const { backoff = BACKOFF_DEFAULT, status } = task;
+        const delayMs =
+          draft.retryDelayMs ?? backoffMs(backoff, tried, this.#parts.random.next(), status.lastDelayMs);
         this.#giveBack(task, attempt, draft.errorText, delayMs, now, change);
         return { outcome: "retrying", attempt, retryInMs: delayMs };
       }),
@@ -193,6 +279,8 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
         for (const task of [...this.#index.ofGroup(group)]) {
           if (!isLive(task.status.state)) continue;
           this.#index.setStatus(task, { ...task.status, state: "cancelled", finishedAt: now }, now, change);
+          this.#release(task.id, "cancelled", now, change);
+          this.#slotFreed(change);
           count += 1;
         }
       }
@@ -281,8 +369,50 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
     );
   }
 
+  async reportProgress(
+    reports: readonly (TaskRef & { readonly progress: Json })[],
+    options: Abortable = {},
+  ): Promise<readonly ProgressOutcome[]> {
+    checkBatch("reports", reports);
+    const texts = reports.map(({ progress }) => encodeProgress(progress));
+    return this.#run(options, (change, now) =>
+      reports.map((ref, index) => {
+        const task = this.#claimedBy(ref);
+        if (task === undefined) return "stale";
+        this.#index.setStatus(task, { ...task.status, progressText: texts[index] }, now, change);
+        return "recorded";
+      }),
+    );
+  }
+
   stats(options: Abortable = {}): Promise<QueueStats> {
-    return this.#run({ signal: options.signal }, (_change, now) => this.#index.stats(now));
+    return this.#run({ signal: options.signal }, (_change, now) => ({
+      ...this.#index.stats(now),
+      paused: this.#gate.settings.paused,
+    }));
+  }
+
+  pause(options: Abortable = {}): Promise<void> {
+    return this.#changeSettings(options, { paused: true });
+  }
+
+  resume(options: Abortable = {}): Promise<void> {
+    return this.#changeSettings(options, { paused: false });
+  }
+
+  async setLimits(limits: QueueLimits | undefined, options: Abortable = {}): Promise<void> {
+    return this.#changeSettings(options, { limits: checkLimits(limits) });
+  }
+
+  settings(options: Abortable = {}): Promise<QueueSettings> {
+    return this.#run(options, () => this.#gate.settings);
+  }
+
+  #changeSettings(options: Abortable, changed: Partial<QueueSettings>): Promise<void> {
+    return this.#run(options, (change) => {
+      this.#gate.change({ ...this.#gate.settings, ...changed }, change);
+      change.wakeOnCommit(queueKey(this.name));
+    });
   }
 
   async purge(
@@ -302,6 +432,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
           // They lie in the order in which they finished, so the first that is too young ends the search.
           if (count >= limit || (task.status.finishedAt ?? now) >= now - options.olderThanMs) break;
           this.#index.delete(task, now, change);
+          this.#release(task.id, "completed", now, change);
           count += 1;
         }
       }
@@ -316,6 +447,8 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
       for (const group of groups) {
         for (const task of [...this.#index.ofGroup(group)]) {
           this.#index.delete(task, now, change);
+          this.#release(task.id, "completed", now, change);
+          this.#slotFreed(change);
           count += 1;
         }
       }
@@ -329,8 +462,10 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
 
   nextDueInMs(options: Abortable = {}): Promise<number | undefined> {
     return this.#run({ signal: options.signal }, (_change, now) => {
-      const dueAt = this.#index.nextDueAt(now);
-      return dueAt === undefined ? undefined : Math.max(0, dueAt - now);
+      const dueAt = this.#index.nextPendingAt(now);
+      const opensAt = dueAt === undefined ? undefined : this.#gate.opensAt(dueAt, now);
+      const nextAt = Math.min(opensAt ?? Infinity, this.#index.nextLapseAt() ?? Infinity);
+      return nextAt === Infinity ? undefined : Math.max(0, nextAt - now);
     });
   }
 
@@ -357,7 +492,15 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
     const failures = appendFailure(task, errorText, now);
     this.#index.setStatus(
       task,
-      { ...task.status, state: "pending", attempt, runAt: now + delayMs, worker: undefined, failures },
+      {
+        ...task.status,
+        state: "pending",
+        attempt,
+        runAt: now + delayMs,
+        worker: undefined,
+        failures,
+        lastDelayMs: delayMs,
+      },
       now,
       change,
     );
@@ -372,6 +515,28 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
       now,
       change,
     );
+    this.#release(task.id, "dead", now, change);
+    this.#slotFreed(change);
+  }
+
+  /** Tells those that wait for a task what became of it. */
+  #release(id: string, end: "completed" | "dead" | "cancelled", now: number, change: Change): void {
+    for (const task of this.#index.waitingFor(id)) {
+      if (end !== "completed" && !task.afterAnyEnd) continue;
+      const waitsFor = task.status.waitsFor.filter((other) => other !== id);
+      if (waitsFor.length > 0) {
+        this.#index.setStatus(task, { ...task.status, waitsFor }, now, change);
+        continue;
+      }
+      const runAt = Math.max(now, task.status.runAt);
+      this.#index.setStatus(task, { ...task.status, state: "pending", runAt, waitsFor }, now, change);
+      change.wakeOnCommit(queueKey(this.name));
+    }
+  }
+
+  /** Where a limit may have held tasks back, somebody must look again. */
+  #slotFreed(change: Change): void {
+    if (this.#gate.settings.limits !== undefined) change.wakeOnCommit(queueKey(this.name));
   }
 }
 

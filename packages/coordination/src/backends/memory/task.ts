@@ -13,6 +13,11 @@ export interface TaskStatus {
   readonly resultText: string | undefined;
   readonly failures: readonly StoredFailure[];
   readonly finishedAt: number | undefined;
+  /** The wait before its newest attempt, where its backoff grows from it. */
+  readonly lastDelayMs: number | undefined;
+  readonly progressText: string | undefined;
+  /** What must end before it may be claimed, while waiting. */
+  readonly waitsFor: readonly string[];
 }
 
 export interface StoredFailure {
@@ -29,14 +34,19 @@ export interface Task {
   readonly payloadText: string;
   readonly priorityRank: number;
   readonly maxAttempts: number;
-  readonly backoff: Backoff;
+  readonly backoff: Backoff | undefined;
   readonly group: string | undefined;
   readonly dedupeKey: string | undefined;
+  readonly limitKey: string | undefined;
+  readonly afterAnyEnd: boolean;
+  readonly timeoutMs: number | undefined;
+  readonly keepCompleted: boolean;
   readonly enqueuedAt: number;
   status: TaskStatus;
 }
 
-export const isLive = (state: TaskState): boolean => state === "pending" || state === "claimed";
+export const isLive = (state: TaskState): boolean =>
+  state === "pending" || state === "claimed" || state === "waiting";
 
 export const toRecord = (task: Task): TaskRecord => {
   const { status } = task;
@@ -56,6 +66,7 @@ export const toRecord = (task: Task): TaskRecord => {
       error: JSON.parse(errorText) as Json,
     })),
     worker: status.worker,
+    progress: status.progressText === undefined ? undefined : (JSON.parse(status.progressText) as Json),
     enqueuedAt: task.enqueuedAt,
     finishedAt: status.finishedAt,
   };

@@ -7,35 +7,48 @@ import { readFile } from "node:fs/promises";
 const HERE = new URL("../../../src/backends/postgres/", import.meta.url);
 
 const STATEMENT_NAMES = [
+  "advance-schedule",
   "append-entries",
   "assert-fence",
   "cancel-groups",
+  "claim-limited",
   "claim-tasks",
   "complete-tasks",
   "delete-groups",
   "delete-streams",
+  "enqueue-alike-tasks",
   "enqueue-tasks",
   "fail-tasks",
   "find-existing-tasks",
   "grant-lease",
+  "limit-queue",
+  "link-dependencies",
   "list-leases",
+  "list-schedules",
   "list-tasks",
   "lock-streams",
   "next-due",
   "next-token",
   "now",
+  "pause-queue",
   "purge-tasks",
+  "put-schedule",
   "queue-stats",
   "read-bounds",
   "read-entries",
   "read-lease",
+  "read-settings",
   "recover-tasks",
   "release-lease",
+  "remove-schedule",
   "renew-claims",
   "renew-leases",
+  "report-progress",
   "requeue-dead",
   "revoke-leases",
+  "start-dependents",
   "sweep-leases",
+  "sweep-queues",
   "trim-stream",
 ] as const;
 
@@ -43,7 +56,7 @@ export type StatementName = (typeof STATEMENT_NAMES)[number];
 export type Statements = Readonly<Record<StatementName, string>>;
 
 /** The migrations in order; the place in the list plus one is the schema version that each leads to. */
-const MIGRATION_FILES = ["0001-leases-log-tasks.sql"] as const;
+const MIGRATION_FILES = ["0001-leases-log-tasks.sql", "0002-queue-features.sql"] as const;
 
 const read = async (path: string, schema: string): Promise<string> => {
   const text = await readFile(new URL(path, HERE), "utf8");

@@ -11,6 +11,7 @@ export interface RunOptions extends Abortable {
 const READS: ReadonlySet<StatementName> = new Set<StatementName>([
   "find-existing-tasks",
   "list-leases",
+  "list-schedules",
   "list-tasks",
   "next-due",
   "now",
@@ -18,6 +19,7 @@ const READS: ReadonlySet<StatementName> = new Set<StatementName>([
   "read-bounds",
   "read-entries",
   "read-lease",
+  "read-settings",
 ]);
 
 /** Runs the store's statements, one round trip each, and says in the store's terms what went wrong. */

@@ -92,7 +92,7 @@ class PostgresStore implements CoordinationStore<SqlExecutor> {
     this.leases = new PostgresLeases(statements);
     this.log = new PostgresLog({ statements, notifier, clock, payloadMaxBytes });
     this.#queueParts = { statements, notifier, random, payloadMaxBytes };
-    this.#loops.spawn("lease sweep", (signal) => this.#sweepLeases(clock, logger, signal));
+    this.#loops.spawn("sweep", (signal) => this.#sweep(clock, logger, signal));
   }
 
   queue(name: string): PostgresTaskQueue {
@@ -125,14 +125,15 @@ class PostgresStore implements CoordinationStore<SqlExecutor> {
     return this.close();
   }
 
-  async #sweepLeases(clock: Clock, logger: Logger, signal: AbortSignal): Promise<void> {
+  async #sweep(clock: Clock, logger: Logger, signal: AbortSignal): Promise<void> {
     for (;;) {
       await clock.sleep(SWEEP_EVERY_MS, { signal, unref: true });
       try {
         await this.#statements.run("sweep-leases", [LAPSED_KEPT_MS], { signal });
+        await this.#statements.run("sweep-queues", [], { signal });
       } catch (err) {
         if (signal.aborted) return;
-        logger.warn({ err }, "could not sweep lapsed leases; trying again in an hour");
+        logger.warn({ err }, "could not sweep what is over; trying again in an hour");
       }
     }
   }

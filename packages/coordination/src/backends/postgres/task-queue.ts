@@ -1,18 +1,17 @@
-import { type Abortable, newId, type Random } from "@holdfast/kernel";
-import { StoreConflictError } from "../../errors.ts";
+import type { Abortable, Random } from "@holdfast/kernel";
 import { checkBatch, checkInteger, checkNumber, checkText, compareByCodePoint } from "../../input-checks.ts";
 import type { Json } from "../../json.ts";
 import { checkLimit, LIST_LIMIT_DEFAULT } from "../../lease/grant-checks.ts";
 import { encodeWakeUp, type Notifier } from "../../notifier.ts";
-import { checkClaim, checkLeaseMs, encodeResult, PURGE_LIMIT_DEFAULT } from "../../queue/queue-checks.ts";
 import {
-  draftFailures,
-  draftTasks,
-  FAILURES_MAX_COUNT,
-  jitterShare,
-  LAPSED_ERROR_TEXT,
-  type TaskDraft,
-} from "../../queue/task-draft.ts";
+  checkClaim,
+  checkLeaseMs,
+  encodeProgress,
+  encodeResult,
+  PURGE_LIMIT_DEFAULT,
+} from "../../queue/queue-checks.ts";
+import { checkLimits } from "../../queue/queue-limits.ts";
+import { draftFailures, FAILURES_MAX_COUNT, LAPSED_ERROR_TEXT } from "../../queue/task-draft.ts";
 import type {
   ClaimedTask,
   CompleteOutcome,
@@ -20,6 +19,9 @@ import type {
   FailResult,
   LapsedTask,
   NewTask,
+  ProgressOutcome,
+  QueueLimits,
+  QueueSettings,
   QueueStats,
   RenewOutcome,
   TaskFailure,
@@ -30,23 +32,24 @@ import type {
 } from "../../queue/task-queue.ts";
 import { queueKey } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
+import { PostgresSchedules } from "./schedules.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
+import { TaskIntake } from "./task-intake.ts";
 import {
   type ClaimRow,
   type RecordRow,
+  type SettingsRow,
   type StatsRow,
   toClaimedTask,
   toRecord,
+  toSettings,
   toStats,
 } from "./task-rows.ts";
 
 interface TxOption extends Abortable {
   readonly tx?: SqlExecutor;
 }
-
-/** A dedupe key may be freed between being in our way and being looked up; each such round adds the task. */
-const ENQUEUE_TRIES = 5;
 
 export interface QueueParts {
   readonly statements: StatementRunner;
@@ -57,11 +60,15 @@ export interface QueueParts {
 
 export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   readonly name: string;
+  readonly schedules: PostgresSchedules;
+  readonly #intake: TaskIntake;
   readonly #statements: StatementRunner;
   readonly #notifier: Notifier;
   readonly #random: Random;
   readonly #payloadMaxBytes: number;
   readonly #wakeUp: string;
+  /** The queue had settings when it was last claimed from. */
+  #isLimited = false;
 
   constructor(name: string, parts: QueueParts) {
     this.name = name;
@@ -70,69 +77,12 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     this.#random = parts.random;
     this.#payloadMaxBytes = parts.payloadMaxBytes;
     this.#wakeUp = encodeWakeUp([queueKey(name)]);
+    this.#intake = new TaskIntake(name, this.#wakeUp, parts);
+    this.schedules = new PostgresSchedules(name, parts.statements, this.#intake);
   }
 
-  async enqueue(tasks: readonly NewTask[], options: TxOption = {}): Promise<readonly string[]> {
-    const drafts = draftTasks(tasks, this.#payloadMaxBytes);
-    const ids = drafts.map(({ id }) => id ?? newId("task", this.#random));
-    const result = [...ids];
-    // Without a dedupe key of its own a task can only be kept out by its own id, so there is nothing to look up.
-    let open = drafts.map((_, index) => index);
-    for (let tries = 0; tries < ENQUEUE_TRIES && open.length > 0; tries += 1) {
-      const added = new Set(await this.#insert(open, drafts, ids, options));
-      const inTheWay = open.filter(
-        (index) => drafts[index]?.dedupeKey !== undefined && !added.delete(ids[index] as string),
-      );
-      if (inTheWay.length === 0) return result;
-      const found = await this.#statements.run<{ readonly n: number; readonly id: string | null }>(
-        "find-existing-tasks",
-        [
-          this.name,
-          arrayLiteral(inTheWay.map((index) => ids[index])),
-          arrayLiteral(inTheWay.map((index) => drafts[index]?.dedupeKey)),
-        ],
-        options,
-      );
-      open = [];
-      for (const { n, id } of found) {
-        const index = inTheWay[n - 1] as number;
-        if (id === null) open.push(index);
-        else result[index] = id;
-      }
-    }
-    if (open.length > 0) throw new StoreConflictError(`enqueue to ${this.name}`);
-    return result;
-  }
-
-  async #insert(
-    indexes: readonly number[],
-    drafts: readonly TaskDraft[],
-    ids: readonly string[],
-    options: TxOption,
-  ): Promise<readonly string[]> {
-    const chosen = indexes.map((index) => drafts[index] as TaskDraft);
-    const rows = await this.#statements.run<{ readonly id: string }>(
-      "enqueue-tasks",
-      [
-        this.name,
-        arrayLiteral(indexes.map((index) => ids[index])),
-        arrayLiteral(chosen.map(({ type }) => type)),
-        arrayLiteral(chosen.map(({ payloadText }) => payloadText)),
-        arrayLiteral(chosen.map(({ priorityRank }) => priorityRank)),
-        arrayLiteral(chosen.map(({ delayMs }) => delayMs)),
-        arrayLiteral(chosen.map(({ maxAttempts }) => maxAttempts)),
-        arrayLiteral(chosen.map(({ backoff }) => backoff.baseMs)),
-        arrayLiteral(chosen.map(({ backoff }) => backoff.factor)),
-        arrayLiteral(chosen.map(({ backoff }) => backoff.capMs)),
-        arrayLiteral(chosen.map(({ group }) => group)),
-        arrayLiteral(chosen.map(({ dedupeKey }) => dedupeKey)),
-        this.#wakeUp,
-      ],
-      options,
-      // Ids that the caller chose make the call repeatable: what was added is then found there.
-      { isRepeatable: chosen.every(({ id }) => id !== undefined) },
-    );
-    return rows.map(({ id }) => id);
+  enqueue(tasks: readonly NewTask[], options: TxOption = {}): Promise<readonly string[]> {
+    return this.#intake.enqueue(tasks, options);
   }
 
   async claim(
@@ -145,12 +95,15 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   ): Promise<readonly ClaimedTask[]> {
     checkClaim(options);
     const { types, maxCount, worker, leaseMs } = options;
-    const rows = await this.#statements.run<ClaimRow>(
-      "claim-tasks",
-      [this.name, maxCount, types === undefined ? null : arrayLiteral(types), worker, leaseMs],
-      options,
-    );
-    return rows.map(toClaimedTask);
+    const values = [this.name, maxCount, types === undefined ? null : arrayLiteral(types), worker, leaseMs];
+    // Settings come and go while others claim, so either way of asking may answer that it is the other's turn.
+    for (;;) {
+      const rows = this.#isLimited
+        ? await this.#statements.run<ClaimRow>("claim-limited", values, options)
+        : await this.#statements.run<ClaimRow>("claim-tasks", [...values, null, null, null, null], options);
+      if (rows.length !== 1 || rows[0]?.id !== null) return rows.map(toClaimedTask);
+      this.#isLimited = !this.#isLimited;
+    }
   }
 
   async renew(
@@ -192,6 +145,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
         arrayLiteral(order.map(({ item }) => item.id)),
         arrayLiteral(order.map(({ item }) => item.token)),
         arrayLiteral(order.map(({ index }) => results[index])),
+        this.#wakeUp,
       ],
       options,
     );
@@ -217,7 +171,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
         arrayLiteral(drafts.map(({ errorText }) => errorText)),
         arrayLiteral(drafts.map(({ retry }) => retry)),
         arrayLiteral(drafts.map(({ retryDelayMs }) => retryDelayMs)),
-        arrayLiteral(drafts.map(() => jitterShare(this.#random))),
+        arrayLiteral(drafts.map(() => this.#random.next())),
         arrayLiteral(drafts.map(({ uncounted }) => uncounted)),
         FAILURES_MAX_COUNT,
         this.#wakeUp,
@@ -234,7 +188,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
 
   async cancelGroups(groups: readonly string[], options: TxOption = {}): Promise<number> {
     checkBatch("groups", groups);
-    return this.#count("cancel-groups", [this.name, arrayLiteral(groups)], options);
+    return this.#count("cancel-groups", [this.name, arrayLiteral(groups), this.#wakeUp], options);
   }
 
   async recoverLapsed(options: TxOption & { readonly limit?: number } = {}): Promise<readonly LapsedTask[]> {
@@ -301,6 +255,60 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     return ids.filter((_, index) => requeued.has(index));
   }
 
+  async reportProgress(
+    reports: readonly (TaskRef & { readonly progress: Json })[],
+    options: Abortable = {},
+  ): Promise<readonly ProgressOutcome[]> {
+    checkBatch("reports", reports);
+    const texts = reports.map(({ progress }) => encodeProgress(progress));
+    const order = byId(reports);
+    const rows = await this.#statements.run<{ readonly n: number }>(
+      "report-progress",
+      [
+        this.name,
+        arrayLiteral(order.map(({ item }) => item.id)),
+        arrayLiteral(order.map(({ item }) => item.token)),
+        arrayLiteral(order.map(({ index }) => texts[index])),
+      ],
+      options,
+      { isRepeatable: true },
+    );
+    const outcomes: ProgressOutcome[] = reports.map(() => "stale");
+    for (const { n } of rows) outcomes[order[n - 1]?.index as number] = "recorded";
+    return outcomes;
+  }
+
+  pause(options: Abortable = {}): Promise<void> {
+    return this.#set("pause-queue", [this.name, true, this.#wakeUp], options);
+  }
+
+  resume(options: Abortable = {}): Promise<void> {
+    return this.#set("pause-queue", [this.name, false, this.#wakeUp], options);
+  }
+
+  async setLimits(limits: QueueLimits | undefined, options: Abortable = {}): Promise<void> {
+    const { concurrency, rate, perKey } = checkLimits(limits) ?? {};
+    const values = [concurrency, rate?.count, rate?.perMs, perKey?.concurrency, perKey?.rate?.count];
+    await this.#set(
+      "limit-queue",
+      [this.name, ...[...values, perKey?.rate?.perMs].map((value) => value ?? null), this.#wakeUp],
+      options,
+    );
+  }
+
+  async settings(options: Abortable = {}): Promise<QueueSettings> {
+    const [row] = await this.#statements.run<SettingsRow>("read-settings", [this.name], options);
+    return toSettings(row);
+  }
+
+  async #set(
+    statement: "pause-queue" | "limit-queue",
+    values: readonly unknown[],
+    options: Abortable,
+  ): Promise<void> {
+    await this.#statements.run(statement, values, options, { isRepeatable: true });
+  }
+
   async stats(options: Abortable = {}): Promise<QueueStats> {
     const [row] = await this.#statements.run<StatsRow>("queue-stats", [this.name], options);
     return toStats(row);
@@ -317,14 +325,14 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     const limit = options.limit ?? PURGE_LIMIT_DEFAULT;
     checkInteger("limit", limit, 1, 2 ** 31 - 1);
     const states = arrayLiteral(options.states ?? ["completed", "cancelled"]);
-    return this.#count("purge-tasks", [this.name, states, options.olderThanMs, limit], {
+    return this.#count("purge-tasks", [this.name, states, options.olderThanMs, limit, this.#wakeUp], {
       signal: options.signal,
     });
   }
 
   async deleteGroups(groups: readonly string[], options: TxOption = {}): Promise<number> {
     checkBatch("groups", groups);
-    return this.#count("delete-groups", [this.name, arrayLiteral(groups)], options);
+    return this.#count("delete-groups", [this.name, arrayLiteral(groups), this.#wakeUp], options);
   }
 
   onAvailable(listener: () => void): () => void {

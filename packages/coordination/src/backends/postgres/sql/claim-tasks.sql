@@ -1,22 +1,31 @@
--- Takes due tasks for a worker.
--- Inputs: $1 queue, $2 most tasks, $3 types or null for all, $4 worker, $5 lease in ms.
--- Result: the claimed tasks in claim order: priority, due time, order of enqueueing.
+-- Takes due tasks for a worker, of a queue that is neither paused nor limited.
+-- Inputs: $1 queue, $2 most tasks, $3 types or null for all, $4 worker, $5 lease in ms, $6 to $9 where to begin looking
+--   among critical, high, normal and low tasks (due time in ms) or null for the beginning.
+-- Result: the claimed tasks in claim order: priority, due time, order of enqueueing. One row with a null id when the
+--   queue has settings: then claim-limited.sql is to be asked.
 -- Invariant: a task is locked by one claim at a time (others skip it), and the token, one for the whole call,
 --   is drawn after all the locks are held, so the tokens of a task grow from claim to claim.
+-- The range over p.priority holds always. It lets the planner expect few rows, so that it looks each up by its key.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
+gate AS MATERIALIZED (
+  SELECT EXISTS (SELECT FROM :"schema".queue_settings s WHERE s.queue = $1::text) AS has_settings
+),
 picked AS MATERIALIZED (
-  SELECT due.id
-  FROM (VALUES (3::smallint), (2::smallint), (1::smallint), (0::smallint)) AS p (priority)
+  SELECT due.id, p.priority
+  FROM (VALUES (3::smallint, $6::float8), (2::smallint, $7::float8), (1::smallint, $8::float8), (0::smallint, $9::float8))
+    AS p (priority, from_ms)
   CROSS JOIN LATERAL (
     SELECT t.id
     FROM :"schema".tasks t
     WHERE t.queue = $1::text AND t.state = 'pending' AND t.priority = p.priority
+      AND t.run_at >= coalesce(to_timestamp(p.from_ms / 1000), '-infinity')
       AND t.run_at <= (SELECT now FROM clock)
       AND ($3::text[] IS NULL OR t.type = ANY ($3::text[]))
     ORDER BY t.run_at, t.seq
     LIMIT $2::int
     FOR UPDATE SKIP LOCKED
   ) due
+  WHERE NOT (SELECT has_settings FROM gate)
   LIMIT $2::int
 ),
 drawn AS MATERIALIZED (
@@ -27,11 +36,12 @@ claimed AS (
   SET state = 'claimed', token = d.token, worker = $4::text, attempt = t.attempt + 1,
       lease_until = c.now + $5::float8 * interval '1 millisecond'
   FROM picked p, drawn d, clock c
-  WHERE t.queue = $1::text AND t.id = p.id
-  RETURNING t.id, t.type, t.payload, t.task_group, t.token, t.attempt, t.max_attempts, t.enqueued_at,
+  WHERE t.queue = $1::text AND t.id = p.id AND p.priority BETWEEN 0 AND 3
+  RETURNING t.id, t.type, t.payload, t.task_group, t.token, t.attempt, t.max_attempts, t.enqueued_at, t.timeout_ms,
             t.priority, t.run_at, t.seq
 )
-SELECT id, type, payload::text AS payload, task_group, token, attempt, max_attempts,
-       :"schema".to_ms(enqueued_at) AS enqueued_at
-FROM claimed
-ORDER BY priority DESC, run_at, seq
+SELECT c.id, c.type, c.payload::text AS payload, c.task_group, c.token, c.attempt, c.max_attempts,
+       :"schema".to_ms(c.enqueued_at) AS enqueued_ms, c.timeout_ms, c.priority, :"schema".to_ms(c.run_at) AS run_ms
+FROM gate g LEFT JOIN claimed c ON true
+WHERE c.id IS NOT NULL OR g.has_settings
+ORDER BY c.priority DESC, c.run_at, c.seq

@@ -1,26 +1,43 @@
--- Adds tasks, leaving out those whose id or live dedupe key is there already.
--- Inputs: $1 queue; per task $2 id, $3 type, $4 payload (JSON text), $5 priority, $6 delay in ms,
---   $7 most attempts, $8 backoff base, $9 factor, $10 cap, $11 group, $12 dedupe key; $13 what to notify.
--- Result: n (1 …) and id of each task that was added.
+-- Adds tasks, leaving out those whose id or dedupe key is there already.
+-- Inputs: $1 queue; per task $2 id, $3 type, $4 payload (JSON text), $5 priority, $6 delay in ms, $7 most attempts,
+--   $8 backoff (text of an array) or null, $9 group, $10 dedupe key, $11 how long that counts in ms or null,
+--   $12 limit key, $13 how many tasks it waits for or null, $14 timeout in ms, $15 kept when completed;
+--   $16 what to notify.
+-- Result: id of each task that was added.
 -- Invariant: tasks of one call share their enqueueing instant and keep their order by seq.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
+input AS MATERIALIZED (
+  SELECT * FROM unnest(
+    $2::text[], $3::text[], $4::text[], $5::smallint[], $6::float8[], $7::int[], $8::text[], $9::text[], $10::text[],
+    $11::float8[], $12::text[], $13::int[], $14::float8[], $15::boolean[]
+  ) WITH ORDINALITY AS i (
+    id, type, payload, priority, delay_ms, max_attempts, backoff, task_group, dedupe_key,
+    window_ms, limit_key, waits_for, timeout_ms, keep, n
+  )
+),
 added AS (
   INSERT INTO :"schema".tasks (
     queue, id, type, payload, priority, run_at, enqueued_at, max_attempts,
-    backoff_base_ms, backoff_factor, backoff_cap_ms, task_group, dedupe_key
+    backoff, task_group, dedupe_key, limit_key, waits_for, state, timeout_ms, keep
   )
   SELECT $1::text, i.id, i.type, i.payload::json, i.priority,
          c.now + i.delay_ms * interval '1 millisecond', c.now, i.max_attempts,
-         i.base_ms, i.factor, i.cap_ms, i.task_group, i.dedupe_key
-  FROM clock c, unnest(
-    $2::text[], $3::text[], $4::text[], $5::smallint[], $6::float8[], $7::int[],
-    $8::float8[], $9::float8[], $10::float8[], $11::text[], $12::text[]
-  ) WITH ORDINALITY AS i (
-    id, type, payload, priority, delay_ms, max_attempts, base_ms, factor, cap_ms, task_group, dedupe_key, n
-  )
+         i.backoff::float8[], i.task_group, i.dedupe_key, i.limit_key, i.waits_for,
+         CASE WHEN i.waits_for IS NULL THEN 'pending' ELSE 'waiting' END, i.timeout_ms, i.keep
+  FROM clock c, input i
+  WHERE i.dedupe_key IS NULL OR NOT EXISTS (
+    SELECT FROM :"schema".dedupe_windows w
+    WHERE w.queue = $1::text AND w.dedupe_key = i.dedupe_key AND w.ends_at > c.now)
   ORDER BY i.n
   ON CONFLICT DO NOTHING
   RETURNING id
 ),
-told AS MATERIALIZED (SELECT pg_notify(:'channel', $13::text))
+opened AS (
+  INSERT INTO :"schema".dedupe_windows AS w (queue, dedupe_key, task_id, ends_at)
+  SELECT $1::text, i.dedupe_key, i.id, c.now + i.window_ms * interval '1 millisecond'
+  FROM clock c, input i JOIN added a ON a.id = i.id
+  WHERE i.window_ms IS NOT NULL
+  ON CONFLICT (queue, dedupe_key) DO UPDATE SET task_id = excluded.task_id, ends_at = excluded.ends_at
+),
+told AS MATERIALIZED (SELECT pg_notify(:'channel', $16::text))
 SELECT a.id FROM added a LEFT JOIN told ON true

@@ -1,19 +1,19 @@
 -- Ends claims that their token holds: back to pending after a wait, or to dead letter.
 -- Inputs: $1 queue; per failure: $2 id, $3 token, $4 error (JSON text), $5 retry, $6 wait in ms or null for the
---   backoff, $7 share of the backoff (jitter), $8 give the attempt back; $9 failures kept, $10 what to notify.
+--   backoff, $7 chance in [0, 1) (jitter), $8 give the attempt back; $9 failures kept, $10 what to notify.
 -- Result: n (1 …), outcome, attempt and wait of each claim that ended; the others are stale and unchanged.
 -- Invariant: rows are locked in the order of ids before anything is decided from them.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
 held AS MATERIALIZED (
   SELECT t.id, t.attempt AS tried, t.max_attempts, i.n, i.error, i.retry,
          t.attempt - CASE WHEN i.uncounted THEN 1 ELSE 0 END AS attempt,
-         coalesce(i.delay_ms, i.share * least(t.backoff_cap_ms,
-           t.backoff_base_ms * power(t.backoff_factor, least(greatest(t.attempt - 1, 0), 100)))) AS delay_ms
+         coalesce(i.delay_ms, :"schema".backoff_ms(t.backoff, t.attempt, i.chance, t.last_delay_ms)) AS delay_ms
   FROM unnest(
     $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::float8[], $7::float8[], $8::boolean[]
-  ) WITH ORDINALITY AS i (id, token, error, retry, delay_ms, share, uncounted, n)
+  ) WITH ORDINALITY AS i (id, token, error, retry, delay_ms, chance, uncounted, n)
   JOIN :"schema".tasks t
-    ON t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state = 'claimed'
+    ON t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed'
+  WHERE i.n BETWEEN 1 AND 1000000
   ORDER BY t.id
   FOR UPDATE OF t
 ),
@@ -25,6 +25,7 @@ ended AS (
   SET state = CASE WHEN d.is_dead THEN 'dead' ELSE 'pending' END,
       attempt = d.attempt,
       run_at = CASE WHEN d.is_dead THEN t.run_at ELSE c.now + d.delay_ms * interval '1 millisecond' END,
+      last_delay_ms = d.delay_ms,
       finished_at = CASE WHEN d.is_dead THEN c.now END,
       worker = CASE WHEN d.is_dead THEN t.worker END,
       failures = array_append(
@@ -33,8 +34,16 @@ ended AS (
                           'error', d.error::json))
   FROM decided d, clock c
   WHERE t.queue = $1::text AND t.id = d.id
-  RETURNING d.n, d.is_dead, d.attempt, d.delay_ms
+  RETURNING d.n, d.is_dead, d.attempt, d.delay_ms, t.id, t.has_dependents
 ),
-told AS MATERIALIZED (SELECT pg_notify(:'channel', $10::text) WHERE EXISTS (SELECT FROM decided WHERE NOT is_dead))
+released AS MATERIALIZED (
+  SELECT :"schema".release_dependents($1::text, array_agg(id), false)
+  FROM ended WHERE has_dependents AND is_dead HAVING count(*) > 0
+),
+told AS MATERIALIZED (
+  SELECT pg_notify(:'channel', $10::text)
+  WHERE EXISTS (SELECT FROM decided WHERE NOT is_dead) OR EXISTS (SELECT FROM released)
+    OR EXISTS (SELECT FROM :"schema".queue_settings s WHERE s.queue = $1::text)
+)
 SELECT n::int AS n, CASE WHEN is_dead THEN 'dead' ELSE 'retrying' END AS outcome, attempt, delay_ms
 FROM ended LEFT JOIN told ON true

@@ -1,13 +1,25 @@
--- How long until a pending task is due or a claim lapses.
+-- How long until a pending task may be claimed or a claim lapses.
 -- Inputs: $1 queue. Result: one row with milliseconds (below 0: it is), or null when there is neither.
-WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
-SELECT :"schema".to_ms(least(
-    (SELECT min(first.run_at)
-     FROM (VALUES (3::smallint), (2::smallint), (1::smallint), (0::smallint)) AS p (priority)
-     CROSS JOIN LATERAL (
-       SELECT t.run_at FROM :"schema".tasks t
-       WHERE t.queue = $1::text AND t.state = 'pending' AND t.priority = p.priority
-       ORDER BY t.run_at, t.seq LIMIT 1
-     ) first),
-    (SELECT min(t.lease_until) FROM :"schema".tasks t WHERE t.queue = $1::text AND t.state = 'claimed')
-  )) - :"schema".to_ms((SELECT now FROM clock)) AS due_in_ms
+WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
+gate AS MATERIALIZED (
+  SELECT s.paused
+         OR s.concurrency <= (SELECT count(*) FROM (SELECT FROM :"schema".tasks t
+              WHERE t.queue = $1::text AND t.state = 'claimed' LIMIT s.concurrency) held) AS is_shut,
+         CASE WHEN s.rate_count IS NOT NULL THEN :"schema".to_ms(c.now) + s.rate_per_ms / s.rate_count * greatest(0,
+           1 - :"schema".refilled(s.tokens, s.tokens_at, s.rate_count, s.rate_per_ms, c.now)) END AS opens_ms
+  FROM clock c, :"schema".queue_settings s WHERE s.queue = $1::text
+),
+pending AS MATERIALIZED (
+  SELECT :"schema".to_ms(min(first.run_at)) AS due_ms
+  FROM (VALUES (3::smallint), (2::smallint), (1::smallint), (0::smallint)) AS p (priority)
+  CROSS JOIN LATERAL (
+    SELECT t.run_at FROM :"schema".tasks t
+    WHERE t.queue = $1::text AND t.state = 'pending' AND t.priority = p.priority
+    ORDER BY t.run_at, t.seq LIMIT 1
+  ) first
+  WHERE NOT EXISTS (SELECT FROM gate WHERE is_shut)
+)
+SELECT least(
+    (SELECT greatest(p.due_ms, CASE WHEN p.due_ms IS NOT NULL THEN (SELECT opens_ms FROM gate) END) FROM pending p),
+    (SELECT :"schema".to_ms(min(t.lease_until)) FROM :"schema".tasks t WHERE t.queue = $1::text AND t.state = 'claimed')
+  ) - (SELECT :"schema".to_ms(now) FROM clock) AS due_in_ms

@@ -1,7 +1,7 @@
--- Deletes tasks that finished long ago, oldest first.
--- Inputs: $1 queue, $2 states, $3 age in ms, $4 most tasks. Result: one row with the count.
+-- Deletes tasks that finished long ago, oldest first. To those that wait for one it has ended well.
+-- Inputs: $1 queue, $2 states, $3 age in ms, $4 most tasks, $5 what to notify. Result: one row with the count.
 WITH old AS MATERIALIZED (
-  SELECT id FROM :"schema".tasks
+  SELECT id, has_dependents FROM :"schema".tasks
   WHERE queue = $1::text AND state = ANY ($2::text[])
     AND finished_at < (SELECT clock_timestamp() - $3::float8 * interval '1 millisecond')
   ORDER BY finished_at
@@ -10,5 +10,11 @@ WITH old AS MATERIALIZED (
 ),
 gone AS (
   DELETE FROM :"schema".tasks t USING old o WHERE t.queue = $1::text AND t.id = o.id
-)
-SELECT count(*)::int AS count FROM old
+  RETURNING t.id, t.has_dependents
+),
+released AS MATERIALIZED (
+  SELECT :"schema".release_dependents($1::text, array_agg(id), true) AS count
+  FROM gone WHERE has_dependents HAVING count(*) > 0
+),
+told AS MATERIALIZED (SELECT pg_notify(:'channel', $5::text) WHERE EXISTS (SELECT FROM released WHERE count > 0))
+SELECT count(o.id)::int AS count FROM old o LEFT JOIN told ON true

@@ -23,9 +23,16 @@ ended AS (
                           'error', $3::json))
   FROM lapsed l, clock c
   WHERE t.queue = $1::text AND t.id = l.id
-  RETURNING t.id, t.task_group, t.attempt, l.worker, l.is_dead, l.lease_until
+  RETURNING t.id, t.task_group, t.attempt, l.worker, l.is_dead, l.lease_until, t.has_dependents
 ),
-told AS MATERIALIZED (SELECT pg_notify(:'channel', $5::text) WHERE EXISTS (SELECT FROM lapsed WHERE NOT is_dead))
+released AS MATERIALIZED (
+  SELECT :"schema".release_dependents($1::text, array_agg(id), false)
+  FROM ended WHERE has_dependents AND is_dead HAVING count(*) > 0
+),
+told AS MATERIALIZED (
+  SELECT pg_notify(:'channel', $5::text)
+  WHERE EXISTS (SELECT FROM lapsed WHERE NOT is_dead) OR EXISTS (SELECT FROM released)
+)
 SELECT id, task_group, attempt, worker, CASE WHEN is_dead THEN 'dead' ELSE 'retrying' END AS outcome
 FROM ended LEFT JOIN told ON true
 ORDER BY lease_until

@@ -8,7 +8,8 @@ renewed AS (
   UPDATE :"schema".tasks t
   SET lease_until = clock_timestamp() + $4::float8 * interval '1 millisecond'
   FROM input i
-  WHERE t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state = 'claimed'
+  WHERE t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed'
+    AND i.n BETWEEN 1 AND 1000000
   RETURNING i.n
 )
 SELECT n::int AS n, 'renewed' AS outcome FROM renewed

@@ -8,7 +8,7 @@ dead AS MATERIALIZED (
   JOIN :"schema".tasks t ON t.queue = $1::text AND t.id = i.id AND t.state = 'dead'
   WHERE t.dedupe_key IS NULL OR NOT EXISTS (
     SELECT FROM :"schema".tasks other
-    WHERE other.queue = t.queue AND other.dedupe_key = t.dedupe_key AND other.state IN ('pending', 'claimed'))
+    WHERE other.queue = t.queue AND other.dedupe_key = t.dedupe_key AND other.state IN ('waiting', 'pending', 'claimed'))
   ORDER BY t.id
   FOR UPDATE OF t
 ),
