@@ -26,6 +26,15 @@ export type {
   StopReport,
 } from "./event-bus/bus-options.ts";
 export { EventBus } from "./event-bus/event-bus.ts";
+export {
+  type DeadOutboxEvent,
+  type NewOutboxEvent,
+  Outbox,
+  type OutboxEvent,
+  type OutboxOptions,
+  type OutboxStats,
+} from "./event-bus/outbox.ts";
+export type { RelayContext, RelayOptions } from "./event-bus/relay.ts";
 export type {
   EventHandler,
   HandlerContext,

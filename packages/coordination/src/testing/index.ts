@@ -2,6 +2,7 @@ import type { SetUp } from "./harness.ts";
 import { historiesSuite } from "./histories.suite.ts";
 import { leasesSuite } from "./leases.suite.ts";
 import { logSuite } from "./log.suite.ts";
+import { outboxSuite } from "./outbox.suite.ts";
 import { taskClaimsSuite } from "./task-claims.suite.ts";
 import { taskQueueSuite } from "./task-queue.suite.ts";
 import { taskUpkeepSuite } from "./task-upkeep.suite.ts";
@@ -12,6 +13,7 @@ export {
   historiesSuite,
   leasesSuite,
   logSuite,
+  outboxSuite,
   taskClaimsSuite,
   taskQueueSuite,
   taskUpkeepSuite,
@@ -26,5 +28,6 @@ export const coordinationSuite = <Tx>(setUp: SetUp<Tx>): void => {
   taskClaimsSuite(setUp);
   taskUpkeepSuite(setUp);
   transactionsSuite(setUp);
+  outboxSuite(setUp);
   historiesSuite(setUp);
 };

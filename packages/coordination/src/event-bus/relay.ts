@@ -1,0 +1,159 @@
+import {
+  type Abortable,
+  type Clock,
+  type Logger,
+  type Random,
+  silentLogger,
+  systemClock,
+  systemRandom,
+} from "@holdfast/kernel";
+import type { Json } from "../json.ts";
+import { electLeader, type Term } from "../lease/elect-leader.ts";
+import type { LogEntry } from "../log/log.ts";
+import type { CoordinationStore } from "../store.ts";
+import type { OutboxEvent } from "./outbox.ts";
+
+export interface RelayContext {
+  /** Larger than that of every relay before: a receiver that keeps the largest it has seen can refuse a deposed one. */
+  readonly token: bigint;
+  /** Aborts when this relay is deposed or stops. */
+  readonly signal: AbortSignal;
+  /** How often this relay has tried this event, this time included. */
+  readonly attempt: number;
+}
+
+export interface RelayOptions extends Abortable {
+  /**
+   * Hands one event on, and resolves when the receiver has it for good. Events of one partition come one after the
+   * other, in order; one that fails is tried again, and holds back those behind it meanwhile.
+   */
+  readonly deliver: (event: OutboxEvent, context: RelayContext) => Promise<unknown>;
+  /** Who relays, for people. */
+  readonly owner: string;
+  /** A relay that died is replaced within this time, milliseconds. Default 10_000. */
+  readonly ttlMs?: number;
+  /** After so many tries an event is given up and moved to the dead ones. Default 20; Infinity never gives up. */
+  readonly attemptMaxCount?: number;
+  /** First pause after a failure, milliseconds; doubled each time, jittered. Default 100. */
+  readonly backoffBaseMs?: number;
+  /** Longest pause. Default 30_000. */
+  readonly backoffCapMs?: number;
+  /** Events that are forgotten in one transaction, and so at most repeated after a crash. Default 100. */
+  readonly batchMaxCount?: number;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly logger?: Logger;
+}
+
+interface Partition<Tx> {
+  readonly store: CoordinationStore<Tx>;
+  /** Also the name of the lease. */
+  readonly stream: string;
+  readonly deadStream: string;
+}
+
+interface GivenUp {
+  readonly entry: Json;
+  readonly error: string;
+}
+
+/** Relays one partition whenever it is granted the lease of it, until the signal aborts. */
+export const relayPartition = <Tx>(partition: Partition<Tx>, options: RelayOptions): Promise<never> => {
+  const { clock = systemClock, random = systemRandom, logger = silentLogger } = options;
+  const { owner, signal, ttlMs = 10_000 } = options;
+  return electLeader({
+    leases: partition.store.leases,
+    name: partition.stream,
+    owner,
+    ttlMs,
+    signal,
+    clock,
+    random,
+    logger,
+    lead: (term) => relayInOffice(partition, term, { ...options, clock, random, logger }),
+  });
+};
+
+type Defined = RelayOptions & Required<Pick<RelayOptions, "clock" | "random" | "logger">>;
+
+const relayInOffice = async <Tx>(
+  { store, stream, deadStream }: Partition<Tx>,
+  { token, signal }: Term,
+  options: Defined,
+): Promise<void> => {
+  const limit = options.batchMaxCount ?? 100;
+  for await (const item of store.log.tail(stream, { signal, limit })) {
+    if (item.kind === "reset") {
+      options.logger.error(
+        { stream, reason: item.reason },
+        "events were taken from the outbox by other means",
+      );
+      continue;
+    }
+    const givenUp: GivenUp[] = [];
+    let done = 0n;
+    /** Only the newest relay may forget: a competing grant waits until this has committed. */
+    const forget = async (): Promise<void> => {
+      if (done === 0n) return;
+      await store.transaction(
+        async (tx) => {
+          await store.leases.assertFence({ name: stream, token }, tx);
+          const dead = givenUp.map((payload) => ({ stream: deadStream, payload: { ...payload } }));
+          if (dead.length > 0) await store.log.append(dead, { tx });
+          await store.log.trim(stream, { upTo: done, tx });
+        },
+        { signal },
+      );
+      givenUp.length = 0;
+      done = 0n;
+    };
+    for (const entry of item.entries) {
+      const failure = await deliverEntry(entry, { token, signal }, options, forget);
+      if (failure !== undefined) givenUp.push(failure);
+      done = entry.position.offset;
+    }
+    await forget();
+  }
+};
+
+/** Tries until it is delivered or given up. Before the first pause, what was delivered before is forgotten. */
+const deliverEntry = async (
+  entry: LogEntry,
+  term: Term,
+  options: Defined,
+  forgetFormer: () => Promise<void>,
+): Promise<GivenUp | undefined> => {
+  const { clock, random, logger, attemptMaxCount = 20 } = options;
+  const { backoffBaseMs = 100, backoffCapMs = 30_000 } = options;
+  const event = toEvent(entry);
+  if (event === undefined) {
+    logger.error(
+      { stream: entry.stream, offset: entry.position.offset },
+      "an entry of the outbox is no event",
+    );
+    return { entry: entry.payload, error: "this entry is no event" };
+  }
+  for (let attempt = 1; ; attempt += 1) {
+    term.signal.throwIfAborted();
+    try {
+      await options.deliver(event, { token: term.token, signal: term.signal, attempt });
+      return undefined;
+    } catch (err) {
+      term.signal.throwIfAborted();
+      logger.warn({ err, id: event.id, type: event.type, attempt }, "an event could not be delivered");
+      if (attempt >= attemptMaxCount) {
+        return { entry: entry.payload, error: err instanceof Error ? err.message : String(err) };
+      }
+      await forgetFormer();
+      const ceilingMs = Math.min(backoffCapMs, backoffBaseMs * 2 ** (attempt - 1));
+      await clock.sleep(ceilingMs * (0.5 + random.next() / 2), { signal: term.signal });
+    }
+  }
+};
+
+const toEvent = ({ payload, appendedAt }: LogEntry): OutboxEvent | undefined => {
+  if (typeof payload !== "object" || payload === null || Array.isArray(payload)) return undefined;
+  const { id, type, data } = payload as { readonly [key: string]: Json | undefined };
+  if (typeof id !== "string" || typeof type !== "string" || data === undefined) return undefined;
+  return { id, type, data, appendedAt };
+};
