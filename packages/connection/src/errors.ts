@@ -248,6 +248,16 @@ export class InvalidCredentialsError extends HoldfastError {
   }
 }
 
+/** The other side is of a version that cannot do what was asked; nothing was sent. Not retryable there. */
+export class UnsupportedFeatureError extends HoldfastError {
+  override readonly name = "UnsupportedFeatureError";
+  readonly code = "CONNECTION_UNSUPPORTED_FEATURE";
+
+  constructor(address: string, feature: string) {
+    super(`${address} does not know ${feature}; upgrade it`, { details: { address, feature } });
+  }
+}
+
 /** The protocol can be chosen but not dialled. Not retryable. */
 export class UnsupportedProtocolError extends HoldfastError {
   override readonly name = "UnsupportedProtocolError";

@@ -1,6 +1,6 @@
 import { InvalidInputError } from "@holdfast/kernel";
-import type { PushDefinition, RequestDefinition } from "@holdfast/protocol/contract";
-import type { Handlers, Peer, PushHandler, RequestHandler } from "./peer.ts";
+import type { PushDefinition, RequestDefinition, StreamDefinition } from "@holdfast/protocol/contract";
+import type { Handlers, Peer, PushHandler, RequestHandler, StreamHandler } from "./peer.ts";
 
 export interface HandlersOptions {
   /**
@@ -8,7 +8,10 @@ export interface HandlersOptions {
    * rate limits and load shedding. An error that it returns answers the request (or drops the push).
    * Must be fast and must not throw.
    */
-  readonly admit?: (definition: RequestDefinition | PushDefinition, peer: Peer) => Error | undefined;
+  readonly admit?: (
+    definition: RequestDefinition | StreamDefinition | PushDefinition,
+    peer: Peer,
+  ) => Error | undefined;
 }
 
 /** An empty set of handlers, to be shared by all connections of a node. */
@@ -17,6 +20,11 @@ export const createHandlers = (options: HandlersOptions = {}): Handlers => new H
 interface RequestEntry {
   readonly definition: RequestDefinition;
   readonly handler: RequestHandler<RequestDefinition>;
+}
+
+interface StreamEntry {
+  readonly definition: StreamDefinition;
+  readonly handler: StreamHandler<StreamDefinition>;
 }
 
 interface PushEntry {
@@ -28,6 +36,7 @@ interface PushEntry {
 export class HandlerTable implements Handlers {
   readonly admit: NonNullable<HandlersOptions["admit"]>;
   readonly #requests = new Map<string, RequestEntry>();
+  readonly #streams = new Map<string, StreamEntry>();
   readonly #pushes = new Map<string, PushEntry>();
 
   constructor(options: HandlersOptions) {
@@ -43,6 +52,11 @@ export class HandlerTable implements Handlers {
     });
   }
 
+  onStream<D extends StreamDefinition>(definition: D, handler: StreamHandler<D>): void {
+    this.#claim(definition.name);
+    this.#streams.set(definition.name, { definition, handler: handler as StreamHandler<StreamDefinition> });
+  }
+
   onPush<D extends PushDefinition>(definition: D, handler: PushHandler<D>): void {
     this.#claim(definition.name);
     this.#pushes.set(definition.name, { definition, handler: handler as PushHandler<PushDefinition> });
@@ -52,12 +66,16 @@ export class HandlerTable implements Handlers {
     return this.#requests.get(name);
   }
 
+  streamed(name: string): StreamEntry | undefined {
+    return this.#streams.get(name);
+  }
+
   pushed(name: string): PushEntry | undefined {
     return this.#pushes.get(name);
   }
 
   #claim(name: string): void {
-    if (this.#requests.has(name) || this.#pushes.has(name)) {
+    if (this.#requests.has(name) || this.#streams.has(name) || this.#pushes.has(name)) {
       throw new InvalidInputError("definition.name", name, "a message that has no handler yet");
     }
   }

@@ -40,6 +40,7 @@ export {
   PoolNotFoundError,
   TlsError,
   TokenExpiredError,
+  UnsupportedFeatureError,
   UnsupportedProtocolError,
 } from "./errors.ts";
 export { createHandlers, type HandlersOptions } from "./handlers.ts";
@@ -69,6 +70,8 @@ export type {
   RequestContext,
   RequestHandler,
   RequestOptions,
+  StreamHandler,
+  StreamOptions,
 } from "./peer.ts";
 export { Pool } from "./pool/pool.ts";
 export { PoolLease } from "./pool/pool-lease.ts";

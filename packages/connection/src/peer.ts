@@ -1,11 +1,13 @@
 import type { Abortable } from "@holdfast/kernel";
 import type {
   InputOf,
+  ItemOf,
   OutputOf,
   PayloadOf,
   PushDefinition,
   RequestDefinition,
   Scope,
+  StreamDefinition,
 } from "@holdfast/protocol/contract";
 import type { Credential } from "./endpoint.ts";
 
@@ -33,6 +35,18 @@ export interface RequestOptions extends Abortable {
   readonly repeatable?: boolean;
 }
 
+export interface StreamOptions extends Abortable {
+  /** Longest wait for the next item, milliseconds. Default 10_000. At the limit the stream ends with TimeoutError. */
+  readonly timeoutMs?: number;
+  /**
+   * Bytes of items that may be on their way or unread; the other side waits at this, and may go over it by one item.
+   * Default 256 KiB, from 1 KiB to 16 MiB.
+   */
+  readonly windowBytes?: number;
+  /** Decides `retryable` of its errors. Default: what its definition says. */
+  readonly repeatable?: boolean;
+}
+
 /** What a handler knows beside the message. */
 export interface RequestContext {
   readonly peer: Peer;
@@ -47,6 +61,15 @@ export type RequestHandler<D extends RequestDefinition> = (
   context: RequestContext,
 ) => Promise<import("zod").input<D["output"]>>;
 
+/**
+ * Answers by items. It is asked for the next one only when there is room for it on the way to the asker, and ended
+ * (`return`, so its `finally` runs) when the asker gives up or the connection is gone.
+ */
+export type StreamHandler<D extends StreamDefinition> = (
+  input: import("zod").output<D["input"]>,
+  context: RequestContext,
+) => AsyncIterable<import("zod").input<D["item"]>>;
+
 export type PushHandler<D extends PushDefinition> = (payload: PayloadOf<D>, peer: Peer) => void;
 
 /**
@@ -56,6 +79,9 @@ export type PushHandler<D extends PushDefinition> = (payload: PayloadOf<D>, peer
 export interface Handlers {
   /** @throws InvalidInputError when the name is taken. */
   onRequest<D extends RequestDefinition>(definition: D, handler: RequestHandler<D>): void;
+  /** @throws InvalidInputError when the name is taken. */
+  onStream<D extends StreamDefinition>(definition: D, handler: StreamHandler<D>): void;
+  /** @throws InvalidInputError when the name is taken. */
   onPush<D extends PushDefinition>(definition: D, handler: PushHandler<D>): void;
 }
 
@@ -96,6 +122,20 @@ export interface Peer {
     input: InputOf<D>,
     options?: RequestOptions,
   ): Promise<OutputOf<D>>;
+  /**
+   * Asks for a stream of items. Items come in order, each once, and the end only after the last of them, so a stream
+   * that ends without an error was whole. Unread items take `windowBytes` at most: a reader who is slow holds the other
+   * side back, and nobody else on this connection. A stream that is not read to its end must be ended, by leaving its
+   * `for await` loop or by `return`: until then it counts among the requests in flight.
+   *
+   * The iterator throws what `request` throws; TimeoutError when the next item is late; UnsupportedFeatureError when the other
+   * side cannot stream; signal.reason when aborted. Items that came before a failure are given first.
+   */
+  stream<D extends StreamDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options?: StreamOptions,
+  ): AsyncIterableIterator<ItemOf<D>>;
   /**
    * Sends without an answer. False when the connection is closed or its send buffer is over the limit
    * (default 16 MiB): the push was dropped then.

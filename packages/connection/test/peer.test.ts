@@ -1,4 +1,5 @@
 import { systemClock } from "@holdfast/kernel";
+import { PROTOCOL_VERSION } from "@holdfast/protocol";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { createMemoryNetwork, type Transport, tcpTransport } from "../src/index.ts";
@@ -20,7 +21,7 @@ describe.each(TRANSPORTS)("a peer over $name", ({ create }) => {
     await vi.waitFor(() => expect(both.accepted.length).toBe(1));
     const back = both.accepted[0];
     expect(await back?.request(echo, { text: "x" })).toEqual({ text: "x" });
-    expect(both.client.remote).toMatchObject({ nodeId: "server", role: "test", version: "1.4" });
+    expect(both.client.remote).toMatchObject({ nodeId: "server", role: "test", version: PROTOCOL_VERSION });
     expect(back?.remote).toMatchObject({ nodeId: "client", scopes: ["submit", "read", "cancel", "operate"] });
     expect(both.client.remote.features).toContain("fence_tokens");
   });

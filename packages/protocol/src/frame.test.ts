@@ -86,6 +86,8 @@ describe("golden frames", () => {
       "8 ping",
       "9 pong",
       "10 goodbye",
+      "11 item",
+      "12 credit",
     ]);
   });
 });

@@ -28,12 +28,14 @@ export const FRAME_TYPES = [
   "ping",
   "pong",
   "goodbye",
+  "item",
+  "credit",
 ] as const;
 export type FrameType = (typeof FRAME_TYPES)[number];
 
 export interface Frame {
   readonly type: FrameType;
-  /** Unsigned 64 bits. An answer, failure, cancel or pong repeats the number of what it belongs to. */
+  /** Unsigned 64 bits. An answer, failure, item, credit, cancel or pong repeats the number of what it belongs to. */
   readonly sequence: bigint;
   readonly payload: Uint8Array;
 }

@@ -1,5 +1,5 @@
 /** Same major: compatible. The minor grows with each feature. */
-export const PROTOCOL_VERSION = "1.4";
+export const PROTOCOL_VERSION = "1.5";
 
 /**
  * The features of the protocol and the minor version (of major 1) that brought each. A side that speaks an
@@ -20,6 +20,7 @@ export const PROTOCOL_FEATURES: Readonly<Record<string, number>> = {
   healthcheck_extensions: 4,
   health_piggyback: 4,
   three_signal_health: 4,
+  streaming: 5,
 };
 
 export interface Version {

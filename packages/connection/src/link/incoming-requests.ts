@@ -6,11 +6,12 @@ import {
   InvalidMessageError,
   UnknownMessageError,
 } from "@holdfast/protocol";
-import type { PushDefinition, RequestDefinition, Scope } from "@holdfast/protocol/contract";
+import type { PushDefinition, RequestDefinition, Scope, StreamDefinition } from "@holdfast/protocol/contract";
 import type { Grant } from "../endpoint.ts";
 import { InvalidCredentialsError, PermissionDeniedError, TokenExpiredError } from "../errors.ts";
 import type { HandlerTable } from "../handlers.ts";
 import type { Peer, RequestContext } from "../peer.ts";
+import { ItemSender } from "./item-sender.ts";
 import { SequenceWindow } from "./sequence-window.ts";
 
 export interface IncomingRequestsOptions {
@@ -21,13 +22,17 @@ export interface IncomingRequestsOptions {
   readonly granted: Grant;
   readonly maxCount: number;
   readonly logger: Logger;
-  readonly send: (type: "answer" | "failure", sequence: bigint, payload: Uint8Array) => void;
+  readonly send: (type: "answer" | "failure" | "item", sequence: bigint, payload: Uint8Array) => void;
+  /** Whether more unsent bytes are held than streams may add to; call `onDrain` when that is over. */
+  readonly isCongested: () => boolean;
   /** Called when the last request that was being handled is answered. */
   readonly onIdle: () => void;
 }
 
 /** Numbers that may be missing at once on a path that reorders; far more than any burst of a simulation. */
 const GAP_MAX_COUNT = 1_024;
+/** A reader may not make us hold more than this for one stream, whatever window it offers. */
+const WINDOW_MAX_BYTES = 16 * 1024 * 1024;
 
 /** What the other side asks and pushes: checked, handed to its handler, answered once. */
 export class IncomingRequests {
@@ -67,9 +72,12 @@ export class IncomingRequests {
     try {
       if (this.#running.size >= maxCount)
         throw new OverloadedError("requests in flight of one peer", maxCount);
-      const [name, timeoutMs, value] = requestEnvelope(payload);
+      const [name, timeoutMs, value, windowBytes] = requestEnvelope(payload);
       const entry = handlers.request(name);
-      if (entry === undefined) throw new UnknownMessageError(name);
+      if (entry === undefined) {
+        running = this.#stream(sequence, { name, timeoutMs, value, windowBytes });
+        return;
+      }
       this.#checkAllowed(entry.definition);
       const input = checkShape(entry.definition.input, value, name, "input");
       running = new Running(peer, timeoutMs);
@@ -82,6 +90,17 @@ export class IncomingRequests {
     } catch (error) {
       this.#fail(sequence, running, error);
     }
+  }
+
+  /** A reader has read some of its stream. What is not a number counts for nothing. */
+  onCredit(sequence: bigint, payload: Uint8Array): void {
+    const readBytes = decodeValue(payload);
+    if (typeof readBytes === "number") this.#running.get(sequence)?.sender?.credit(readBytes);
+  }
+
+  /** There is room for more on the way out. */
+  onDrain(): void {
+    for (const { sender } of this.#running.values()) sender?.wake();
   }
 
   onPush(sequence: bigint, payload: Uint8Array): void {
@@ -109,7 +128,34 @@ export class IncomingRequests {
     for (const entry of running) entry.abort(reason);
   }
 
-  #checkAllowed(definition: RequestDefinition | PushDefinition): void {
+  #stream(
+    sequence: bigint,
+    asked: { name: string; timeoutMs: number; value: unknown; windowBytes: unknown },
+  ): Running {
+    const { handlers, isCongested, peer, send } = this.#options;
+    const { name, windowBytes } = asked;
+    const entry = handlers.streamed(name);
+    if (entry === undefined) throw new UnknownMessageError(name);
+    const { definition } = entry;
+    if (typeof windowBytes !== "number" || !(windowBytes > 0)) throw notAnEnvelope("stream");
+    this.#checkAllowed(definition);
+    const input = checkShape(definition.input, asked.value, name, "input");
+    const sender = new ItemSender({
+      definition,
+      windowBytes: Math.min(windowBytes, WINDOW_MAX_BYTES),
+      isCongested,
+      send: (payload) => send("item", sequence, payload),
+    });
+    const running = new Running(peer, asked.timeoutMs, sender);
+    this.#running.set(sequence, running);
+    sender.run(entry.handler(input, running)).then(
+      (count) => this.#respond(sequence, running, { count }),
+      (error: unknown) => this.#fail(sequence, running, error),
+    );
+    return running;
+  }
+
+  #checkAllowed(definition: RequestDefinition | StreamDefinition | PushDefinition): void {
     if (this.#expiry !== undefined && this.#options.clock.monotonicNow() > this.#expiry.monotonicAt) {
       throw new TokenExpiredError(this.#expiry.wallAt);
     }
@@ -127,6 +173,16 @@ export class IncomingRequests {
     if (this.#running.get(sequence) !== running) return;
     try {
       checkShape(definition.output, output, definition.name, "answer");
+    } catch (error) {
+      this.#fail(sequence, running, error);
+      return;
+    }
+    this.#respond(sequence, running, output);
+  }
+
+  #respond(sequence: bigint, running: Running, output: unknown): void {
+    if (this.#running.get(sequence) !== running) return;
+    try {
       this.#options.send("answer", sequence, encodeValue(output));
     } catch (error) {
       this.#fail(sequence, running, error);
@@ -162,12 +218,15 @@ export class IncomingRequests {
 class Running implements RequestContext {
   readonly peer: Peer;
   readonly timeoutMs: number;
+  /** Of a stream. */
+  readonly sender: ItemSender | undefined;
   #controller: AbortController | undefined;
   #reason: Error | undefined;
 
-  constructor(peer: Peer, timeoutMs: number) {
+  constructor(peer: Peer, timeoutMs: number, sender?: ItemSender) {
     this.peer = peer;
     this.timeoutMs = timeoutMs;
+    this.sender = sender;
   }
 
   get signal(): AbortSignal {
@@ -185,6 +244,7 @@ class Running implements RequestContext {
   abort(reason: Error): void {
     this.#reason ??= reason;
     this.#controller?.abort(reason);
+    this.sender?.stop(reason);
   }
 }
 
@@ -201,11 +261,13 @@ export const encodeWireError = (wire: WireError): Uint8Array => {
   }
 };
 
-/** `[name, timeoutMs, input]`; longer arrays are legal, for later minor versions. */
-const requestEnvelope = (payload: Uint8Array): readonly [name: string, timeoutMs: number, input: unknown] => {
+/** `[name, timeoutMs, input]`, and for a stream its window; longer arrays are legal, for later minor versions. */
+const requestEnvelope = (
+  payload: Uint8Array,
+): readonly [name: string, timeoutMs: number, input: unknown, windowBytes: unknown] => {
   const value = decodeValue(payload);
   if (Array.isArray(value) && typeof value[0] === "string" && typeof value[1] === "number") {
-    return [value[0], value[1], value[2]];
+    return [value[0], value[1], value[2], value[3]];
   }
   throw notAnEnvelope("request");
 };

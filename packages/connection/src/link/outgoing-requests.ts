@@ -1,26 +1,39 @@
 import { type Clock, OverloadedError, RemoteError, TimeoutError, type WireError } from "@holdfast/kernel";
 import { checkShape, decodeValue, encodeValue, UnexpectedFrameError } from "@holdfast/protocol";
-import { type InputOf, type OutputOf, type RequestDefinition, wireError } from "@holdfast/protocol/contract";
+import {
+  type InputOf,
+  type ItemOf,
+  type OutputOf,
+  type RequestDefinition,
+  type StreamDefinition,
+  wireError,
+} from "@holdfast/protocol/contract";
 import { ConnectionLostError } from "../errors.ts";
-import type { RequestOptions } from "../peer.ts";
-import { Deadline, DeadlineQueue } from "./deadline-queue.ts";
+import type { RequestOptions, StreamOptions } from "../peer.ts";
+import { DeadlineQueue } from "./deadline-queue.ts";
+import { InFlight, type InFlightOwner } from "./in-flight.ts";
+import { ItemStream } from "./item-stream.ts";
+import { whole } from "./settings.ts";
 
 export const REQUEST_TIMEOUT_MS = 10_000;
+/** A stream's unread bytes: fills a link of 100 Mbit/s and 20 ms, and a hundred slow readers cost 25 MiB. */
+const WINDOW_BYTES = 256 * 1024;
+const WINDOW_RANGE = { min: 1_024, max: 16 * 1024 * 1024 } as const;
 
 export interface OutgoingRequestsOptions {
   readonly clock: Clock;
   readonly remoteAddress: string;
   readonly maxCount: number;
-  readonly send: (type: "request" | "cancel", sequence: bigint, payload: Uint8Array) => void;
+  readonly send: (type: "request" | "cancel" | "credit", sequence: bigint, payload: Uint8Array) => void;
   /** Called when the last request in flight has settled. */
   readonly onIdle: () => void;
 }
 
-/** The requests of one connection that wait for their answer. Each settles exactly once. */
-export class OutgoingRequests {
+/** The requests and streams of one connection that wait for their answer. Each settles exactly once. */
+export class OutgoingRequests implements InFlightOwner {
   readonly #options: OutgoingRequestsOptions;
   readonly #deadlines: DeadlineQueue;
-  readonly #pending = new Map<bigint, Pending>();
+  readonly #inFlight = new Map<bigint, InFlight>();
   #nextSequence = 0n;
 
   constructor(options: OutgoingRequestsOptions) {
@@ -29,7 +42,7 @@ export class OutgoingRequests {
   }
 
   get size(): number {
-    return this.#pending.size;
+    return this.#inFlight.size;
   }
 
   ask<D extends RequestDefinition>(
@@ -39,55 +52,61 @@ export class OutgoingRequests {
   ): Promise<OutputOf<D>> {
     return new Promise((resolve, reject) => {
       const { repeatable = definition.idempotent, signal, timeoutMs = REQUEST_TIMEOUT_MS } = options;
-      if (signal?.aborted) throw signal.reason;
-      if (this.#pending.size >= this.#options.maxCount) {
-        throw new OverloadedError(
-          `requests in flight to ${this.#options.remoteAddress}`,
-          this.#options.maxCount,
-        );
-      }
-      // What is sent is the input as it was given: the other side parses it, and parsing twice would apply
-      // transformations twice.
-      checkShape(definition.input, input, definition.name, "input");
-      const payload = encodeValue([definition.name, timeoutMs, input]);
-
-      const entry = new Pending(
+      const payload = this.#payloadOf(definition, input, timeoutMs, signal);
+      const entry = new Request(
         this,
         this.#nextSequence,
         definition,
-        repeatable,
+        { repeatable, timeoutMs },
         resolve as Answered,
         reject,
       );
-      // Before anything is noted: a frame that is too large must leave nothing behind, not even a used number.
-      this.#options.send("request", entry.sequence, payload);
-      this.#nextSequence += 1n;
-      this.#pending.set(entry.sequence, entry);
+      this.#start(entry, payload, signal);
       this.#deadlines.add(timeoutMs, entry);
-      entry.timeoutMs = timeoutMs;
-      if (signal !== undefined) entry.abortWith(signal);
     });
+  }
+
+  /** The stream; what keeps it from being asked for is thrown by its first `next`. */
+  stream<D extends StreamDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options: StreamOptions,
+  ): AsyncIterableIterator<ItemOf<D>> {
+    const { repeatable = definition.idempotent, signal, timeoutMs = REQUEST_TIMEOUT_MS } = options;
+    try {
+      const windowBytes = whole("windowBytes", options.windowBytes ?? WINDOW_BYTES, WINDOW_RANGE);
+      const payload = this.#payloadOf(definition, input, timeoutMs, signal, windowBytes);
+      const entry = new ItemStream(this, this.#nextSequence, definition, {
+        repeatable,
+        timeoutMs,
+        windowBytes,
+      });
+      this.#start(entry, payload, signal);
+      return entry;
+    } catch (error) {
+      return failedStream(error);
+    }
   }
 
   /** @throws UnexpectedFrameError when the number was never used; an answer that comes too late is dropped. */
   onAnswer(sequence: bigint, payload: Uint8Array): void {
-    const entry = this.#claim(sequence, "answer");
-    if (entry === undefined) return;
-    try {
-      entry.resolve(
-        checkShape(entry.definition.output, decodeValue(payload), entry.definition.name, "answer"),
-      );
-    } catch (error) {
-      entry.reject(error);
-    }
+    this.#find(sequence, "answer")?.onAnswer(payload);
+  }
+
+  /** @throws UnexpectedFrameError when the number was never used; an item that comes too late is dropped. */
+  onItem(sequence: bigint, payload: Uint8Array): void {
+    const entry = this.#find(sequence, "item");
+    if (entry instanceof ItemStream) entry.onItem(payload);
+    else if (entry !== undefined)
+      throw new UnexpectedFrameError("item", `for ${entry.name}, which has one answer`);
   }
 
   /** @throws UnexpectedFrameError when the number was never used. */
   onFailure(sequence: bigint, payload: Uint8Array): void {
-    const entry = this.#claim(sequence, "failure");
-    if (entry === undefined) return;
+    const entry = this.#find(sequence, "failure");
+    if (entry === undefined || !this.release(entry)) return;
     try {
-      entry.reject(remoteErrorOf(payload, entry.definition.name));
+      entry.reject(remoteErrorOf(payload, entry.name));
     } catch (error) {
       entry.reject(error);
     }
@@ -96,97 +115,119 @@ export class OutgoingRequests {
   /** The connection is gone: nothing that waits will be answered. */
   failAll(reason: string, cause: Error | undefined): void {
     this.#deadlines.clear();
-    for (const sequence of [...this.#pending.keys()]) {
-      const entry = this.#take(sequence);
-      entry?.reject(
-        new ConnectionLostError(
-          this.#options.remoteAddress,
-          `${reason} while ${entry.definition.name} was in flight`,
-          {
-            retryable: entry.repeatable,
-            ...(cause === undefined ? {} : { cause }),
-            details: { request: entry.definition.name },
-          },
-        ),
+    for (const entry of [...this.#inFlight.values()]) {
+      this.release(entry);
+      entry.reject(
+        new ConnectionLostError(this.#options.remoteAddress, `${reason} while ${entry.name} was in flight`, {
+          retryable: entry.repeatable,
+          ...(cause === undefined ? {} : { cause }),
+          details: { request: entry.name },
+        }),
       );
     }
   }
 
-  /** For the request: its time is over, or its asker gave up. */
-  giveUp(entry: Pending, reason: unknown): void {
-    if (this.#take(entry.sequence) === undefined) return;
+  release(entry: InFlight): boolean {
+    if (!this.#inFlight.delete(entry.sequence)) return false;
+    entry.settle();
+    if (this.#inFlight.size === 0) this.#options.onIdle();
+    return true;
+  }
+
+  giveUp(entry: InFlight, reason: unknown): void {
+    if (!this.release(entry)) return;
     entry.reject(reason);
     this.#options.send("cancel", entry.sequence, EMPTY);
   }
 
-  /** For the request. */
-  timeOut(entry: Pending): void {
-    const operation = `${entry.definition.name} at ${this.#options.remoteAddress}`;
+  timeOut(entry: InFlight): void {
+    const operation = `${entry.name} at ${this.#options.remoteAddress}`;
     this.giveUp(entry, new TimeoutError(operation, entry.timeoutMs, { retryable: entry.repeatable }));
   }
 
-  #claim(sequence: bigint, type: "answer" | "failure"): Pending | undefined {
-    const entry = this.#take(sequence);
+  startWaiting(entry: InFlight): void {
+    this.#deadlines.add(entry.timeoutMs, entry);
+  }
+
+  credit(entry: InFlight, readBytes: number): void {
+    this.#options.send("credit", entry.sequence, encodeValue(readBytes));
+  }
+
+  /** @throws signal.reason; OverloadedError; what is wrong with the input. */
+  #payloadOf(
+    definition: RequestDefinition | StreamDefinition,
+    input: unknown,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    windowBytes?: number,
+  ): Uint8Array {
+    if (signal?.aborted) throw signal.reason;
+    const { maxCount, remoteAddress } = this.#options;
+    if (this.#inFlight.size >= maxCount) {
+      throw new OverloadedError(`requests in flight to ${remoteAddress}`, maxCount);
+    }
+    // What is sent is the input as it was given: the other side parses it, and parsing twice would apply
+    // transformations twice.
+    checkShape(definition.input, input, definition.name, "input");
+    const envelope = [definition.name, timeoutMs, input];
+    if (windowBytes !== undefined) envelope.push(windowBytes);
+    return encodeValue(envelope);
+  }
+
+  #start(entry: InFlight, payload: Uint8Array, signal: AbortSignal | undefined): void {
+    // Before anything is noted: a frame that is too large must leave nothing behind, not even a used number.
+    this.#options.send("request", entry.sequence, payload);
+    this.#nextSequence += 1n;
+    this.#inFlight.set(entry.sequence, entry);
+    if (signal !== undefined) entry.abortWith(signal);
+  }
+
+  #find(sequence: bigint, type: "answer" | "failure" | "item"): InFlight | undefined {
+    const entry = this.#inFlight.get(sequence);
     if (entry === undefined && sequence >= this.#nextSequence) {
       throw new UnexpectedFrameError(type, `for request ${sequence}, which was never sent`);
     }
     return entry;
   }
-
-  #take(sequence: bigint): Pending | undefined {
-    const entry = this.#pending.get(sequence);
-    if (entry === undefined) return undefined;
-    this.#pending.delete(sequence);
-    entry.settle();
-    if (this.#pending.size === 0) this.#options.onIdle();
-    return entry;
-  }
 }
+
+/** A stream that could not be asked for. */
+export const failedStream = (error: unknown): AsyncIterableIterator<never> => {
+  // biome-ignore lint/correctness/useYield: it has no items
+  return (async function* (): AsyncGenerator<never> {
+    throw error;
+  })();
+};
 
 type Answered = (answer: unknown) => void;
 
 /** One request in flight. */
-class Pending extends Deadline {
-  readonly sequence: bigint;
-  readonly definition: RequestDefinition;
-  readonly repeatable: boolean;
-  readonly resolve: Answered;
-  readonly reject: (reason: unknown) => void;
-  timeoutMs = 0;
-  readonly #owner: OutgoingRequests;
-  #signal: AbortSignal | undefined;
-  #onAbort: (() => void) | undefined;
+class Request extends InFlight {
+  readonly #definition: RequestDefinition;
+  readonly #resolve: Answered;
+  override readonly reject: (reason: unknown) => void;
 
   constructor(
-    owner: OutgoingRequests,
+    owner: InFlightOwner,
     sequence: bigint,
     definition: RequestDefinition,
-    repeatable: boolean,
+    options: { readonly repeatable: boolean; readonly timeoutMs: number },
     resolve: Answered,
     reject: (reason: unknown) => void,
   ) {
-    super();
-    this.#owner = owner;
-    this.sequence = sequence;
-    this.definition = definition;
-    this.repeatable = repeatable;
-    this.resolve = resolve;
+    super(owner, sequence, definition.name, options);
+    this.#definition = definition;
+    this.#resolve = resolve;
     this.reject = reject;
   }
 
-  onDeadline(): void {
-    this.#owner.timeOut(this);
-  }
-
-  abortWith(signal: AbortSignal): void {
-    this.#signal = signal;
-    this.#onAbort = () => this.#owner.giveUp(this, signal.reason);
-    signal.addEventListener("abort", this.#onAbort, { once: true });
-  }
-
-  settle(): void {
-    this.cancelDeadline();
-    if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
+  override onAnswer(payload: Uint8Array): void {
+    if (!this.owner.release(this)) return;
+    try {
+      this.#resolve(checkShape(this.#definition.output, decodeValue(payload), this.name, "answer"));
+    } catch (error) {
+      this.reject(error);
+    }
   }
 }
 

@@ -8,16 +8,23 @@ import {
   type FrameOptions,
   type FrameType,
 } from "@holdfast/protocol";
-import type { InputOf, OutputOf, PushDefinition, RequestDefinition } from "@holdfast/protocol/contract";
+import type {
+  InputOf,
+  ItemOf,
+  OutputOf,
+  PushDefinition,
+  RequestDefinition,
+  StreamDefinition,
+} from "@holdfast/protocol/contract";
 import type { Credential, Grant } from "../endpoint.ts";
-import { ConnectionDrainingError, ConnectionLostError } from "../errors.ts";
+import { ConnectionDrainingError, ConnectionLostError, UnsupportedFeatureError } from "../errors.ts";
 import type { HandlerTable } from "../handlers.ts";
-import type { Peer, PeerTraffic, RemoteIdentity, RequestOptions } from "../peer.ts";
+import type { Peer, PeerTraffic, RemoteIdentity, RequestOptions, StreamOptions } from "../peer.ts";
 import type { Link } from "../transport.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { IncomingRequests } from "./incoming-requests.ts";
 import { credentialIn, FIRST_LOGIN, Logins, readyPayload } from "./logins.ts";
-import { OutgoingRequests } from "./outgoing-requests.ts";
+import { failedStream, OutgoingRequests } from "./outgoing-requests.ts";
 import { Pings } from "./pings.ts";
 import type { EndpointSettings } from "./settings.ts";
 
@@ -99,6 +106,7 @@ export class WirePeer implements Peer {
       maxCount: options.requestsMaxCount,
       logger: options.logger,
       send: (type, sequence, payload) => this.#respond(type, sequence, payload),
+      isCongested: () => this.#link.bufferedBytes > options.sendBufferMaxBytes,
       onIdle: () => this.#endWhenIdle(),
     });
     this.#pings = new Pings(options.clock, options.remote.address, (sequence) =>
@@ -119,7 +127,10 @@ export class WirePeer implements Peer {
       onSilence: (silentMs) => this.destroy(this.#lost(`it did not answer for ${silentMs} ms`)),
     });
     options.link.limitFrames?.(options.frameMaxBytes);
-    options.link.onDrain(() => this.#emit(this.#drainListeners));
+    options.link.onDrain(() => {
+      this.#incoming.onDrain();
+      this.#emit(this.#drainListeners);
+    });
     options.link.onFrame((bytes) => this.receive(bytes));
     options.link.onClose((error) => this.#onLinkClosed(error));
   }
@@ -149,13 +160,20 @@ export class WirePeer implements Peer {
     input: InputOf<D>,
     options: RequestOptions = {},
   ): Promise<OutputOf<D>> {
-    if (this.#state !== "open") return Promise.reject(this.#notOpen());
-    if (this.#heardGoodbye) return Promise.reject(new ConnectionDrainingError(this.remote.address));
-    const { sendBufferMaxBytes } = this.#options;
-    if (this.#link.bufferedBytes > sendBufferMaxBytes) {
-      return Promise.reject(new OverloadedError(`send buffer to ${this.remote.address}`, sendBufferMaxBytes));
-    }
-    return this.#outgoing.ask(definition, input, options);
+    const refusal = this.#refusal();
+    return refusal === undefined ? this.#outgoing.ask(definition, input, options) : Promise.reject(refusal);
+  }
+
+  stream<D extends StreamDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options: StreamOptions = {},
+  ): AsyncIterableIterator<ItemOf<D>> {
+    const { address, features } = this.remote;
+    const refusal =
+      this.#refusal() ??
+      (features.includes("streaming") ? undefined : new UnsupportedFeatureError(address, "streaming"));
+    return refusal === undefined ? this.#outgoing.stream(definition, input, options) : failedStream(refusal);
   }
 
   push<D extends PushDefinition>(definition: D, payload: import("zod").input<D["payload"]>): boolean {
@@ -242,6 +260,12 @@ export class WirePeer implements Peer {
       case "failure":
         this.#outgoing.onFailure(sequence, payload);
         break;
+      case "item":
+        this.#outgoing.onItem(sequence, payload);
+        break;
+      case "credit":
+        this.#incoming.onCredit(sequence, payload);
+        break;
       case "push":
         this.#incoming.onPush(sequence, payload);
         break;
@@ -302,7 +326,7 @@ export class WirePeer implements Peer {
   }
 
   /** Answers cannot be refused to anyone, so who asks without reading loses the connection. */
-  #respond(type: "answer" | "failure", sequence: bigint, payload: Uint8Array): void {
+  #respond(type: "answer" | "failure" | "item", sequence: bigint, payload: Uint8Array): void {
     if (this.#state === "closed") return;
     this.#send(type, sequence, payload);
     if (this.#link.bufferedBytes > 2 * this.#options.sendBufferMaxBytes) {
@@ -323,6 +347,15 @@ export class WirePeer implements Peer {
     this.#emit(this.#closeListeners, error);
     this.#closeListeners.clear();
     this.#closed.resolve();
+  }
+
+  /** Why nothing can be asked now, if so. */
+  #refusal(): Error | undefined {
+    if (this.#state !== "open") return this.#notOpen();
+    if (this.#heardGoodbye) return new ConnectionDrainingError(this.remote.address);
+    const { sendBufferMaxBytes } = this.#options;
+    if (this.#link.bufferedBytes <= sendBufferMaxBytes) return undefined;
+    return new OverloadedError(`send buffer to ${this.remote.address}`, sendBufferMaxBytes);
   }
 
   #notOpen(): Error {

@@ -1,6 +1,18 @@
-import type { Handlers, HandlersOptions, Peer, PushHandler, RequestHandler } from "@holdfast/connection";
+import type {
+  Handlers,
+  HandlersOptions,
+  Peer,
+  PushHandler,
+  RequestHandler,
+  StreamHandler,
+} from "@holdfast/connection";
 import { type Clock, OverloadedError } from "@holdfast/kernel";
-import type { MessagePriority, PushDefinition, RequestDefinition } from "@holdfast/protocol/contract";
+import type {
+  MessagePriority,
+  PushDefinition,
+  RequestDefinition,
+  StreamDefinition,
+} from "@holdfast/protocol/contract";
 import {
   ClientRateLimiter,
   jobOperationLimits,
@@ -104,10 +116,24 @@ export class Admission {
           }
         });
       },
+      onStream: <D extends StreamDefinition>(definition: D, handler: StreamHandler<D>): void => {
+        handlers.onStream<D>(definition, (input, context) =>
+          this.#countedItems(definition.priority, () => handler(input, context)),
+        );
+      },
       onPush: <D extends PushDefinition>(definition: D, handler: PushHandler<D>): void => {
         handlers.onPush(definition, handler);
       },
     };
+  }
+
+  async *#countedItems<T>(priority: MessagePriority, body: () => AsyncIterable<T>): AsyncGenerator<T> {
+    this.#enter(priority);
+    try {
+      yield* body();
+    } finally {
+      this.#inFlight[priority] -= 1;
+    }
   }
 
   #shed(priority: MessagePriority, retryAfterMs: number): Error {
@@ -129,7 +155,7 @@ export class Admission {
   }
 
   /** A cancel counts against its limit while there is no need; under stress it always passes. */
-  #priorityOf(definition: RequestDefinition | PushDefinition): MessagePriority {
+  #priorityOf(definition: RequestDefinition | StreamDefinition | PushDefinition): MessagePriority {
     const isCalm = this.#source.level === "healthy" || this.#source.level === "busy";
     return definition.name === "jobs.cancel" && isCalm ? "high" : definition.priority;
   }

@@ -28,13 +28,30 @@ export interface PushDefinition<Payload extends z.ZodType = z.ZodType> {
   readonly priority: MessagePriority;
 }
 
-export type InputOf<D extends RequestDefinition> = z.input<D["input"]>;
+/** A message that is answered by any number of items, one after the other. */
+export interface StreamDefinition<In extends z.ZodType = z.ZodType, Item extends z.ZodType = z.ZodType> {
+  readonly kind: "stream";
+  readonly name: string;
+  readonly input: In;
+  readonly item: Item;
+  readonly scope: Scope;
+  readonly priority: MessagePriority;
+  /** Whether the stream may be asked for again after its request was sent without an answer. */
+  readonly idempotent: boolean;
+}
+
+export type InputOf<D extends RequestDefinition | StreamDefinition> = z.input<D["input"]>;
 export type OutputOf<D extends RequestDefinition> = z.output<D["output"]>;
+export type ItemOf<D extends StreamDefinition> = z.output<D["item"]>;
 export type PayloadOf<D extends PushDefinition> = z.output<D["payload"]>;
 
 export const defineRequest = <In extends z.ZodType, Out extends z.ZodType>(
   definition: Omit<RequestDefinition<In, Out>, "kind">,
 ): RequestDefinition<In, Out> => ({ kind: "request", ...definition });
+
+export const defineStream = <In extends z.ZodType, Item extends z.ZodType>(
+  definition: Omit<StreamDefinition<In, Item>, "kind">,
+): StreamDefinition<In, Item> => ({ kind: "stream", ...definition });
 
 export const definePush = <Payload extends z.ZodType>(
   definition: Omit<PushDefinition<Payload>, "kind">,

@@ -1,7 +1,9 @@
 export {
   definePush,
   defineRequest,
+  defineStream,
   type InputOf,
+  type ItemOf,
   type MessagePriority,
   type OutputOf,
   type PayloadOf,
@@ -9,6 +11,7 @@ export {
   type RequestDefinition,
   SCOPES,
   type Scope,
+  type StreamDefinition,
 } from "./definition.ts";
 export * from "./job-event.ts";
 export * from "./job-spec.ts";

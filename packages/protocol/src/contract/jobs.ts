@@ -11,6 +11,7 @@ import {
   measurements,
   nodeId,
   position,
+  wireError,
   workflowId,
   workflowStatus,
 } from "./shapes.ts";
@@ -32,6 +33,15 @@ export const submitJob = defineRequest({
     gate: leader.optional(),
     /** Names and inputs are checked but nothing is stored. */
     dryRun: z.boolean().default(false),
+    /** Follow the new job for the asker at once, without a `jobs.follow`. A node that does not know this ignores it. */
+    follow: z
+      .object({
+        /** As in `jobs.follow`. The asker takes `jobs.events-all` as well. */
+        subscriptionId: z.string().min(1).max(128),
+        /** `result`: the job's last event is enough, the others need not be sent. */
+        want: z.enum(["events", "result"]),
+      })
+      .optional(),
   }),
   output: z.object({
     jobId,
@@ -41,6 +51,24 @@ export const submitJob = defineRequest({
     leader,
     /** True when this key had been accepted before. */
     duplicate: z.boolean(),
+    /** True when the subscription of `follow` is open, from `position` on. */
+    followed: z.boolean().optional(),
+  }),
+});
+
+/** Most submissions in one `jobs.submit-all`. */
+export const SUBMISSIONS_MAX_COUNT = 500;
+
+/** Many submissions in one message; each is checked, limited and answered on its own. */
+export const submitJobs = defineRequest({
+  name: "jobs.submit-all",
+  scope: "submit",
+  priority: "high",
+  idempotent: true,
+  input: z.object({ submissions: z.array(submitJob.input).min(1).max(SUBMISSIONS_MAX_COUNT) }),
+  /** In the order of the submissions, each either accepted or refused. */
+  output: z.object({
+    answers: z.array(z.object({ accepted: submitJob.output.optional(), refused: wireError.optional() })),
   }),
 });
 
@@ -154,6 +182,8 @@ export const followJob = defineRequest({
     /** Chosen by the asker, unique on its connection. Asking again with the same id replaces the subscription. */
     subscriptionId: z.string().min(1).max(128),
     after: position.optional(),
+    /** The asker takes `jobs.events-all` as well. */
+    together: z.boolean().optional(),
   }),
   output: z.object({ status: jobStatus, head: position, leader }),
 });
@@ -181,6 +211,14 @@ export const jobEvents = definePush({
     /** True after the last event of a finished job: nothing more will come. */
     end: z.boolean(),
   }),
+});
+
+/** `jobs.events` of many subscriptions in one message, for askers that said that they take it. */
+export const jobEventsAll = definePush({
+  name: "jobs.events-all",
+  scope: "read",
+  priority: "normal",
+  payload: z.object({ feeds: z.array(jobEvents.payload).max(1_000) }),
 });
 
 const nodeHealth = z.enum(["syncing", "active", "draining", "offline"]);

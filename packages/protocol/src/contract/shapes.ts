@@ -21,6 +21,9 @@ export const wireError = z.object({
   details: z.record(z.string(), z.unknown()).optional(),
 });
 
+/** Ends a stream: how many items it had. */
+export const streamEnd = z.object({ count: z.number().int().nonnegative() });
+
 /** Who leads, where, and under which fence. */
 export const leader = z.object({ nodeId, address, fence: decimal });
 

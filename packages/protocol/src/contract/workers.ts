@@ -208,6 +208,21 @@ export const validateInput = defineRequest({
   }),
 });
 
+/** Most questions in one `worker.validate-all`. */
+export const VALIDATIONS_MAX_COUNT = 500;
+
+/** Many `worker.validate` in one message, each answered on its own, in their order. */
+export const validateInputs = defineRequest({
+  name: "worker.validate-all",
+  scope: "operate",
+  priority: "high",
+  idempotent: true,
+  input: z.object({ questions: z.array(validateInput.input).min(1).max(VALIDATIONS_MAX_COUNT) }),
+  output: z.object({
+    answers: z.array(z.object({ answer: validateInput.output.optional(), refused: wireError.optional() })),
+  }),
+});
+
 export const cancelTasks = definePush({
   name: "worker.cancel",
   scope: "operate",
