@@ -78,7 +78,7 @@ const writeVector = (view: DataView, offset: number, type: VectorType, value: Ve
 
 /** The binary form of a vector, as a parameter of a statement takes it. The value has been checked. */
 export const encodeVector = (type: VectorType, value: VectorValue): Buffer => {
-  const buffer = Buffer.allocUnsafeSlow(byteCountOf(type, value));
+  const buffer = Buffer.allocUnsafe(byteCountOf(type, value));
   writeVector(new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength), 0, type, value);
   return buffer;
 };
