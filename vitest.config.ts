@@ -1,8 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 // Tests run against the sources of every package, so no build is needed between an edit and a run.
-// Without "import": Vitest hands these to Node for require() too, and a CommonJS package would get an ES module.
-const conditions = ["holdfast-source", "node", "module", "default"];
+// Without "import" and "module": Vitest hands these to Node for require() too, and a CommonJS package would get an ES module.
+const conditions = ["holdfast-source", "node", "default"];
 
 export default defineConfig({
   resolve: { conditions },
