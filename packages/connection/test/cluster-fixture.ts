@@ -5,6 +5,7 @@ import {
   type ConnectionManagerOptions,
   createHandlers,
   createMemoryNetwork,
+  type Handlers,
   type Link,
   type Listener,
   type Server,
@@ -20,6 +21,8 @@ export class ClusterNode {
   /** Every request that reached it: the text, and the number of the connection it came over. */
   readonly calls: { readonly text: string; readonly peer: string }[] = [];
   readonly waiting = new Map<string, () => void>();
+  /** Adds handlers of its own at each start. */
+  register: (handlers: Handlers) => void = () => undefined;
   /** How long an answer takes. */
   delayMs = 0;
   /** Thrown by the next requests, one after the other. */
@@ -86,6 +89,7 @@ export class ClusterNode {
         signal.addEventListener("abort", () => reject(signal.reason));
       });
     });
+    this.register(handlers);
     this.#server = await serve({
       clock: this.#clock,
       random: seededRandom(5),

@@ -6,9 +6,16 @@ import {
   TimeoutError,
   withTimeout,
 } from "@holdfast/kernel";
-import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
+import type {
+  InputOf,
+  ItemOf,
+  OutputOf,
+  RequestDefinition,
+  StreamDefinition,
+} from "@holdfast/protocol/contract";
 import { Hedge, isRetryable, Retry } from "@holdfast/resilience";
 import { PoolClosedError } from "../errors.ts";
+import type { StreamOptions } from "../peer.ts";
 import { OperationMetrics } from "./latency-metrics.ts";
 import { ManagerEmitter } from "./manager-events.ts";
 import {
@@ -19,10 +26,11 @@ import {
 } from "./manager-options.ts";
 import { connectionStatsOf, type ManagerStats } from "./manager-stats.ts";
 import type { Node } from "./node.ts";
-import { type Call, NodeCalls } from "./node-calls.ts";
+import { type Ask, type Call, NodeCalls } from "./node-calls.ts";
 import type { NodeHealthRecord } from "./node-health.ts";
 import { NodeLease } from "./node-lease.ts";
 import { NodeList } from "./node-list.ts";
+import { closeStream, openStream } from "./open-stream.ts";
 
 export interface ManagerRequestOptions extends Abortable {
   /** One attempt, milliseconds. Default: `requestTimeoutMs` of the client. */
@@ -123,22 +131,54 @@ export class ConnectionManager implements AsyncDisposable {
     options: ManagerRequestOptions = {},
   ): Promise<OutputOf<D>> {
     this.#requireOpen();
-    const call: Call = {
-      definition,
-      repeatable: options.repeatable ?? definition.idempotent,
-      timeoutMs: options.timeoutMs ?? this.#settings.requestTimeoutMs,
-      avoided: new Set(),
-      asked: new Set(),
-    };
-    const { deadlineMs, signal } = options;
+    const call = callOf(definition, options);
+    const { repeatable } = call;
+    const { deadlineMs, signal, timeoutMs = this.#settings.requestTimeoutMs } = options;
+    const asking =
+      (limit: AbortSignal | undefined): Ask<OutputOf<D>> =>
+      ({ peer }) =>
+        peer.request(definition, input, { signal: limit, timeoutMs, repeatable });
+    const hedge = definition.idempotent ? this.#hedge : undefined;
     return this.#measure(this.#requests, () => {
-      if (deadlineMs === undefined) return this.#attempts(call, input, signal);
+      if (deadlineMs === undefined) return this.#attempts(call, asking, signal, hedge);
       return withTimeout(
         this.#settings.endpoint.clock,
         { operation: definition.name, timeoutMs: deadlineMs, signal },
-        (limited) => this.#attempts(call, input, limited),
+        (limited) => this.#attempts(call, asking, limited, hedge),
       );
     });
+  }
+
+  /**
+   * Asks a node for a stream, see {@link Peer.stream}. Until its first item has come it fails over and is tried again
+   * like a request; after that a failure is the reader's to handle, because items were read. A node that fails it is
+   * blamed either way. `timeoutMs` (default: `requestTimeoutMs` of the client) is the longest wait for one item.
+   */
+  async *stream<D extends StreamDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options: StreamOptions = {},
+  ): AsyncGenerator<ItemOf<D>, void, undefined> {
+    this.#requireOpen();
+    const call = callOf(definition, options);
+    const limits = { timeoutMs: this.#settings.requestTimeoutMs, ...options, repeatable: call.repeatable };
+    const opened = await this.#measure(this.#requests, () =>
+      this.#attempts(
+        call,
+        () => (shared, node) => openStream(node, shared, shared.peer.stream(definition, input, limits)),
+        options.signal,
+      ),
+    );
+    try {
+      if (opened.first.done === true) return;
+      yield opened.first.value;
+      yield* opened.rest;
+    } catch (error) {
+      if (options.signal?.aborted !== true) this.#calls.failed(opened.node, opened.shared, error);
+      throw error;
+    } finally {
+      await closeStream(opened);
+    }
   }
 
   /**
@@ -269,18 +309,19 @@ export class ConnectionManager implements AsyncDisposable {
     if (this.#isClosed) throw new PoolClosedError("of the client");
   }
 
-  #attempts<D extends RequestDefinition>(
+  #attempts<T>(
     call: Call,
-    input: InputOf<D>,
+    asking: (signal: AbortSignal | undefined) => Ask<T>,
     signal: AbortSignal | undefined,
-  ): Promise<OutputOf<D>> {
-    const hedge = call.definition.idempotent ? this.#hedge : undefined;
-    return this.#retry.execute<OutputOf<D>>(
+    hedge?: Hedge,
+  ): Promise<T> {
+    return this.#retry.execute<T>(
       (attempt) =>
         hedge === undefined
-          ? this.#calls.attempt(call, input, signal)
-          : hedge.execute<OutputOf<D>>(
-              ({ isHedge, signal: copySignal }) => this.#calls.attempt(call, input, copySignal, isHedge),
+          ? this.#calls.attempt(call, asking(signal), signal)
+          : hedge.execute<T>(
+              ({ isHedge, signal: copySignal }) =>
+                this.#calls.attempt(call, asking(copySignal), copySignal, isHedge),
               attempt,
             ),
       // Which failures may be repeated is decided for each of them, below.
@@ -336,3 +377,13 @@ export class ConnectionManager implements AsyncDisposable {
     }
   }
 }
+
+const callOf = (
+  definition: RequestDefinition | StreamDefinition,
+  options: { readonly repeatable?: boolean },
+): Call => ({
+  name: definition.name,
+  repeatable: options.repeatable ?? definition.idempotent,
+  avoided: new Set(),
+  asked: new Set(),
+});

@@ -1,5 +1,4 @@
 import { hasCode, RemoteError, TimeoutError } from "@holdfast/kernel";
-import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
 import { isRefusal } from "@holdfast/resilience";
 import { NoHealthyNodesError, PoolClosedError } from "../errors.ts";
 import { isConnectFailure, isTokenExpired, wasNotSent } from "./failure-kinds.ts";
@@ -9,14 +8,16 @@ import type { NodeList } from "./node-list.ts";
 
 /** What the attempts of one request remember of each other. */
 export interface Call {
-  readonly definition: RequestDefinition;
+  readonly name: string;
   readonly repeatable: boolean;
-  readonly timeoutMs: number;
   /** Nodes that failed it; another is better. */
   readonly avoided: Set<Node>;
   /** Nodes that are being asked now: a second copy goes elsewhere. */
   readonly asked: Set<Node>;
 }
+
+/** Asks over an open connection to a node. */
+export type Ask<T> = (shared: SharedConnection, node: Node) => Promise<T>;
 
 /** How one attempt of a request finds a node, asks it, and what is learnt of the node from the outcome. */
 export class NodeCalls {
@@ -41,20 +42,15 @@ export class NodeCalls {
    * One attempt: nodes that cannot be reached are passed over until one was asked.
    * @param isHedge The extra copy of a slow call: goes to a node that is not being asked.
    */
-  async attempt<D extends RequestDefinition>(
-    call: Call,
-    input: InputOf<D>,
-    signal: AbortSignal | undefined,
-    isHedge = false,
-  ): Promise<OutputOf<D>> {
+  async attempt<T>(call: Call, ask: Ask<T>, signal: AbortSignal | undefined, isHedge = false): Promise<T> {
     const excluded = new Set(isHedge ? call.asked : []);
     const avoided = call.avoided;
     return this.failOver({ excluded, avoided }, async (node) => {
-      if (isHedge) this.#events.emit("hedged", { request: call.definition.name, nodeId: node.nodeId });
+      if (isHedge) this.#events.emit("hedged", { request: call.name, nodeId: node.nodeId });
       call.asked.add(node);
       node.inFlightCount += 1;
       try {
-        return await this.#askNode(node, call, input, signal);
+        return await this.#askNode(node, call, ask, signal);
       } finally {
         node.inFlightCount -= 1;
         call.asked.delete(node);
@@ -62,23 +58,21 @@ export class NodeCalls {
     });
   }
 
-  async #askNode<D extends RequestDefinition>(
-    node: Node,
-    call: Call,
-    input: InputOf<D>,
-    signal: AbortSignal | undefined,
-  ): Promise<OutputOf<D>> {
+  /** What was asked for had begun when it failed: the caller gets the error, and the node the blame. */
+  failed(node: Node, shared: SharedConnection, error: unknown): void {
+    if (error instanceof TimeoutError) node.suspect(shared);
+    this.#blame(node, shared, error);
+  }
+
+  async #askNode<T>(node: Node, call: Call, ask: Ask<T>, signal: AbortSignal | undefined): Promise<T> {
     const shared = await this.reach(node, () => node.enter({ signal }), signal);
     node.requestCount += 1;
-    const { definition, repeatable, timeoutMs } = call;
-    const ask = (): Promise<OutputOf<D>> =>
-      shared.peer.request(definition as D, input, { signal, timeoutMs, repeatable });
     try {
-      const answer = await ask().catch(async (error: unknown) => {
+      const answer = await ask(shared, node).catch(async (error: unknown) => {
         if (!isTokenExpired(error)) throw error;
         // Not a retry: the request was refused before anything was done.
         await node.reauthenticate(shared.peer, { signal });
-        return ask();
+        return ask(shared, node);
       });
       this.#nodes.onAnswered(node);
       node.measureNowAndThen(shared.peer);
@@ -89,10 +83,9 @@ export class NodeCalls {
         throw error;
       }
       if (wasNotSent(error)) throw new NotAskedError(error);
-      if (error instanceof TimeoutError) node.suspect(shared);
-      this.#blame(node, shared, error);
+      this.failed(node, shared, error);
       call.avoided.add(node);
-      if (!repeatable && !isRefusal(error)) this.#final.add(error as object);
+      if (!call.repeatable && !isRefusal(error)) this.#final.add(error as object);
       throw error;
     } finally {
       node.leave(shared);

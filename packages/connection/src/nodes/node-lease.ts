@@ -1,7 +1,13 @@
-import { type Abortable, TimeoutError } from "@holdfast/kernel";
-import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
+import { type Abortable, deferred, RemoteError, TimeoutError } from "@holdfast/kernel";
+import type {
+  InputOf,
+  ItemOf,
+  OutputOf,
+  RequestDefinition,
+  StreamDefinition,
+} from "@holdfast/protocol/contract";
 import type { WirePeer } from "../link/wire-peer.ts";
-import type { Peer, RequestOptions } from "../peer.ts";
+import type { Peer, RequestOptions, StreamOptions } from "../peer.ts";
 import type { PoolLease } from "../pool/pool-lease.ts";
 import { isNodeFailure, isTokenExpired } from "./failure-kinds.ts";
 
@@ -62,6 +68,48 @@ export class NodeLease implements Disposable {
     const answer = this.#last.then(() => this.#ask(definition, input, options));
     this.#last = answer.catch(() => undefined);
     return answer;
+  }
+
+  /**
+   * Asks for a stream over this connection, after the requests before it and before those after it. Reading it to its
+   * end leaves the lease as it is; leaving it early, an abort, a timeout or a broken connection destroys the
+   * connection, and the lease is over.
+   */
+  async *stream<D extends StreamDefinition>(
+    definition: D,
+    input: InputOf<D>,
+    options: StreamOptions = {},
+  ): AsyncGenerator<ItemOf<D>, void, undefined> {
+    const before = this.#last;
+    const { promise: ended, resolve: onEnd } = deferred<void>();
+    this.#last = ended;
+    await before;
+    let isKnown = false;
+    try {
+      const peer = this.#lease.resource;
+      const ask = (): AsyncIterableIterator<ItemOf<D>> =>
+        peer.stream(definition, input, { timeoutMs: this.#requestTimeoutMs, ...options });
+      let items = ask();
+      const first = await items.next().catch(async (error: unknown) => {
+        if (!isTokenExpired(error)) throw error;
+        await this.#owner.reauthenticate(options);
+        items = ask();
+        return items.next();
+      });
+      if (first.done !== true) {
+        yield first.value;
+        yield* items;
+      }
+      isKnown = true;
+      this.#owner.onAnswered();
+    } catch (error) {
+      if (isNodeFailure(error)) this.#owner.onFailed(error);
+      isKnown = error instanceof RemoteError;
+      throw error;
+    } finally {
+      onEnd();
+      if (!isKnown && this.isHeld) this.destroy();
+    }
   }
 
   /** Gives the connection back. @throws LeaseReleasedError the second time. */
