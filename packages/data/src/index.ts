@@ -1,4 +1,25 @@
 export {
+  type BulkColumn,
+  type BulkLoadReport,
+  type BulkLoadRequest,
+  bulkLoad,
+  type ConflictPolicy,
+} from "./bulk/bulk-load.ts";
+export type { ColumnCodec, ColumnTypeName } from "./bulk/column-codec.ts";
+export type { Cache, CacheEvents, CacheTransactionOptions, InvalidationRequest } from "./cache/cache.ts";
+export type { CacheStats } from "./cache/cache-counters.ts";
+export type { CacheKey, CacheKeyPart } from "./cache/cache-key.ts";
+export type {
+  CacheOptions,
+  CacheSession,
+  GetOptions,
+  LoadContext,
+  PositionSource,
+} from "./cache/cache-options.ts";
+export type { CacheChanges, PutOptions } from "./cache/changes.ts";
+export { openCache } from "./cache/open-cache.ts";
+export type { CachePosition } from "./cache/shared-store.ts";
+export {
   NoPrimaryError,
   NoReplicaError,
   PatroniAnswerError,
@@ -23,19 +44,12 @@ export { PatroniClient, type PatroniClientOptions, type SwitchoverAnswer } from 
 export type { PatroniCluster, PatroniMember } from "./cluster/patroni-documents.ts";
 export type { SwitchoverOptions } from "./cluster/switchover.ts";
 export type { TimelineSwitch } from "./cluster/timeline-history.ts";
-export {
-  type BulkColumn,
-  type BulkLoadReport,
-  type BulkLoadRequest,
-  bulkLoad,
-  type ConflictPolicy,
-} from "./bulk/bulk-load.ts";
-export type { ColumnCodec, ColumnTypeName } from "./bulk/column-codec.ts";
 export { createEffects, type EffectRequest, type Effects } from "./effects/effects.ts";
 export { type EmbeddedOptions, openEmbedded } from "./embedded/open-embedded.ts";
 export {
   AuthenticationError,
   BulkRowRefusedError,
+  CacheUnavailableError,
   ConnectError,
   ConnectionLostError,
   type ConstraintKind,
@@ -45,10 +59,12 @@ export {
   DataDirectoryTooNewError,
   DiskFullError,
   EngineFailedError,
+  InvalidationPendingError,
   LockUnavailableError,
   NestedUseError,
   PoolTimeoutError,
   ReadOnlyDatabaseError,
+  RedisConnectError,
   ReplicationUnconfirmedError,
   ResourcesExhaustedError,
   SerializationFailureError,
@@ -65,6 +81,10 @@ export {
   VectorSchemaMismatchError,
 } from "./errors.ts";
 export { openPostgres, type PostgresOptions } from "./postgres/open-postgres.ts";
+export { PgPool, type PgPoolClient, type PgQueryConfig, type PgQueryResult } from "./postgres/pg-pool.ts";
+export { openRedis, type Redis, type RedisOptions } from "./redis/open-redis.ts";
+export type { RedisTarget } from "./redis/redis-target.ts";
+export type { ClusterSession } from "./session/cluster-session.ts";
 export type {
   Database,
   DatabaseStats,
@@ -78,6 +98,14 @@ export type {
   Transaction,
   TransactionOptions,
 } from "./sql/database.ts";
+export { type RetryTransactionOptions, retryTransaction } from "./sql/retry-transaction.ts";
+export {
+  markTransaction,
+  type OutcomeOptions,
+  resolveOutcome,
+  type TransactionMarker,
+  type TransactionOutcome,
+} from "./sql/transaction-outcome.ts";
 export {
   type CollectionOptions,
   createVectorCollection,
@@ -103,4 +131,3 @@ export type { SearchRequest } from "./vectors/searcher.ts";
 export { decodeVector, encodeVector, vectorColumn } from "./vectors/vector-binary.ts";
 export { formatVector, parseVector } from "./vectors/vector-text.ts";
 export type { Distance, SparseVector, VectorType, VectorValue } from "./vectors/vector-type.ts";
-export type { ClusterSession } from "./session/cluster-session.ts";

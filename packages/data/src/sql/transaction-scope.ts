@@ -29,3 +29,11 @@ export const refuseInsideTransaction = (database: object, operation: string): vo
     if (scope.open && scope.database === database) throw new NestedUseError(operation);
   }
 };
+
+/** Whether the caller runs inside the body of an open transaction of any database. */
+export const isInsideTransaction = (): boolean => {
+  for (let scope = scopes.getStore(); scope !== undefined; scope = scope.outer) {
+    if (scope.open) return true;
+  }
+  return false;
+};
