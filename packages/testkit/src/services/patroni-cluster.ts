@@ -13,6 +13,8 @@ export interface PatroniClusterOptions extends PatroniTimings {
   readonly etcdCount?: number;
   /** Acknowledge a commit only when a standby has it too: a failover loses nothing then. Default false. */
   readonly synchronous?: boolean;
+  /** Proxies of etcd for one node each, from 0, to cut a node off from etcd alone. Default: no proxies. */
+  readonly etcdProxies?: (nodeIndex: number, etcdUrls: readonly string[]) => Promise<readonly string[]>;
   /** PostgreSQL settings of every node. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
 }
@@ -65,12 +67,14 @@ export const startPatroniCluster = async (options: PatroniClusterOptions = {}): 
       ...(loopWait === undefined ? {} : { loopWait }),
       ...(retryTimeout === undefined ? {} : { retryTimeout }),
     };
+    const etcdUrls = etcd.members.map((member) => member.url);
     const nodes = await Promise.all(
       Array.from({ length: options.nodeCount ?? 3 }, async (_, index) =>
         resources.use(
           await startPatroniNode({
             name: `n${index + 1}`,
-            etcdUrls: etcd.members.map((member) => member.url),
+            etcdUrls: (await options.etcdProxies?.(index, etcdUrls)) ?? etcdUrls,
+            etcdByProxies: options.etcdProxies !== undefined,
             timings,
             synchronous: options.synchronous ?? false,
             settings: options.settings ?? {},

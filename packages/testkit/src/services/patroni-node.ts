@@ -22,6 +22,8 @@ export interface PatroniTimings {
 export interface PatroniNodeOptions {
   readonly name: string;
   readonly etcdUrls: readonly string[];
+  /** The URLs lead to proxies: Patroni must not ask etcd for the addresses of its members and go past them. */
+  readonly etcdByProxies?: boolean;
   readonly timings: PatroniTimings;
   readonly synchronous: boolean;
   readonly settings: Readonly<Record<string, string | number | boolean>>;
@@ -44,7 +46,10 @@ const patroniConfig = (
     connect_address: `127.0.0.1:${place.restPort}`,
   },
   // etcd 3.4 has its v2 interface off.
-  etcd3: { hosts: options.etcdUrls.map((url) => new URL(url).host) },
+  etcd3: {
+    hosts: options.etcdUrls.map((url) => new URL(url).host),
+    ...(options.etcdByProxies === true ? { use_proxies: true } : {}),
+  },
   bootstrap: {
     dcs: {
       ttl: options.timings.ttl ?? 5,
