@@ -2,7 +2,7 @@ import { type Abortable, ClosedError, Emitter, type Logger, OutcomeUnknownError 
 import { ConnectError, ConnectionLostError, ReadOnlyDatabaseError } from "../errors.ts";
 import { NotificationListener } from "../postgres/notification-listener.ts";
 import type { PoolSettings } from "../postgres/open-postgres.ts";
-import type { PostgresDatabase } from "../postgres/postgres-database.ts";
+import type { Lease, PostgresDatabase } from "../postgres/postgres-database.ts";
 import type {
   Database,
   DatabaseStats,
@@ -314,6 +314,29 @@ export class ClusterStatements
           { commitTimeoutMs, ...options },
         ),
     );
+  }
+
+  /** A connection to the primary for one owner. */
+  async lease(options: Parameters<PostgresDatabase["lease"]>[0]): Promise<Lease> {
+    refuseInsideTransaction(this.#router.owner, "lease");
+    const { gate } = this.#router;
+    const lease = await this.#router.onPrimaryPool(
+      { signal: options.signal, isRepeatable: true },
+      ({ database }) => database.lease(options),
+    );
+    // Inside until it is given back, so that a switchover waits for it.
+    const pass = gate.enterNow();
+    return {
+      ...lease,
+      release: () => {
+        pass?.leave();
+        lease.release();
+      },
+      discard: () => {
+        pass?.leave();
+        lease.discard();
+      },
+    };
   }
 
   listen(

@@ -20,7 +20,7 @@ import { fromServerError, isFatal, isStaleStatement } from "../sql/sql-state.ts"
 import { requestCancel } from "./cancel-request.ts";
 import { fromConnectFailure } from "./connect-failure.ts";
 import { DriverClient, type DriverResult, type DriverSettings } from "./driver-client.ts";
-import { type InFlight, unknownOutcome } from "./in-flight.ts";
+import { type InFlight, toSessionResult, unknownOutcome } from "./in-flight.ts";
 import { describeServer } from "./server-address.ts";
 
 /** How long a cancelled statement may take to end before the connection is cut. */
@@ -31,12 +31,6 @@ const CANCEL_AGAIN_MS = 20;
 const SILENCE_GRACE_MS = 5_000;
 /** How long the server may take to close its side. */
 const GOODBYE_TIMEOUT_MS = 1_000;
-
-/**
- * Where PostgreSQL remarks that it reports a commit although no synchronous replica has confirmed it, because the
- * wait was cancelled. The remark itself is in the server's language.
- */
-const UNCONFIRMED_ROUTINE = "SyncRepWaitForLSN";
 
 /** Nothing more is sent behind a statement that runs so long already. */
 const SLOW_AFTER_MS = 5;
@@ -87,9 +81,9 @@ export class PostgresConnection implements SqlSession {
         this.#gone.resolve();
       },
     });
-    this.#driver.onNotice((routine) => {
+    this.#driver.onUnconfirmed(() => {
       const head = this.#inFlight[0];
-      if (routine === UNCONFIRMED_ROUTINE && head !== undefined) head.isUnconfirmed = true;
+      if (head !== undefined) head.isUnconfirmed = true;
     });
   }
 
@@ -135,6 +129,11 @@ export class PostgresConnection implements SqlSession {
   /** Why the connection must not be used any more; undefined while it is good. */
   get closeReason(): SessionCloseReason | undefined {
     return this.#closeReason;
+  }
+
+  /** Of the server's process, as pg_stat_activity shows it. */
+  get processId(): number {
+    return this.#driver.key.processId;
   }
 
   /** Resolves when the connection has ended, whoever ended it. */
@@ -184,6 +183,7 @@ export class PostgresConnection implements SqlSession {
       text,
       values,
       copyData: options.copyData,
+      format: options.format,
       isRepeatable: options.repeatable === true,
       sentAt: this.#settings.clock.monotonicNow(),
       outcome: outcome as Deferred<SessionResult<unknown>>,
@@ -227,13 +227,18 @@ export class PostgresConnection implements SqlSession {
     }
   }
 
+  /** It works, but is not to be lent again. */
+  giveUp(): void {
+    this.#markClosed("closed");
+  }
+
   #send(statement: InFlight): void {
     if (this.#inFlight.push(statement) === 1) this.#headSince = statement.sentAt;
     this.#driver.send(
       statement.text,
       statement.values,
       (error, result) => this.#onEnd(statement, error, result),
-      statement.copyData,
+      statement,
     );
     this.#watchForSilence();
   }
@@ -254,7 +259,7 @@ export class PostgresConnection implements SqlSession {
     };
   }
 
-  #onEnd(statement: InFlight, error: Error | undefined, { rows, rowCount, command }: DriverResult): void {
+  #onEnd(statement: InFlight, error: Error | undefined, result: DriverResult): void {
     const index = this.#inFlight.indexOf(statement);
     if (index >= 0) this.#inFlight.splice(index, 1);
     if (index === 0) this.#headSince = this.#settings.clock.monotonicNow();
@@ -267,7 +272,7 @@ export class PostgresConnection implements SqlSession {
     statement.stopWatching?.();
     if (error === undefined && statement.isUnconfirmed) {
       statement.outcome.reject(new ReplicationUnconfirmedError(describeServer(this.#settings.address)));
-    } else if (error === undefined) statement.outcome.resolve({ rows, rowCount: rowCount ?? 0, command });
+    } else if (error === undefined) statement.outcome.resolve(toSessionResult(statement, result));
     else statement.outcome.reject(this.#typed(statement, error));
     this.#wakeCanceller();
   }

@@ -3,11 +3,18 @@ import pg from "pg";
 import type { WireValue } from "../sql/parameter.ts";
 import { PreparedStatements } from "../sql/prepared-statements.ts";
 import { readerOf } from "../sql/result-value.ts";
+import type { ResultFormat } from "../sql/session.ts";
 import type { BackendKey } from "./cancel-request.ts";
 import type { ServerAddress } from "./server-address.ts";
 
 /** When a connection is idle, the operating system asks after this time whether the other side still exists. */
 const KEEP_ALIVE_AFTER_MS = 10_000;
+
+/**
+ * Where PostgreSQL remarks that it reports a commit although no synchronous replica has confirmed it, because the
+ * wait was cancelled. The remark itself is in the server's language.
+ */
+const UNCONFIRMED_ROUTINE = "SyncRepWaitForLSN";
 
 export interface DriverSettings {
   readonly address: ServerAddress;
@@ -19,12 +26,12 @@ export interface DriverSettings {
   readonly preparedMaxCount: number;
 }
 
-export type DriverResult = Pick<pg.QueryResult, "rows" | "rowCount" | "command">;
+export type DriverResult = Pick<pg.QueryResult, "rows" | "rowCount" | "command" | "fields">;
 
 /** Told once, when the statement has ended: with an error, or with the result of the (last) statement. */
 export type OnStatementEnd = (error: Error | undefined, result: DriverResult) => void;
 
-export const NO_RESULT: DriverResult = { rows: [], rowCount: 0, command: "" };
+export const NO_RESULT: DriverResult = { rows: [], rowCount: 0, command: "", fields: [] };
 
 /** The parts of the driver that its type declarations leave out. */
 interface ClientInternals {
@@ -101,22 +108,31 @@ export class DriverClient {
     this.#client.on("notification", ({ channel, payload }) => listener(channel, payload ?? ""));
   }
 
-  /** What the server remarks on the statement that it answers now. `routine` is the function of its source. */
-  onNotice(listener: (routine: string | undefined) => void): void {
-    this.#client.on("notice", ({ routine }) => listener(routine));
+  /** Tells that the server gave up waiting for a synchronous replica in the statement that it answers now. */
+  onUnconfirmed(listener: () => void): void {
+    this.#client.on("notice", ({ routine }) => {
+      if (routine === UNCONFIRMED_ROUTINE) listener();
+    });
   }
 
-  /** Without `values`, `text` may hold several statements. `copyData` is what a COPY FROM STDIN reads. */
+  /** Without `values`, `text` may hold several statements. `extra.copyData` is what a COPY FROM STDIN reads. */
   send(
     text: string,
     values: readonly WireValue[] | undefined,
     onEnd: OnStatementEnd,
-    copyData?: Uint8Array,
+    extra: {
+      readonly copyData?: Uint8Array | undefined;
+      readonly format?: ResultFormat | undefined;
+    } = {},
   ): void {
+    const { copyData, format } = extra;
     const prepared = values === undefined ? undefined : this.#prepared.nameFor(text);
     this.#closeGivenUp();
     // Given a text the driver copies nothing; the rest is set on the query itself.
-    const query = new pg.Query(text, values as unknown[] | undefined) as pg.Query & QueryInternals;
+    const query = new pg.Query(
+      format === undefined ? text : formatted(text, format),
+      values as unknown[] | undefined,
+    ) as pg.Query & QueryInternals;
     if (prepared !== undefined) query.name = prepared.name;
     // Without parameters the driver would use the simple protocol, which prepares nothing.
     if (values !== undefined) query.queryMode = "extended";
@@ -156,6 +172,13 @@ export class DriverClient {
     }
   }
 }
+
+const formatted = (text: string, { isArray, readerOf: own }: ResultFormat): pg.QueryConfig =>
+  ({
+    text,
+    ...(isArray ? { rowMode: "array" } : {}),
+    ...(own === undefined ? {} : { types: { getTypeParser: own } }),
+  }) as pg.QueryConfig;
 
 /** One message may have any length; the bytes go to the socket as they are, without a copy. */
 const sendCopyData = (connection: CopyAnswer, data: Uint8Array): void => {

@@ -1,12 +1,14 @@
 import { type Deferred, OutcomeUnknownError } from "@holdfast/kernel";
 import type { WireValue } from "../sql/parameter.ts";
-import type { SessionResult } from "../sql/session.ts";
+import type { ResultFormat, SessionResult } from "../sql/session.ts";
+import type { DriverResult } from "./driver-client.ts";
 
 /** A statement whose answer has not come yet. */
 export interface InFlight {
   readonly text: string;
   readonly values: readonly WireValue[] | undefined;
   readonly copyData: Uint8Array | undefined;
+  readonly format: ResultFormat | undefined;
   readonly isRepeatable: boolean;
   readonly sentAt: number;
   readonly outcome: Deferred<SessionResult<unknown>>;
@@ -26,3 +28,11 @@ export interface InFlight {
 /** The answer to `text` was lost, and running it again might do it twice. */
 export const unknownOutcome = (text: string, cause: unknown): OutcomeUnknownError =>
   new OutcomeUnknownError(/[a-z]+/i.exec(text)?.[0].toUpperCase() ?? "statement", { cause });
+
+export const toSessionResult = (
+  { format }: InFlight,
+  { rows, rowCount, command, fields }: DriverResult,
+): SessionResult<unknown> =>
+  format === undefined
+    ? { rows, rowCount: rowCount ?? 0, command }
+    : { rows, rowCount: rowCount ?? 0, command, fields };

@@ -36,6 +36,8 @@ export interface Lease {
   readonly connection: PostgresConnection;
   readonly session: SqlSession;
   release(): void;
+  /** Gives it back to be closed. */
+  discard(): void;
 }
 
 /** A {@link Database} over a pool of connections to one server. */
@@ -143,12 +145,17 @@ export class PostgresDatabase implements Database {
   }): Promise<Lease> {
     const connection = await this.#pool.acquire(options);
     let isReleased = false;
+    const release = (): void => {
+      if (!isReleased) this.#pool.release(connection);
+      isReleased = true;
+    };
     return {
       connection,
       session: { run: (...statement) => this.#runCounted(connection, ...statement) },
-      release: () => {
-        if (!isReleased) this.#pool.release(connection);
-        isReleased = true;
+      release,
+      discard: () => {
+        connection.giveUp();
+        release();
       },
     };
   }

@@ -5,11 +5,23 @@ import type { WireValue } from "./parameter.ts";
 export interface SessionResult<Row> extends StatementResult<Row> {
   /** The first word of the command tag: SELECT, INSERT, COMMIT, ROLLBACK … */
   readonly command: string;
+  /** Only where a format was asked for. */
+  readonly fields?: readonly { readonly name: string; readonly dataTypeID: number }[] | undefined;
+}
+
+/** A form of the rows other than ours. */
+export interface ResultFormat {
+  /** Rows are arrays of columns. */
+  readonly isArray: boolean;
+  /** The reader of a column by its type's object id. Default: ours. */
+  readonly readerOf: ((oid: number) => (text: string) => unknown) | undefined;
 }
 
 export interface SessionRunOptions extends Abortable {
   readonly timeoutMs?: number | undefined;
   readonly repeatable?: boolean | undefined;
+  /** Default: rows are objects, read by our own readers. The embedded database knows no other. */
+  readonly format?: ResultFormat | undefined;
   /** For a `COPY … FROM STDIN` without values: everything that it reads. */
   readonly copyData?: Uint8Array | undefined;
 }
