@@ -1,0 +1,164 @@
+import { readdirSync, readFileSync } from "node:fs";
+import {
+  createFaultProxy,
+  type FaultProxy,
+  type PatroniCluster,
+  type PatroniClusterOptions,
+  type PatroniNode,
+  startPatroniCluster,
+  waitUntil,
+} from "@holdfast/testkit";
+import { type ClusterDatabase, type ClusterOptions, openCluster } from "../../src/index.ts";
+
+/** Ways in which a leader goes. All but the last end with another leader. */
+export const FAULTS = [
+  "kill -9 of PostgreSQL and Patroni",
+  "kill -9 of PostgreSQL",
+  "kill -9 of Patroni",
+  "SIGSTOP of Patroni",
+  "SIGSTOP of everything",
+  "cut from etcd",
+] as const;
+
+export type Fault = (typeof FAULTS)[number];
+
+const isProcess = (name: string): boolean => /^\d+$/.test(name);
+
+/** The process and its children, as Linux knows them. */
+const familyOf = (pid: number): readonly number[] => [
+  pid,
+  ...readdirSync("/proc")
+    .filter(isProcess)
+    .filter((name) => {
+      try {
+        const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+        return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === pid;
+      } catch {
+        return false;
+      }
+    })
+    .map(Number),
+];
+
+const signalAll = (pids: readonly number[], signal: NodeJS.Signals): void => {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+};
+
+/** A Patroni cluster with synchronous replication whose every link can be cut: clients to node, node to etcd. */
+export class FaultyCluster implements AsyncDisposable {
+  readonly servers: PatroniCluster;
+  readonly #etcdLinks: readonly FaultProxy[];
+  readonly #clientLinks: readonly FaultProxy[];
+  readonly #restLinks: readonly FaultProxy[];
+
+  private constructor(
+    servers: PatroniCluster,
+    etcdLinks: readonly FaultProxy[],
+    clientLinks: readonly FaultProxy[],
+    restLinks: readonly FaultProxy[],
+  ) {
+    this.servers = servers;
+    this.#etcdLinks = etcdLinks;
+    this.#clientLinks = clientLinks;
+    this.#restLinks = restLinks;
+  }
+
+  static async start(options: PatroniClusterOptions = {}): Promise<FaultyCluster> {
+    const etcdLinks: FaultProxy[] = [];
+    const servers = await startPatroniCluster({
+      synchronous: true,
+      ...options,
+      etcdProxies: async (index, [url = ""]) => {
+        const link = await createFaultProxy({ target: { port: Number(new URL(url).port) } });
+        etcdLinks[index] = link;
+        return [`http://${link.host}:${link.port}`];
+      },
+    });
+    const linkTo = (port: number): Promise<FaultProxy> => createFaultProxy({ target: { port } });
+    const clientLinks = await Promise.all(servers.nodes.map(({ port }) => linkTo(port)));
+    const restLinks = await Promise.all(servers.nodes.map(({ restPort }) => linkTo(restPort)));
+    return new FaultyCluster(servers, etcdLinks, clientLinks, restLinks);
+  }
+
+  /** What `openCluster` needs to reach it by Patroni's REST interface, through the links. */
+  get options(): ClusterOptions {
+    return {
+      url: "postgres://postgres@127.0.0.1/postgres",
+      discovery: { kind: "patroni", urls: this.#restLinks.map(({ host, port }) => `http://${host}:${port}`) },
+      mapAddress: ({ host, port }) => {
+        const index = this.servers.nodes.findIndex((node) => node.port === port);
+        return { host, port: this.#clientLinks[index]?.port ?? port };
+      },
+    };
+  }
+
+  open(options: Partial<ClusterOptions> = {}): Promise<ClusterDatabase> {
+    return openCluster({ ...this.options, ...options });
+  }
+
+  /** Waits until every node is back and a replica confirms commits: only then may the next leader go. */
+  async untilReady(timeoutMs = 60_000): Promise<PatroniNode> {
+    await this.servers.waitUntilHealthy({ timeoutMs });
+    const isConfirmed = async (): Promise<boolean> => {
+      const leader = await this.servers.leader();
+      if (leader === undefined) return false;
+      const answer = await leader.ask("/cluster");
+      const { members } = (await answer.json()) as { members: { role: string }[] };
+      return members.some(({ role }) => role === "sync_standby");
+    };
+    await waitUntil("a replica to confirm commits", isConfirmed, { timeoutMs, intervalMs: 100 });
+    return this.servers.waitForLeader();
+  }
+
+  /** Does it to the leader; the function that is returned undoes it. */
+  async inflict(fault: Fault, leader: PatroniNode): Promise<() => Promise<void>> {
+    const index = this.servers.nodes.indexOf(leader);
+    switch (fault) {
+      case "kill -9 of PostgreSQL and Patroni":
+        await leader.kill();
+        return () => leader.start();
+      case "kill -9 of PostgreSQL":
+        await leader.killPostgres();
+        return async () => undefined;
+      case "kill -9 of Patroni":
+        await leader.killPatroni();
+        return () => leader.start();
+      case "SIGSTOP of Patroni":
+        leader.pausePatroni();
+        return async () => leader.resumePatroni();
+      case "SIGSTOP of everything": {
+        const postmaster = await leader.postgresPid();
+        const frozen = [leader.pid, ...(postmaster === undefined ? [] : familyOf(postmaster))];
+        signalAll(frozen, "SIGSTOP");
+        return async () => signalAll(frozen, "SIGCONT");
+      }
+      case "cut from etcd":
+        this.#etcdLinks[index]?.set({ cut: true });
+        return async () => {
+          await this.#etcdLinks[index]?.heal();
+        };
+    }
+  }
+
+  /** Cuts clients off from a node, PostgreSQL and Patroni; the cluster itself is well. */
+  cutFromClients(node: PatroniNode): () => Promise<void> {
+    const index = this.servers.nodes.indexOf(node);
+    const links = [this.#clientLinks[index], this.#restLinks[index]];
+    for (const link of links) link?.set({ cut: true });
+    return async () => {
+      await Promise.all(links.map((link) => link?.heal()));
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.servers[Symbol.asyncDispose]();
+    const links = [...this.#etcdLinks, ...this.#clientLinks, ...this.#restLinks];
+    await Promise.all(links.map((link) => link[Symbol.asyncDispose]()));
+  }
+}

@@ -1,0 +1,62 @@
+import type { Random } from "@holdfast/kernel";
+import { randomInt } from "@holdfast/kernel";
+import { waitUntil } from "@holdfast/testkit";
+import type { ClusterDatabase } from "../../src/index.ts";
+import { FAULTS, type Fault, type FaultyCluster } from "./faulty-cluster.ts";
+import type { Ledger } from "./ledger.ts";
+
+export interface FailoverRecord {
+  readonly fault: Fault;
+  readonly from: string;
+  readonly to: string;
+  /** Milliseconds without an acknowledged write. */
+  readonly outageMs: number;
+}
+
+/**
+ * Takes the leader down once, waits until writes go on under another, and puts everything back.
+ * @throws when writes do not go on within `resumeMaxMs`.
+ */
+export const failOver = async (
+  cluster: FaultyCluster,
+  database: ClusterDatabase,
+  ledger: Ledger,
+  fault: Fault,
+  resumeMaxMs = 40_000,
+): Promise<FailoverRecord> => {
+  const leader = await cluster.untilReady();
+  await waitUntil(`writes through ${leader.name}`, () => database.status().primary === leader.name);
+  const { timeline = 0 } = database.status();
+  const since = performance.now();
+  const undo = await cluster.inflict(fault, leader);
+  try {
+    await waitUntil(
+      `writes after ${fault}`,
+      () => (database.status().timeline ?? 0) > timeline && (ledger.acknowledgedAt.at(-1) ?? 0) > since + 1_000,
+      { timeoutMs: resumeMaxMs },
+    );
+    // Until the old leader's last answers cannot be taken for the new one's.
+    const resumedFrom = ledger.acknowledgedAt.length;
+    await waitUntil("some more writes", () => ledger.acknowledgedAt.length > resumedFrom + 20, {
+      timeoutMs: resumeMaxMs,
+    });
+  } finally {
+    await undo();
+  }
+  return {
+    fault,
+    from: leader.name,
+    to: database.status().primary ?? "",
+    outageMs: ledger.longestGapMs(since),
+  };
+};
+
+/** A fault for each of `count` failovers: every kind in turn, shuffled anew each time round. */
+export const faultPlan = (count: number, random: Random): readonly Fault[] => {
+  const plan: Fault[] = [];
+  while (plan.length < count) {
+    const left: Fault[] = [...FAULTS];
+    while (left.length > 0) plan.push(...left.splice(randomInt(random, left.length), 1));
+  }
+  return plan.slice(0, count);
+};

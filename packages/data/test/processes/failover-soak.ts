@@ -1,0 +1,58 @@
+// Many failovers under a write load, started by bench/soak/failover.mjs. The last line is the report as JSON.
+import { parseArgs } from "node:util";
+import { seededRandom } from "@holdfast/kernel";
+import { FaultyCluster } from "../failover/faulty-cluster.ts";
+import { Ledger } from "../failover/ledger.ts";
+import { type FailoverRecord, failOver, faultPlan } from "../failover/run-failovers.ts";
+
+const { values } = parseArgs({
+  options: {
+    failovers: { type: "string", default: "50" },
+    minutes: { type: "string", default: "60" },
+    seed: { type: "string", default: "1" },
+    workers: { type: "string", default: "6" },
+  },
+});
+const failovers = Number(values.failovers);
+const endAt = performance.now() + Number(values.minutes) * 60_000;
+const random = seededRandom(Number(values.seed));
+const ttl = 5;
+
+const percentile = (sorted: readonly number[], part: number): number =>
+  Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN);
+
+await using cluster = await FaultyCluster.start({ ttl });
+await using database = await cluster.open();
+const ledger = new Ledger(database, random);
+await ledger.start(Number(values.workers));
+const records: FailoverRecord[] = [];
+let problem: string | undefined;
+for (const fault of faultPlan(failovers, random)) {
+  if (performance.now() >= endAt) break;
+  try {
+    const record = await failOver(cluster, database, ledger, fault);
+    records.push(record);
+    console.log(JSON.stringify({ failover: records.length, ...record, outageMs: Math.round(record.outageMs) }));
+  } catch (error) {
+    problem = `failover ${records.length + 1} (${fault}): ${(error as Error).message}`;
+    console.log(JSON.stringify({ problem, status: database.status().condition }));
+    break;
+  }
+}
+await cluster.untilReady().catch(() => undefined);
+const counts = await ledger.finish();
+const outages = records.map(({ outageMs }) => outageMs).sort((a, b) => a - b);
+const history = await database.history();
+const report = {
+  failovers: records.length,
+  seed: Number(values.seed),
+  keyLifetimeMs: ttl * 1_000,
+  outageMs: { p50: percentile(outages, 0.5), p90: percentile(outages, 0.9), max: percentile(outages, 1) },
+  ...counts,
+  lostWrites: ledger.violations.filter(({ kind }) => kind === "acknowledged write lost").length,
+  violations: ledger.violations.slice(0, 20),
+  timelines: history.length + 1,
+  ...(problem === undefined ? {} : { problem }),
+};
+console.log(JSON.stringify(report));
+process.exitCode = ledger.violations.length === 0 && problem === undefined ? 0 : 1;
