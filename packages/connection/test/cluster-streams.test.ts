@@ -1,10 +1,13 @@
 import { RemoteError } from "@holdfast/kernel";
 import { defineStream } from "@holdfast/protocol/contract";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { type ConnectionManagerOptions, TokenExpiredError } from "../src/index.ts";
 import { cluster } from "./cluster-fixture.ts";
 import { echo } from "./fixture.ts";
+
+expectNoLeaks();
 
 const rows = defineStream({
   name: "test.rows",

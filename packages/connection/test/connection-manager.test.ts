@@ -1,10 +1,13 @@
 import { channel } from "node:diagnostics_channel";
 import { RemoteError } from "@holdfast/kernel";
 import { retryPresets } from "@holdfast/resilience";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import type { ManagerEvents } from "../src/index.ts";
 import { cluster } from "./cluster-fixture.ts";
 import { echo, operate, wait } from "./fixture.ts";
+
+expectNoLeaks();
 
 const busy = (retryAfterMs?: number): RemoteError =>
   new RemoteError({

@@ -1,5 +1,8 @@
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { fuzz } from "./fuzz/wire-fuzz.ts";
+
+expectNoLeaks();
 
 describe("the wire under mutated bytes", () => {
   it("ends every case in frames or a typed error, quickly, in bounded memory, and the server goes on serving", async () => {

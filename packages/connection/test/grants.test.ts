@@ -1,9 +1,12 @@
 import { inspect } from "node:util";
 import type { Logger } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { type Credential, createMemoryNetwork, type Grant } from "../src/index.ts";
 import { capturing, echo, operate, pair } from "./fixture.ts";
+
+expectNoLeaks();
 
 const setup = async (authenticate: (credential: Credential | undefined) => Grant | undefined) => {
   const clock = new VirtualClock();

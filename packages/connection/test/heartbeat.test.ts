@@ -1,7 +1,10 @@
 import { VirtualClock } from "@holdfast/kernel/testing";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { createMemoryNetwork, type Link, type Transport } from "../src/index.ts";
 import { echo, pair, wait } from "./fixture.ts";
+
+expectNoLeaks();
 
 /** Once `frozen` is set nothing passes, and no end of a link becomes known: a pulled cable. */
 const freezable = (inner: Transport) => {

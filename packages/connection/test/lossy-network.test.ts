@@ -1,5 +1,6 @@
 import { type Clock, type Random, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import {
   createHandlers,
@@ -10,6 +11,8 @@ import {
   type Transport,
 } from "../src/index.ts";
 import { echo, endpoint, note } from "./fixture.ts";
+
+expectNoLeaks();
 
 /** Drops, repeats and delays (so reorders) single frames, as the seed says. */
 const lossy = (

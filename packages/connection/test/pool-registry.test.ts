@@ -1,7 +1,10 @@
 import { VirtualClock } from "@holdfast/kernel/testing";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { PoolRegistry } from "../src/index.ts";
 import { type FakeConnection, fakeServer } from "./pool-fixture.ts";
+
+expectNoLeaks();
 
 const setup = () => {
   const clock = new VirtualClock();

@@ -1,6 +1,9 @@
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import type { PoolLease } from "../src/index.ts";
 import { expectConsistent, type FakeConnection, poolSetup } from "./pool-fixture.ts";
+
+expectNoLeaks();
 
 const code = (value: string) => expect.objectContaining({ code: value });
 

@@ -1,5 +1,6 @@
 import { systemClock } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import {
   createMemoryNetwork,
@@ -10,6 +11,8 @@ import {
   tcpTransport,
 } from "../src/index.ts";
 import { capturing, echo, endpoint, recordingHandlers } from "./fixture.ts";
+
+expectNoLeaks();
 
 const setup = (options: Partial<ReconnectingOptions> = {}) => {
   const clock = new VirtualClock();

@@ -1,10 +1,13 @@
 import { inspect } from "node:util";
 import { seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
+import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { type Authenticator, type Token, TokenIssuer, TokenKeeper } from "../src/index.ts";
 import { cluster } from "./cluster-fixture.ts";
 import { echo } from "./fixture.ts";
+
+expectNoLeaks();
 
 const SECRET = "a secret of at least thirty-two bytes";
 const HOUR_MS = 3_600_000;
