@@ -9,7 +9,11 @@ import { failOver } from "./failover/run-failovers.ts";
 /** The leader's key lives 5 s here. A busy machine takes its time to promote; what is ours is a fraction of a second. */
 const OUTAGE_MAX_MS = 5_000 + 7_000;
 
-const SHORT: readonly Fault[] = ["kill -9 of PostgreSQL and Patroni", "SIGSTOP of everything", "cut from etcd"];
+const SHORT: readonly Fault[] = [
+  "kill -9 of PostgreSQL and Patroni",
+  "SIGSTOP of everything",
+  "cut from etcd",
+];
 
 describeService("patroni", "failover under load, with synchronous replication", () => {
   let cluster: FaultyCluster;

@@ -213,10 +213,10 @@ export class RedisPartition implements SharedStore {
     });
   }
 
-  async release({ key }: Lookup, { token }: Ticket): Promise<void> {
+  async release({ key }: Lookup, { generation, token }: Ticket): Promise<void> {
     const session = await this.#ready("release");
     await this.#guarded("release", session, () =>
-      this.#script(session, "release-lease", [this.#leaseKey(key)], [token, this.#channel, key]),
+      this.#script(session, "release-lease", [this.#leaseKey(key)], [`${generation} ${token}`, this.#channel, key]),
     );
   }
 

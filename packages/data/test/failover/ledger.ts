@@ -3,7 +3,11 @@ import { type ClusterDatabase, type ClusterSession, PositionLostError } from "..
 
 /** What is wrong with the history, in the words of who was promised otherwise. */
 export interface Violation {
-  readonly kind: "acknowledged write lost" | "refused write kept" | "read went backwards" | "read missed own write";
+  readonly kind:
+    | "acknowledged write lost"
+    | "refused write kept"
+    | "read went backwards"
+    | "read missed own write";
   readonly detail: string;
 }
 
@@ -68,7 +72,10 @@ export class Ledger {
   async finish(): Promise<LedgerCounts> {
     this.#stop.abort();
     await this.#running;
-    const rows = await this.#database.query<{ worker: number; seq: number }>("SELECT worker, seq FROM ledger", []);
+    const rows = await this.#database.query<{ worker: number; seq: number }>(
+      "SELECT worker, seq FROM ledger",
+      [],
+    );
     const kept = new Set(rows.map(({ worker, seq }) => `${worker}/${seq}`));
     const counts = { acknowledged: 0, unknown: 0, refused: 0 };
     let unknownKept = 0;
@@ -77,7 +84,8 @@ export class Ledger {
         counts[outcome] += 1;
         const isKept = kept.has(`${worker}/${seq}`);
         if (outcome === "unknown" && isKept) unknownKept += 1;
-        if (outcome === "acknowledged" && !isKept) this.#violated("acknowledged write lost", `${worker}/${seq}`);
+        if (outcome === "acknowledged" && !isKept)
+          this.#violated("acknowledged write lost", `${worker}/${seq}`);
         if (outcome === "refused" && isKept) this.#violated("refused write kept", `${worker}/${seq}`);
       }
     }
@@ -121,14 +129,17 @@ export class Ledger {
   }
 
   async #read(session: ClusterSession, worker: number, seen: number): Promise<number> {
-    const acknowledged = (this.#writes[worker] as Write[]).filter(({ outcome }) => outcome === "acknowledged").length;
+    const acknowledged = (this.#writes[worker] as Write[]).filter(
+      ({ outcome }) => outcome === "acknowledged",
+    ).length;
     const [row] = await session.read<{ count: number }>(
       "SELECT count(*)::int AS count FROM ledger WHERE worker = $1",
       [worker],
     );
     const count = row?.count ?? 0;
     this.#reads += 1;
-    if (count < acknowledged) this.#violated("read missed own write", `worker ${worker}: ${count} < ${acknowledged}`);
+    if (count < acknowledged)
+      this.#violated("read missed own write", `worker ${worker}: ${count} < ${acknowledged}`);
     if (count < seen) this.#violated("read went backwards", `worker ${worker}: ${count} after ${seen}`);
     return count;
   }

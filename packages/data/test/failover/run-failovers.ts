@@ -32,7 +32,8 @@ export const failOver = async (
   try {
     await waitUntil(
       `writes after ${fault}`,
-      () => (database.status().timeline ?? 0) > timeline && (ledger.acknowledgedAt.at(-1) ?? 0) > since + 1_000,
+      () =>
+        (database.status().timeline ?? 0) > timeline && (ledger.acknowledgedAt.at(-1) ?? 0) > since + 1_000,
       { timeoutMs: resumeMaxMs },
     );
     // Until the old leader's last answers cannot be taken for the new one's.

@@ -32,7 +32,9 @@ for (const fault of faultPlan(failovers, random)) {
   try {
     const record = await failOver(cluster, database, ledger, fault);
     records.push(record);
-    console.log(JSON.stringify({ failover: records.length, ...record, outageMs: Math.round(record.outageMs) }));
+    console.log(
+      JSON.stringify({ failover: records.length, ...record, outageMs: Math.round(record.outageMs) }),
+    );
   } catch (error) {
     problem = `failover ${records.length + 1} (${fault}): ${(error as Error).message}`;
     console.log(JSON.stringify({ problem, status: database.status().condition }));

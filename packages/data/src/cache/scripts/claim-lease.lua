@@ -26,12 +26,13 @@ if entry then
   end
 end
 local lease = redis.call('GET', KEYS[3])
-if lease then
+-- A lease of another generation belongs to a load that cannot be stored any more.
+if lease and string.sub(lease, 1, #ARGV[1] + 1) == ARGV[1] .. ' ' then
   -- Whoever fills it knows by the mark that somebody waits.
   if string.sub(lease, -1) ~= 'w' then redis.call('SET', KEYS[3], lease .. 'w', 'KEEPTTL') end
   return {'held'}
 end
 local token = tostring(redis.call('HINCRBY', KEYS[1], 'seq', 1))
-redis.call('SET', KEYS[3], token, 'PX', ARGV[2])
+redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. token, 'PX', ARGV[2])
 local rest = redis.call('HMGET', KEYS[1], 'p' .. ARGV[4], 'base', 'epoch')
 return {'granted', token, joined, rest[1] or '', rest[2] or '', rest[3] or ''}

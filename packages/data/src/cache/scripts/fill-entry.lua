@@ -10,7 +10,8 @@ local state = redis.call('HMGET', KEYS[1], 'generation', 's' .. ARGV[4], 'p' .. 
 if state[1] ~= ARGV[1] then return 'generation' end
 local lease = redis.call('GET', KEYS[3])
 local waited = lease and string.sub(lease, -1) == 'w'
-local isOwn = lease == ARGV[2] or lease == ARGV[2] .. 'w'
+local own = ARGV[1] .. ' ' .. ARGV[2]
+local isOwn = lease == own or lease == own .. 'w'
 local function refuse(why)
   if isOwn then redis.call('DEL', KEYS[3]) end
   if waited then redis.call('PUBLISH', ARGV[11], 'f ' .. ARGV[12]) end
