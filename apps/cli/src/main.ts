@@ -18,6 +18,7 @@ import {
   watchCommand,
 } from "./commands/job-commands.ts";
 import { gateCommand, managerCommand, nodeCommand, workerCommand } from "./commands/node-commands.ts";
+import { publishCommand } from "./commands/publish.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { reportProblem } from "./terminal/problem.ts";
 import { createSession, type Session } from "./terminal/session.ts";
@@ -96,6 +97,7 @@ const createProgram = (session: Session, exit: ExitCode): Command => {
     datacentersCommand(session),
     workersCommand(session),
     leadersCommand(session),
+    publishCommand(session),
     nodeCommand(session),
     gateCommand(session),
     managerCommand(session),

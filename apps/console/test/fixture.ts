@@ -2,16 +2,17 @@ import { once } from "node:events";
 import type { JobsClient, WatchItem } from "@holdfast/jobs/client";
 import { seededRandom, silentLogger } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
+import type { ClientFrame, ServerFrame, SubscribeRequest } from "@holdfast/live/model";
 import type { ClusterView, JobResult, JobView, Scope } from "@holdfast/protocol/contract";
 import { expect, vi } from "vitest";
 import { WebSocket } from "ws";
-import type { PageMessage, ServerMessage } from "../src/messages.ts";
 import { type Console, type ConsoleOptions, startConsole } from "../src/server/index.ts";
 
 export const TOKENS: Readonly<Record<string, readonly Scope[]>> = {
   "reader-token-0001": ["read"],
   "writer-token-0001": ["read", "submit"],
   "cancel-token-0001": ["cancel"],
+  "operate-token-0001": ["operate"],
 };
 
 export const emptyCluster: ClusterView = {
@@ -43,6 +44,7 @@ const refuse = (what: string) => () => Promise.reject(new Error(`${what} was not
 
 /** A client that answers as the test says, without any cluster. */
 const scriptedClient = (answers: Partial<JobsClient>): JobsClient => ({
+  run: refuse("run"),
   submit: refuse("submit"),
   get: refuse("get"),
   list: async () => ({ jobs: [] }),
@@ -64,7 +66,7 @@ export const setUp = async (
   readonly console: Console;
   readonly clock: VirtualClock;
   readonly ask: (path: string, init?: RequestInit & { readonly token?: string }) => Promise<Response>;
-  readonly open: (options?: { readonly origin?: string; readonly token?: string }) => Promise<Page>;
+  readonly open: (options?: Parameters<typeof Page.open>[1]) => Promise<Page>;
   [Symbol.asyncDispose](): Promise<void>;
 }> => {
   const clock = new VirtualClock();
@@ -102,23 +104,27 @@ export const setUp = async (
   };
 };
 
-/** A page as the console's server sees it. */
+/** A page as the console's server sees it. It says hello at once, unless told not to. */
 export class Page {
   readonly socket: WebSocket;
-  readonly received: ServerMessage[] = [];
+  readonly received: ServerFrame[] = [];
   closeCode: number | undefined;
+  #lastId = 0;
 
   private constructor(socket: WebSocket) {
     this.socket = socket;
-    socket.on("message", (data) => this.received.push(JSON.parse(String(data)) as ServerMessage));
+    socket.on("message", (data) => this.received.push(JSON.parse(String(data)) as ServerFrame));
     socket.on("close", (code) => {
       this.closeCode = code;
     });
     socket.on("error", () => undefined);
   }
 
-  static async open(url: string, how: { readonly origin?: string; readonly token?: string }): Promise<Page> {
-    const socket = new WebSocket(`${url.replace("http", "ws")}/ws`, {
+  static async open(
+    url: string,
+    how: { readonly origin?: string; readonly token?: string; readonly says?: object },
+  ): Promise<Page> {
+    const socket = new WebSocket(`${url.replace("http", "ws")}/ws/broadcast`, {
       ...(how.origin === undefined ? {} : { origin: how.origin }),
       ...(how.token === undefined ? {} : { headers: { authorization: `Bearer ${how.token}` } }),
     });
@@ -129,22 +135,46 @@ export class Page {
       });
     });
     await Promise.race([once(socket, "open"), refused]);
+    socket.send(JSON.stringify(how.says ?? { hello: { version: 2 } }));
     return page;
   }
 
-  send(message: PageMessage): void {
-    this.socket.send(JSON.stringify(message));
+  /** Returns the id that the answer will carry. */
+  send(frame: ClientFrame): number {
+    this.#lastId += 1;
+    this.socket.send(JSON.stringify({ id: this.#lastId, ...frame }));
+    return this.#lastId;
   }
 
-  /** Waits until the messages received so far look like this, in order. */
-  async expect(messages: readonly object[]): Promise<void> {
-    await vi.waitFor(
-      () => {
-        if (this.received.length < messages.length) throw new Error(JSON.stringify(this.received));
-      },
-      { timeout: 5_000, interval: 5 },
-    );
-    expect(this.received).toMatchObject(messages);
+  subscribe(channel: string, rest: Omit<SubscribeRequest, "channel"> = {}): number {
+    return this.send({ subscribe: [{ channel, ...rest }] });
+  }
+
+  /** The events of a channel so far, in the order in which they came. */
+  events(channel: string): readonly Extract<ServerFrame, { channel: string; event: string }>[] {
+    return this.received.flatMap((frame) => ("event" in frame && frame.channel === channel ? [frame] : []));
+  }
+
+  /** What became of the channels of a subscribe. */
+  async answer(id: number): Promise<readonly object[]> {
+    return this.until(() => {
+      const frame = this.received.find((each) => "ok" in each && each.ok === id);
+      if (frame === undefined || !("ok" in frame)) throw new Error(`no answer ${id}`);
+      return frame.channels ?? [];
+    });
+  }
+
+  async until<T>(look: () => T, timeout = 5_000): Promise<T> {
+    return vi.waitFor(look, { timeout, interval: 5 });
+  }
+
+  /** Waits until the events of a channel look like this, in order. */
+  async expect(channel: string, events: readonly object[], timeout = 5_000): Promise<void> {
+    await this.until(() => {
+      if (this.events(channel).length < events.length)
+        throw new Error(JSON.stringify(this.received).slice(0, 500));
+    }, timeout);
+    expect(this.events(channel)).toMatchObject(events);
   }
 }
 

@@ -1,6 +1,6 @@
 import { connect, type Socket } from "node:net";
-import { describe, expect, it } from "vitest";
-import { jobView, result, setUp } from "./fixture.ts";
+import { describe, expect, it, vi } from "vitest";
+import { emptyCluster, jobView, result, setUp } from "./fixture.ts";
 
 const rawRequest = (
   url: string,
@@ -71,25 +71,58 @@ describe("tokens", () => {
     expect(page.headers.get("referrer-policy")).toBe("no-referrer");
   });
 
-  it("open the WebSocket by header or by message, and nothing is told before", async () => {
+  it("open the WebSocket by header or by hello, and nothing is told without", async () => {
     await using server = await setUp({}, { tokens: true });
     const byHeader = await server.open({ token: "reader-token-0001" });
-    await byHeader.expect([{ type: "ready" }]);
-    const byMessage = await server.open();
-    byMessage.send({ type: "subscribe", channel: "cluster" });
-    byMessage.send({ type: "auth", token: "cancel-token-0001" });
-    byMessage.send({ type: "subscribe", channel: "cluster" });
-    byMessage.send({ type: "auth", token: "reader-token-0001" });
-    byMessage.send({ type: "subscribe", channel: "cluster" });
-    const refused = { type: "error", error: { code: "CONSOLE_UNAUTHORIZED" } };
-    await byMessage.expect([
-      refused,
-      refused,
-      refused,
-      refused,
-      { type: "ready" },
-      { type: "snapshot", channel: "cluster" },
-    ]);
+    byHeader.subscribe("cluster");
+    await byHeader.expect("cluster", [{ event: "state" }]);
+    const byHello = await server.open({ says: { hello: { version: 2, token: "reader-token-0001" } } });
+    byHello.subscribe("cluster");
+    await byHello.expect("cluster", [{ event: "state" }]);
+    for (const token of [undefined, "nonsense", "cancel-token-0001"]) {
+      const refused = await server.open({ says: { hello: { version: 2, ...(token ? { token } : {}) } } });
+      refused.subscribe("cluster");
+      await refused.until(() => expect(refused.closeCode).toBe(4401));
+      expect(refused.received).toMatchObject([{ error: { code: "LIVE_UNAUTHENTICATED" } }]);
+    }
+  });
+
+  it("end all that was followed when a later one is not good", async () => {
+    await using server = await setUp({}, { tokens: true });
+    const page = await server.open({ token: "reader-token-0001" });
+    page.subscribe("cluster");
+    await page.expect("cluster", [{ event: "state" }]);
+    page.send({ refresh: { token: "nonsense" } });
+    await page.until(() => expect(page.closeCode).toBe(4401));
+    const cluster = vi.fn(async () => emptyCluster);
+    await using quiet = await setUp({ cluster }, { tokens: true });
+    const other = await quiet.open({ token: "reader-token-0001" });
+    other.subscribe("cluster");
+    await other.expect("cluster", [{ event: "state" }]);
+    other.send({ refresh: { token: "cancel-token-0001" } });
+    await other.until(() => expect(other.closeCode).toBe(4401));
+    await quiet.clock.advance(2_000);
+    const before = cluster.mock.calls.length;
+    await quiet.clock.advance(10_000);
+    // Nobody follows any more, so nobody looks.
+    expect(cluster).toHaveBeenCalledTimes(before);
+  });
+
+  it("with the scope operate publish into channels of applications, and never into those of the cluster", async () => {
+    await using server = await setUp({}, { tokens: true });
+    const page = await server.open({ token: "reader-token-0001" });
+    await page.answer(page.subscribe("order"));
+    const publish = (token: string, channel: string) =>
+      server.ask("/broadcast", {
+        method: "POST",
+        token,
+        body: JSON.stringify({ channel, event: "created", payload: { entity_id: "42" } }),
+      });
+    expect((await publish("reader-token-0001", "order")).status).toBe(403);
+    for (const channel of ["cluster", "jobs", "job:1"])
+      expect((await publish("operate-token-0001", channel)).status).toBe(403);
+    expect((await publish("operate-token-0001", "order")).status).toBe(200);
+    await page.expect("order", [{ event: "created", payload: { entity_id: "42" } }]);
   });
 });
 
@@ -100,16 +133,17 @@ describe("the WebSocket", () => {
       await expect(server.open({ origin })).rejects.toThrow("403");
     for (const origin of [server.console.url, "https://ops.example"]) {
       const page = await server.open({ origin });
-      await page.expect([{ type: "ready" }]);
+      await page.until(() => expect(page.received[0]).toHaveProperty("welcome"));
     }
   });
 
   it.each([
     "/",
     "//",
-    "/wss",
-    "http://[/ws",
-    "/ws/../x",
+    "/ws",
+    "/ws/broadcasts",
+    "http://[/ws/broadcast",
+    "/ws/broadcast/../x",
   ])("is found nowhere else: an upgrade of %s is refused, and the console goes on", async (path) => {
     await using server = await setUp();
     const { answer } = await rawRequest(server.console.url, upgrade(path));
@@ -123,7 +157,9 @@ describe("the WebSocket", () => {
     for (let attempt = 0; attempt < 50; attempt += 1) {
       await new Promise<void>((resolve) => {
         const socket = connect(Number(port), hostname, () => {
-          socket.write(upgrade("/ws", "Origin: https://evil.example\r\n"), () => socket.resetAndDestroy());
+          socket.write(upgrade("/ws/broadcast", "Origin: https://evil.example\r\n"), () =>
+            socket.resetAndDestroy(),
+          );
         });
         socket.on("error", () => undefined);
         socket.on("close", () => resolve());

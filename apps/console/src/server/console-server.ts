@@ -1,18 +1,18 @@
-import type { IncomingMessage } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import fastifyStatic from "@fastify/static";
 import { AddressInUseError } from "@holdfast/connection";
 import type { JobsClient } from "@holdfast/jobs/client";
 import type { Clock, Logger, Random } from "@holdfast/kernel";
+import { UnauthenticatedError } from "@holdfast/live/model";
+import { LiveServer } from "@holdfast/live/server";
 import type { Scope } from "@holdfast/protocol/contract";
 import fastify, { type FastifyInstance } from "fastify";
-import { WebSocketServer } from "ws";
 import { registerApi } from "./api.ts";
-import { bearerToken, type TokenCheck } from "./authorization.ts";
-import { ChannelHub } from "./channel-hub.ts";
+import type { TokenCheck } from "./authorization.ts";
+import { ConsoleChannels, isClusterChannel } from "./console-channels.ts";
 import { registerMetrics } from "./metrics.ts";
-import { servePage } from "./page-socket.ts";
 
 export interface ConsoleOptions {
   /** Where the console's data comes from. The console does not close it. */
@@ -35,18 +35,34 @@ export interface Console {
   close(): Promise<void>;
 }
 
-/** A page sends small messages only; more is an attack or a mistake. */
-const PAGE_MESSAGE_MAX_BYTES = 64 * 1024;
+const LIVE_PATH = "/ws/broadcast";
 const PAGE_MAX_COUNT = 1_000;
+/** One page follows a handful of channels; more is a mistake. */
+const CHANNELS_PER_PAGE = 32;
+/** A page that lets this much wait to be read by it is cut off; it comes back with its positions. */
+const PAGE_BACKLOG_MAX_BYTES = 16 * 1024 * 1024;
 
 /**
- * Serves the console: the pages, a REST interface, metrics, health, and the WebSocket over which pages follow
- * the cluster and its jobs.
+ * Serves the console: the pages, a REST interface, metrics, health, and a live server over which pages follow the
+ * cluster and its jobs, and an application's own channels.
  * @throws AddressInUseError naming the address.
  */
 export const startConsole = async (options: ConsoleOptions): Promise<Console> => {
   const authenticate: TokenCheck = options.authenticate ?? (() => ["submit", "read", "cancel", "operate"]);
-  const app = fastify({ logger: false, bodyLimit: 6 * 1024 * 1024, forceCloseConnections: true });
+  const channels = new ConsoleChannels(options);
+  const live = serveLive(options, channels);
+  const server = createServer();
+  const app = fastify({
+    logger: false,
+    bodyLimit: 6 * 1024 * 1024,
+    forceCloseConnections: true,
+    serverFactory: (handler) => {
+      server.on("request", (request, response) => {
+        if (!live.handle(request, response)) handler(request, response);
+      });
+      return server;
+    },
+  });
   addSecurityHeaders(app);
   registerApi(app, { client: options.client, authenticate });
   registerMetrics(app, { client: options.client, authenticate });
@@ -63,36 +79,62 @@ export const startConsole = async (options: ConsoleOptions): Promise<Console> =>
     return reply.sendFile("index.html");
   });
 
-  const hub = new ChannelHub(options);
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: PAGE_MESSAGE_MAX_BYTES });
   const url = await listen(app, options.listen);
-  app.server.on("upgrade", (request, socket, head) => {
-    // Node takes its own listener off an upgraded socket, and an error that nobody hears ends the process.
-    socket.on("error", () => socket.destroy());
-    const refusal = refuseUpgrade(request, options.allowedOrigins ?? [], sockets.clients.size);
-    if (refusal !== undefined) {
-      socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\n\r\n`);
-      return;
-    }
-    sockets.handleUpgrade(request, socket, head, (page) => {
-      servePage(page, {
-        hub,
-        authenticate,
-        token: bearerToken(request.headers.authorization),
-        logger: options.logger,
-      });
-    });
-  });
+  takeUpgrades(server, live);
   return {
     url,
     close: async () => {
-      for (const page of sockets.clients) page.close(1001, "the console is shutting down");
-      await hub.close();
-      sockets.close();
-      for (const page of sockets.clients) page.terminate();
+      await live.close();
+      await channels.close();
       await app.close();
     },
   };
+};
+
+const serveLive = (options: ConsoleOptions, channels: ConsoleChannels): LiveServer => {
+  const { authenticate, clock, random, logger } = options;
+  const scopesOf = ({ claims }: { readonly claims?: unknown }): readonly Scope[] =>
+    authenticate === undefined ? ["read", "operate"] : (claims as readonly Scope[]);
+  return new LiveServer({
+    log: channels,
+    path: LIVE_PATH,
+    // Another site's page must not drive this console through its visitor's browser.
+    origins: options.allowedOrigins ?? [],
+    sameOrigin: true,
+    missingOrigin: "allow",
+    limits: { channelMaxCount: CHANNELS_PER_PAGE },
+    queueMaxBytes: PAGE_BACKLOG_MAX_BYTES,
+    connectionMaxCount: PAGE_MAX_COUNT,
+    authorize: ({ identity, action, channel }) =>
+      action === "subscribe"
+        ? scopesOf(identity).includes("read")
+        : scopesOf(identity).includes("operate") && !isClusterChannel(channel),
+    ...(authenticate === undefined
+      ? {}
+      : {
+          authenticate: async ({ token = "" }) => {
+            const scopes = authenticate({ token });
+            if (!scopes?.some((scope) => scope === "read" || scope === "operate"))
+              throw new UnauthenticatedError("this token may not read");
+            return { claims: scopes };
+          },
+        }),
+    clock,
+    random,
+    logger,
+  });
+};
+
+const takeUpgrades = (server: Server, live: LiveServer): void => {
+  server.on("upgrade", (request, socket, head) => {
+    // Node takes its own listener off an upgraded socket, and an error that nobody hears ends the process.
+    socket.on("error", () => socket.destroy());
+    if (request.url?.split("?", 1)[0] === LIVE_PATH) live.handleUpgrade(request, socket, head);
+    else {
+      socket.once("finish", () => socket.destroy());
+      socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
+    }
+  });
 };
 
 const listen = async (app: FastifyInstance, address: string): Promise<string> => {
@@ -108,24 +150,6 @@ const listen = async (app: FastifyInstance, address: string): Promise<string> =>
   }
   const { port } = app.server.address() as AddressInfo;
   return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
-};
-
-/** Another site's page must not drive this console through its visitor's browser. */
-const refuseUpgrade = (
-  request: IncomingMessage,
-  allowed: readonly string[],
-  pageCount: number,
-): string | undefined => {
-  if (request.url?.split("?", 1)[0] !== "/ws") return "404 Not Found";
-  const { origin, host } = request.headers;
-  if (
-    origin !== undefined &&
-    origin !== `http://${host}` &&
-    origin !== `https://${host}` &&
-    !allowed.includes(origin)
-  )
-    return "403 Forbidden";
-  return pageCount >= PAGE_MAX_COUNT ? "503 Service Unavailable" : undefined;
 };
 
 const addSecurityHeaders = (app: FastifyInstance): void => {

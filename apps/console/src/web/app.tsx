@@ -58,9 +58,13 @@ const Page = ({ route }: { readonly route: Route }): ReactNode => {
 
 const ConnectionNote = (): ReactNode => {
   const { state } = useConnection();
-  const text = { open: "live", connecting: "connecting", lost: "reconnecting", unauthorized: "signed out" }[
-    state
-  ];
+  const text = {
+    connected: "live",
+    connecting: "connecting",
+    reconnecting: "reconnecting",
+    disconnected: "connecting",
+    "signed-out": "signed out",
+  }[state];
   return (
     <output className={`connection ${state}`}>
       <span className="dot" aria-hidden="true" />
@@ -70,27 +74,27 @@ const ConnectionNote = (): ReactNode => {
 };
 
 const ConnectionBanner = (): ReactNode => {
-  const { state, socket } = useConnection();
+  const { state, retryNow, signIn } = useConnection();
   const [token, setToken] = useState("");
-  if (state === "lost") {
+  if (state === "reconnecting") {
     return (
       <div className="banner warning" role="alert">
         <span>
           The connection to the gate is lost. What you see may be old; it goes on from here by itself.
         </span>
-        <button type="button" onClick={() => socket.retryNow()}>
+        <button type="button" onClick={retryNow}>
           Retry now
         </button>
       </div>
     );
   }
-  if (state === "unauthorized") {
+  if (state === "signed-out") {
     return (
       <form
         className="banner"
         onSubmit={(event) => {
           event.preventDefault();
-          socket.signIn(token);
+          signIn(token);
         }}
       >
         <label htmlFor="token">This console needs a token with the scope “read”.</label>

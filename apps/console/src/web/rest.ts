@@ -1,4 +1,4 @@
-import { storedToken } from "./live-socket.ts";
+import { storedToken } from "./token.ts";
 
 /** Calls the REST interface; a refusal becomes an Error with the server's message. */
 export const call = async <T>(method: "GET" | "POST", path: string, body?: unknown): Promise<T> => {

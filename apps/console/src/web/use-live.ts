@@ -1,19 +1,27 @@
 import { emptyProjection, type JobProjection, projectEvent } from "@holdfast/jobs/projection";
-import { createContext, useContext, useEffect, useState, useSyncExternalStore } from "react";
-import type { ConnectionState, LiveSocket } from "./live-socket.ts";
+import { type ConnectionState, NotConnectedError } from "@holdfast/live/client";
+import { useBroadcast, useBroadcastState, useChannel } from "@holdfast/live-react";
+import type { JobEvent } from "@holdfast/protocol/contract";
+import { useEffect, useState } from "react";
+import { JOB_CHANNEL_PREFIX } from "../messages.ts";
+import { storeToken } from "./token.ts";
 
-export const LiveContext = createContext<LiveSocket | undefined>(undefined);
-
-const useSocket = (): LiveSocket => {
-  const socket = useContext(LiveContext);
-  if (socket === undefined) throw new Error("LiveContext is missing around this component");
-  return socket;
-};
-
-export const useConnection = (): { readonly state: ConnectionState; readonly socket: LiveSocket } => {
-  const socket = useSocket();
-  const state = useSyncExternalStore(socket.onState, () => socket.state);
-  return { state, socket };
+/** How the page is connected. `signed-out`: the console wants a token, or another one. */
+export const useConnection = (): {
+  readonly state: ConnectionState | "signed-out";
+  readonly retryNow: () => void;
+  readonly signIn: (token: string) => void;
+} => {
+  const client = useBroadcast();
+  const state = useBroadcastState();
+  return {
+    state: state === "disconnected" && client.detail.terminal ? "signed-out" : state,
+    retryNow: () => client.connect(),
+    signIn: (token) => {
+      storeToken(token);
+      client.connect();
+    },
+  };
 };
 
 export interface Loadable<T> {
@@ -21,41 +29,44 @@ export interface Loadable<T> {
   readonly error: string | undefined;
 }
 
-/** The newest snapshot of `cluster` or `jobs`. */
+/** Calls back with what the console says against a channel. */
+const useChannelError = (channel: string, onError: (message: string) => void): void => {
+  const client = useBroadcast();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a callback made anew says the same
+  useEffect(
+    () =>
+      client.onError((error, concerned) => {
+        if (concerned === channel && !(error instanceof NotConnectedError)) onError(error.message);
+      }),
+    [client, channel],
+  );
+};
+
+/** The newest state of `cluster` or `jobs`. */
 export const useSnapshot = <T>(channel: string): Loadable<T> => {
-  const socket = useSocket();
   const [value, setValue] = useState<Loadable<T>>({ data: undefined, error: undefined });
-  useEffect(() => {
-    setValue({ data: undefined, error: undefined });
-    return socket.subscribe(channel, {
-      onMessage: (message) => {
-        if (message.type === "snapshot") setValue({ data: message.data as T, error: undefined });
-        if (message.type === "error") setValue((before) => ({ ...before, error: message.error.message }));
-      },
-    });
-  }, [socket, channel]);
+  useChannel(channel, ({ payload }) => setValue({ data: payload as T, error: undefined }));
+  useChannelError(channel, (error) => setValue((before) => ({ ...before, error })));
   return value;
 };
 
 export interface LiveJob extends Loadable<JobProjection> {
-  readonly isOver: boolean;
   readonly historyTrimmed: boolean;
 }
 
+const NOTHING: LiveJob = { data: undefined, error: undefined, historyTrimmed: false };
+
 /**
- * A job, folded from its log. Events that come within one frame are folded together, so that a busy job costs
- * one rendering per frame at the most.
+ * A job, folded from its log from the first event on. Events that come within one frame are folded together, so that
+ * a busy job costs one rendering per frame at the most.
  */
 export const useJob = (jobId: string): LiveJob => {
-  const socket = useSocket();
-  const [value, setValue] = useState<LiveJob>({
-    data: undefined,
-    error: undefined,
-    isOver: false,
-    historyTrimmed: false,
-  });
+  const client = useBroadcast();
+  const [value, setValue] = useState<LiveJob>(NOTHING);
+  const channel = `${JOB_CHANNEL_PREFIX}${jobId}`;
+  useChannelError(channel, (error) => setValue((before) => ({ ...before, error })));
   useEffect(() => {
-    let live: LiveJob = { data: undefined, error: undefined, isOver: false, historyTrimmed: false };
+    let live = NOTHING;
     let frame: number | undefined;
     const render = (): void => {
       frame ??= requestAnimationFrame(() => {
@@ -64,23 +75,26 @@ export const useJob = (jobId: string): LiveJob => {
       });
     };
     setValue(live);
-    const end = socket.subscribe(`job:${jobId}`, {
-      onMessage: (message) => {
-        if (message.type === "events") {
-          let data = live.data ?? emptyProjection;
-          for (const { event } of message.events) data = projectEvent(data, event);
-          live = { ...live, data, error: undefined };
-        } else if (message.type === "reset") live = { ...live, data: emptyProjection, historyTrimmed: true };
-        else if (message.type === "end") live = { ...live, isOver: true };
-        else if (message.type === "error") live = { ...live, error: message.error.message };
+    const stopGaps = client.onGap((gap) => {
+      if (gap.channel !== channel) return;
+      live = { ...live, data: emptyProjection, historyTrimmed: true };
+      render();
+    });
+    const unsubscribe = client.subscribe(
+      channel,
+      ({ payload }) => {
+        const data = projectEvent(live.data ?? emptyProjection, payload as unknown as JobEvent);
+        live = { ...live, data, error: undefined };
         render();
       },
-    });
+      { after: { epoch: "0", offset: "0" } },
+    );
     return () => {
-      end();
+      stopGaps();
+      unsubscribe();
       if (frame !== undefined) cancelAnimationFrame(frame);
     };
-  }, [socket, jobId]);
+  }, [client, channel]);
   return value;
 };
 

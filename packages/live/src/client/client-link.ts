@@ -300,9 +300,9 @@ export class ClientLink {
     });
   }
 
-  async #refresh(generation: number, getToken: () => Promise<string> | string): Promise<void> {
+  async #refresh(generation: number, getToken: NonNullable<ClientSettings["getToken"]>): Promise<void> {
     const token = await getToken();
-    if (generation !== this.#generation) return;
+    if (token === undefined || generation !== this.#generation) return;
     const expiresAt = await this.#owner.refresh(token);
     if (generation !== this.#generation || expiresAt === undefined || this.#welcome === undefined) return;
     const { clock } = this.#settings.platform;

@@ -12,8 +12,8 @@ export interface BroadcastClientOptions {
   readonly reconnectJitter?: number;
   /** How long opening and the server's welcome may take, milliseconds. Default 10_000. */
   readonly connectTimeout?: number;
-  /** Asked before every try, also after sleep, and before the token ends. Default: no token. */
-  readonly getToken?: () => Promise<string> | string;
+  /** Asked before every try, also after sleep, and before the token ends; undefined is no token. Default: none. */
+  readonly getToken?: () => Promise<string | undefined> | string | undefined;
   /**
    * Where server-sent events are, for networks that let no WebSocket through: used after two tries without a
    * welcome. Receive only. Default: no fallback.
@@ -34,7 +34,7 @@ export interface ClientSettings {
   readonly reconnectDelayMax: number;
   readonly reconnectJitter: number;
   readonly connectTimeout: number;
-  readonly getToken: (() => Promise<string> | string) | undefined;
+  readonly getToken: (() => Promise<string | undefined> | string | undefined) | undefined;
   readonly eventStreamUrl: string | undefined;
   /** Undefined: no tab channel. */
   readonly tabChannelName: string | undefined;

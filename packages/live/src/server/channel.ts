@@ -74,7 +74,7 @@ export class Channel implements ChannelFollower {
     }
     this.#following = following;
     // Events may have come between the answer and now.
-    this.#bounds ??= following.bounds;
+    this.#bounds = { ...following.bounds, ...this.#bounds };
   }
 
   /** Position of the newest event that live subscribers have been given. Only after `opened`. */

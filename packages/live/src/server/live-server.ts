@@ -77,6 +77,8 @@ export class LiveServer implements AsyncDisposable {
     const refuse = (status: string): void => {
       counters.connectionsRefused += 1;
       socket.on("error", () => undefined);
+      // A client that never ends its side must not keep the socket.
+      socket.once("finish", () => socket.destroy());
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     };
     if (!allowsOrigin(request.headers, settings)) {
@@ -200,7 +202,7 @@ export class LiveServer implements AsyncDisposable {
     const all = [...this.#connections];
     const sliceSize = Math.max(1, Math.ceil(all.length / sliceCount));
     for (let start = 0; start < all.length; start += sliceSize) {
-      if (start > 0) await this.#core.settings.clock.sleep(overMs / sliceCount, { signal });
+      if (start > 0 && overMs > 0) await this.#core.settings.clock.sleep(overMs / sliceCount, { signal });
       for (const connection of all.slice(start, start + sliceSize)) connection.close("shutdown", reason);
     }
   }
