@@ -19,6 +19,13 @@ export type LeasesSetUp = () => Promise<PartHarness<"leases">>;
 /** A store that has a log, for the suite of it alone. */
 export type LogSetUp = () => Promise<PartHarness<"log" | "now">>;
 
+/** A store that has queues, for the suites of these alone. */
+export type TasksSetUp<Tx> = () => Promise<TasksHarness<Tx>>;
+export interface TasksHarness<Tx> extends AsyncDisposable {
+  readonly store: Pick<CoordinationStore<Tx>, "queue">;
+  elapse(ms: number): Promise<void>;
+}
+
 interface PartHarness<Part extends keyof CoordinationStore> extends AsyncDisposable {
   readonly store: Pick<CoordinationStore<never>, Part>;
   elapse(ms: number): Promise<void>;

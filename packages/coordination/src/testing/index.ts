@@ -1,32 +1,34 @@
-import type { SetUp } from "./harness.ts";
+import type { SetUp, TasksSetUp } from "./harness.ts";
 import { historiesSuite } from "./histories.suite.ts";
 import { leasesSuite } from "./leases.suite.ts";
 import { logSuite } from "./log.suite.ts";
 import { outboxSuite } from "./outbox.suite.ts";
+import { queueLimitsSuite } from "./queue-limits.suite.ts";
+import { schedulesSuite } from "./schedules.suite.ts";
 import { taskClaimsSuite } from "./task-claims.suite.ts";
+import { taskFeaturesSuite } from "./task-features.suite.ts";
 import { taskQueueSuite } from "./task-queue.suite.ts";
 import { taskUpkeepSuite } from "./task-upkeep.suite.ts";
 import { transactionsSuite } from "./transactions.suite.ts";
 
-export type { CoordinationHarness, LeasesSetUp, LogSetUp, SetUp } from "./harness.ts";
-export {
-  historiesSuite,
-  leasesSuite,
-  logSuite,
-  outboxSuite,
-  taskClaimsSuite,
-  taskQueueSuite,
-  taskUpkeepSuite,
-  transactionsSuite,
+export type { CoordinationHarness, LeasesSetUp, LogSetUp, SetUp, TasksSetUp } from "./harness.ts";
+export { historiesSuite, leasesSuite, logSuite, outboxSuite, transactionsSuite };
+
+/** Every guarantee of a task queue that stands alone, as Vitest tests. */
+export const queueSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
+  taskQueueSuite(setUp);
+  taskClaimsSuite(setUp);
+  taskUpkeepSuite(setUp);
+  taskFeaturesSuite(setUp);
+  queueLimitsSuite(setUp);
+  schedulesSuite(setUp);
 };
 
 /** Every guarantee of a coordination store, as Vitest tests. A backend is one when it passes them all. */
 export const coordinationSuite = <Tx>(setUp: SetUp<Tx>): void => {
   leasesSuite(setUp);
   logSuite(setUp);
-  taskQueueSuite(setUp);
-  taskClaimsSuite(setUp);
-  taskUpkeepSuite(setUp);
+  queueSuite(setUp);
   transactionsSuite(setUp);
   outboxSuite(setUp);
   historiesSuite(setUp);

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import type { SetUp } from "./harness.ts";
+import type { TasksSetUp } from "./harness.ts";
 import { claim, claimOne, idsOf, task } from "./task-fixtures.ts";
 
 /** What every backend guarantees about claims: how they end, lapse and are taken back. */
-export const taskClaimsSuite = <Tx>(setUp: SetUp<Tx>): void => {
+export const taskClaimsSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
   describe("task queue: finish", () => {
     it("completes a claim once, with its result and time", async () => {
       await using harness = await setUp();

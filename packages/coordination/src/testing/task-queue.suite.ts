@@ -1,11 +1,11 @@
 import { hasCode, InvalidInputError } from "@holdfast/kernel";
 import { describe, expect, it, vi } from "vitest";
 import type { Json } from "../json.ts";
-import type { SetUp } from "./harness.ts";
+import type { TasksSetUp } from "./harness.ts";
 import { claim, claimOne, idsOf, task } from "./task-fixtures.ts";
 
 /** What every backend guarantees about putting tasks in and handing them out. */
-export const taskQueueSuite = <Tx>(setUp: SetUp<Tx>): void => {
+export const taskQueueSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
   describe("task queue: enqueue", () => {
     it("fills in the defaults and returns an id for each task, in order", async () => {
       await using harness = await setUp();

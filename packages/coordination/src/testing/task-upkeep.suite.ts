@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import type { SetUp } from "./harness.ts";
+import type { TasksSetUp } from "./harness.ts";
 import { claim, claimOne, idsOf, task } from "./task-fixtures.ts";
 
 /** What every backend guarantees about groups, dead letters, statistics and purging. */
-export const taskUpkeepSuite = <Tx>(setUp: SetUp<Tx>): void => {
+export const taskUpkeepSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
   describe("task queue: groups, history, upkeep", () => {
     it("cancels the unfinished tasks of groups; their claims learn it on renewal and cannot complete", async () => {
       await using harness = await setUp();

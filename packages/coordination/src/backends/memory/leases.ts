@@ -11,6 +11,7 @@ import {
   LIST_LIMIT_DEFAULT,
 } from "../../lease/grant-checks.ts";
 import type { GrantOptions, GrantOutcome, LeaseInfo, Leases } from "../../lease/leases.ts";
+import { leaseKey, releaseKeys, type WakeUps } from "../../wake-ups.ts";
 import type { MemoryParts } from "./parts.ts";
 import type { StoreClock } from "./store-clock.ts";
 import type { TokenLine } from "./token-line.ts";
@@ -34,6 +35,7 @@ export class MemoryLeases implements Leases<MemoryTx> {
   readonly #transactor: Transactor;
   readonly #clock: StoreClock;
   readonly #tokens: TokenLine;
+  readonly #wakeUps: WakeUps;
   readonly #held = new Map<string, Held>();
   #sweepAtCount = 1024;
 
@@ -41,6 +43,7 @@ export class MemoryLeases implements Leases<MemoryTx> {
     this.#transactor = parts.transactor;
     this.#clock = parts.storeClock;
     this.#tokens = parts.tokens;
+    this.#wakeUps = parts.wakeUps;
   }
 
   async grant(name: string, options: GrantOptions): Promise<GrantOutcome> {
@@ -77,12 +80,17 @@ export class MemoryLeases implements Leases<MemoryTx> {
   }
 
   release(lease: LeaseRef, options: Abortable = {}): Promise<boolean> {
-    return this.#transactor.run({ signal: options.signal }, () => {
+    return this.#transactor.run({ signal: options.signal }, (change) => {
       const held = this.#held.get(lease.name);
       if (held?.token !== lease.token || held.expiresAt <= this.#clock.now()) return false;
       this.#held.delete(lease.name);
+      for (const key of releaseKeys(lease.name)) change.wakeOnCommit(key);
       return true;
     });
+  }
+
+  onReleased(name: string, listener: () => void): () => void {
+    return this.#wakeUps.subscribe(leaseKey(name), listener);
   }
 
   async read(name: string, options: Abortable = {}): Promise<LeaseInfo | undefined> {
@@ -124,10 +132,13 @@ export class MemoryLeases implements Leases<MemoryTx> {
   }
 
   revokeAll(options: Abortable = {}): Promise<number> {
-    return this.#transactor.run({ signal: options.signal }, () => {
+    return this.#transactor.run({ signal: options.signal }, (change) => {
       const now = this.#clock.now();
       let count = 0;
-      for (const held of this.#held.values()) if (held.expiresAt > now) count += 1;
+      for (const held of this.#held.values()) {
+        if (held.expiresAt > now) count += 1;
+        for (const key of releaseKeys(held.name)) change.wakeOnCommit(key);
+      }
       this.#held.clear();
       return count;
     });

@@ -63,21 +63,36 @@ export class MemoryLog implements Log<MemoryTx> {
 
   async append(entries: readonly LogAppend[], options: TxOption = {}): Promise<readonly Position[]> {
     const encoded = encodeEntries(entries, this.#payloadMaxBytes);
-    return this.#transactor.run(options, (change) => {
-      const appendedAt = this.#storeClock.now();
-      return encoded.map(({ stream: name, payloadText }) => {
-        const stream = this.#streams.get(name) ?? this.#begin(name, change);
-        stream.head += 1n;
-        const { entries: list } = stream;
-        list.push({ offset: stream.head, payloadText, appendedAt });
-        change.onRollback(() => {
-          stream.head -= 1n;
-          list.pop();
-        });
-        change.wakeOnCommit(streamKey(name));
-        return { epoch: stream.epoch, offset: stream.head };
-      });
+    return this.#transactor.run(options, (change) =>
+      encoded.map(({ stream, payloadText }) => this.appendNow(stream, payloadText, change)),
+    );
+  }
+
+  /** For parts of the same store, in a step of their own. */
+  appendNow(name: string, payloadText: string, change: Change): Position {
+    const stream = this.#streams.get(name) ?? this.#begin(name, change);
+    stream.head += 1n;
+    const { entries: list } = stream;
+    list.push({ offset: stream.head, payloadText, appendedAt: this.#storeClock.now() });
+    change.onRollback(() => {
+      stream.head -= 1n;
+      list.pop();
     });
+    change.wakeOnCommit(streamKey(name));
+    return { epoch: stream.epoch, offset: stream.head };
+  }
+
+  /** As `bounds`, in a step of another part of the store. */
+  boundsNow(stream: string): StreamBounds {
+    return boundsOf(this.#streams.get(stream));
+  }
+
+  /** Forgets all but the newest `count` entries, once there are a quarter more. */
+  keepNewest(name: string, count: number, change: Change): void {
+    const stream = this.#streams.get(name);
+    if (stream !== undefined && stream.entries.length > count * 1.25) {
+      this.#trimNow(stream, stream.head - BigInt(count), change);
+    }
   }
 
   async read(name: string, options: ReadOptions = {}): Promise<LogRead> {
@@ -118,16 +133,19 @@ export class MemoryLog implements Log<MemoryTx> {
       const stream = this.#streams.get(name);
       if (stream === undefined) return;
       const upTo = options.upTo > stream.head ? stream.head : options.upTo;
-      if (upTo <= stream.trimmedTo) return;
-      const { entries, trimmedTo } = stream;
-      stream.entries = entries.slice(Number(upTo - trimmedTo));
-      stream.trimmedTo = upTo;
-      change.onRollback(() => {
-        stream.entries = entries;
-        stream.trimmedTo = trimmedTo;
-      });
-      change.wakeOnCommit(streamKey(name));
+      if (upTo > stream.trimmedTo) this.#trimNow(stream, upTo, change);
     });
+  }
+
+  #trimNow(stream: Stream, upTo: bigint, change: Change): void {
+    const { entries, trimmedTo } = stream;
+    stream.entries = entries.slice(Number(upTo - trimmedTo));
+    stream.trimmedTo = upTo;
+    change.onRollback(() => {
+      stream.entries = entries;
+      stream.trimmedTo = trimmedTo;
+    });
+    change.wakeOnCommit(streamKey(stream.name));
   }
 
   async delete(names: readonly string[], options: TxOption = {}): Promise<void> {

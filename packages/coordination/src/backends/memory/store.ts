@@ -12,6 +12,7 @@ import { WakeUps } from "../../wake-ups.ts";
 import { MemoryLeases } from "./leases.ts";
 import { MemoryLog } from "./log.ts";
 import type { MemoryParts } from "./parts.ts";
+import { MemoryStates } from "./states.ts";
 import { StoreClock } from "./store-clock.ts";
 import { MemoryTaskQueue } from "./task-queue.ts";
 import { TokenLine } from "./token-line.ts";
@@ -40,6 +41,7 @@ export const createMemoryStore = (options: MemoryStoreOptions): CoordinationStor
 class MemoryStore implements CoordinationStore<MemoryTx> {
   readonly leases: MemoryLeases;
   readonly log: MemoryLog;
+  readonly states: MemoryStates;
   readonly #parts: MemoryParts;
   readonly #payloadMaxBytes: number;
   readonly #queues = new Map<string, MemoryTaskQueue>();
@@ -58,6 +60,7 @@ class MemoryStore implements CoordinationStore<MemoryTx> {
     };
     this.leases = new MemoryLeases(this.#parts);
     this.log = new MemoryLog(this.#parts, options.clock, this.#payloadMaxBytes);
+    this.states = new MemoryStates(this.#parts, this.log, this.#payloadMaxBytes);
   }
 
   queue(name: string): MemoryTaskQueue {

@@ -1,0 +1,174 @@
+-- Takes due tasks for a worker.
+-- KEYS and ARGV 1 and 2: see task-steps.lua. ARGV: 3 most tasks, 4 worker, 5 lease in microseconds, 6… types, or none for
+--   all.
+-- Result: {} or the token of the claims, then id, attempt and task of each in claim order: priority, due time, enqueueing.
+-- Invariant: tokens grow, also after a failover that lost the last of them, because they follow the clock
+--   (microseconds) wherever it is ahead of the counter.
+local room = tonumber(ARGV[3])
+local settings, perKey
+if redis.call('EXISTS', P .. 'o') == 1 then
+  local flat = redis.call('HGETALL', P .. 'o')
+  settings = {}
+  for index = 1, #flat, 2 do settings[flat[index]] = flat[index + 1] end
+  if settings.paused then return {} end
+  if settings.concurrency then room = math.min(room, settings.concurrency - redis.call('ZCARD', P .. 'l')) end
+  if settings.count then
+    settings.left = math.min(settings.count, (settings.tokens or settings.count)
+      + math.max(0, now - (settings.at or now)) * settings.count / settings.per)
+    room = math.min(room, math.floor(settings.left))
+  end
+  perKey = settings.keyConcurrency or settings.keyCount
+end
+if room < 1 then return {} end
+
+-- Those of one priority in order; with limits per key more than there is room for, because some may be passed over.
+local reach = perKey and room + 10000 or room
+local function dueOf(lanes)
+  if #lanes == 1 then
+    return redis.call('ZRANGEBYSCORE', lanes[1], '-inf', whole(now), 'LIMIT', 0, reach), lanes[1]
+  end
+  local found = {}
+  for _, lane in ipairs(lanes) do
+    local flat = redis.call('ZRANGEBYSCORE', lane, '-inf', whole(now), 'WITHSCORES', 'LIMIT', 0, reach)
+    for index = 1, #flat, 2 do found[#found + 1] = {flat[index], tonumber(flat[index + 1]), lane} end
+  end
+  table.sort(found, function(a, b)
+    if a[2] ~= b[2] then return a[2] < b[2] end
+    return a[1] < b[1]
+  end)
+  return found
+end
+
+local keyRooms = {}
+local function keyRoomOf(limitKey)
+  local left = keyRooms[limitKey]
+  if left then return left end
+  left = room
+  if settings.keyConcurrency then
+    left = math.min(left, settings.keyConcurrency - (redis.call('HGET', P .. 'q', limitKey) or 0))
+  end
+  if settings.keyCount then
+    local bucket = redis.call('HGET', P .. 'b', limitKey)
+    local tokens, at = tonumber(settings.keyCount), now
+    if bucket then
+      tokens, at = string.match(bucket, '^(%S+) (%S+)$')
+      tokens = math.min(settings.keyCount, tokens + math.max(0, now - at) * settings.keyCount / settings.keyPer)
+    end
+    left = math.min(left, math.floor(tokens))
+  end
+  return left
+end
+
+local lanesByPriority = {}
+if #ARGV >= 6 then
+  for priority = 0, 3 do
+    lanesByPriority[priority] = {}
+    local seen = {}
+    for index = 6, #ARGV do
+      if not seen[ARGV[index]] then
+        seen[ARGV[index]] = true
+        table.insert(lanesByPriority[priority], P .. 'r:' .. priority .. ':' .. ARGV[index])
+      end
+    end
+  end
+else
+  for priority = 0, 3 do lanesByPriority[priority] = {} end
+  for _, lane in ipairs(redis.call('SMEMBERS', P .. 'y')) do
+    table.insert(lanesByPriority[tonumber(string.sub(lane, 1, 1))], P .. 'r:' .. lane)
+  end
+end
+
+local result, claims, leases, token = {}, {}, {}, nil
+local until_ = whole(now + ARGV[5])
+local hasStatuses = redis.call('EXISTS', P .. 's') == 1
+local lost = 0
+for priority = 3, 0, -1 do
+  local lanes = lanesByPriority[priority]
+  while room > 0 and #lanes > 0 do
+    local due, single = dueOf(lanes)
+    if #due == 0 then break end
+    local taken = 0
+    for start = 1, #due, 1000 do
+      local ids, members = {}, {}
+      for index = start, math.min(#due, start + 999) do
+        members[#members + 1] = single and due[index] or due[index][1]
+        ids[#ids + 1] = string.sub(members[#members], 15)
+      end
+      local tasks = redis.call('HMGET', P .. 't', unpack(ids))
+      local statuses = hasStatuses and redis.call('HMGET', P .. 's', unpack(ids))
+      for index, id in ipairs(ids) do
+        if room < 1 then break end
+        local task = tasks[index]
+        local meta = task and settings and perKey and string.sub(task, 33, 33) == '1' and metaOf(task)
+        local limitKey = meta and meta.l
+        if not task then
+          -- Its body is gone: evicted or damaged. It can never run, so it must not stand in the way.
+          redis.call('ZREM', single or due[start + index - 1][3], members[index])
+          lost = lost + 1
+        elseif not limitKey or keyRoomOf(limitKey) >= 1 then
+          if limitKey then keyRooms[limitKey] = keyRoomOf(limitKey) - 1 end
+          if not token then
+            token = whole(math.max(tonumber(redis.call('GET', P .. 'token') or '0') + 1, now))
+            redis.call('SET', P .. 'token', token)
+            result[1] = token
+          end
+          local attempt = 1
+          if statuses and statuses[index] then attempt = cmsgpack.unpack(statuses[index]).a + 1 end
+          local size = #result
+          result[size + 1], result[size + 2], result[size + 3] = id, tostring(attempt), task
+          size = #claims
+          claims[size + 1] = id
+          claims[size + 2] = string.sub(task, 32, 33) .. token .. ' ' .. attempt .. ' ' .. ARGV[4]
+          leases[size + 1], leases[size + 2] = until_, id
+          if size >= 2000 then
+            redis.call('HSET', P .. 'c', unpack(claims))
+            redis.call('ZADD', P .. 'l', unpack(leases))
+            claims, leases = {}, {}
+          end
+          if string.sub(task, 33, 33) == '1' then
+            local keys = meta or metaOf(task)
+            if keys.l then redis.call('HINCRBY', P .. 'q', keys.l, 1) end
+          end
+          room = room - 1
+          taken = taken + 1
+          -- Without limits per key the first ones are taken, without a gap; they are removed at once below.
+          if perKey or not single then redis.call('ZREM', single or due[start + index - 1][3], members[index]) end
+        end
+      end
+      if room < 1 then break end
+    end
+    if single and not perKey and taken > 0 then redis.call('ZREMRANGEBYRANK', single, 0, taken - 1) end
+    -- Where everything due was seen there is no more to see.
+    if perKey or lost == 0 then break end
+    lost = 0
+  end
+  if room < 1 then break end
+end
+if #claims > 0 then
+  redis.call('HSET', P .. 'c', unpack(claims))
+  redis.call('ZADD', P .. 'l', unpack(leases))
+end
+if settings then
+  local count = (#result - 1) / 3
+  if settings.count and count > 0 then
+    redis.call('HSET', P .. 'o', 'tokens', string.format('%.6f', settings.left - count), 'at', whole(now))
+  end
+  if settings.keyCount then
+    for limitKey, left in pairs(keyRooms) do
+      -- What is left after these claims, with the part of a token that was not enough for one.
+      local bucket = redis.call('HGET', P .. 'b', limitKey)
+      local tokens, at = tonumber(settings.keyCount), now
+      if bucket then
+        tokens, at = string.match(bucket, '^(%S+) (%S+)$')
+        tokens = math.min(settings.keyCount, tokens + math.max(0, now - at) * settings.keyCount / settings.keyPer)
+      end
+      local spent = 0
+      for index = 2, #result, 3 do
+        local task = result[index + 2]
+        if string.sub(task, 33, 33) == '1' and metaOf(task).l == limitKey then spent = spent + 1 end
+      end
+      if spent > 0 then redis.call('HSET', P .. 'b', limitKey, string.format('%.6f %.0f', tokens - spent, now)) end
+    end
+  end
+end
+return result

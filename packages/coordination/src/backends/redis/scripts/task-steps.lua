@@ -1,0 +1,197 @@
+-- What the scripts of task queues share; it is put before each of them.
+--
+-- KEYS[1] is what comes before the name of every key of the queue. It carries the hash tag, so all of them lie in one slot:
+--   seq        the last place in line                     t   id -> task: see below
+--   r:P:TYPE   due time -> place and id of pending tasks  y   the P:TYPE that there are (P: priority, 0 to 3)
+--   c          id -> claim: flags, token attempt worker   l   end of lease -> id of claimed tasks
+--   s          id -> what became of it (MessagePack), once it failed, was cancelled or is kept completed
+--   f:STATE    end -> id of completed, dead and cancelled tasks                  p   id -> progress
+--   g:GROUP    ids                 k  dedupe key -> id of the living task        u:KEY  id, for a dedupe window
+--   v          id -> how many tasks it waits for          vr  id -> due time of waiting tasks, and which they wait for
+--   a:ID       those that wait for a task, each with 1 before it when any end will do, else 0
+--   o          settings            q  limit key -> claims    b  limit key -> what is left of its rate
+--   h          name -> schedule    token  the last token
+-- ARGV[1] is the channel and ARGV[2] what to publish to wake those who wait for tasks.
+-- A task is: place in line (14 digits), time of enqueueing (16), priority, 1 when it is kept when completed, 1 when
+-- it has a group, a dedupe key or a limit key, what else is known of it as JSON, a line feed, its payload as JSON.
+-- Times are microseconds since the epoch by the server's clock.
+local P = KEYS[1] .. ':'
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local wakes = false
+
+local function whole(number) return string.format('%.0f', number) end
+local function metaOf(task) return cjson.decode(string.sub(task, 34, string.find(task, '\n', 34, true) - 1)) end
+local function statusOf(id)
+  local packed = redis.call('HGET', P .. 's', id)
+  return packed and cmsgpack.unpack(packed)
+end
+local function setStatus(id, status) redis.call('HSET', P .. 's', id, cmsgpack.pack(status)) end
+
+local function makePending(id, task, meta, dueAt)
+  local lane = string.sub(task, 31, 31) .. ':' .. meta.t
+  redis.call('SADD', P .. 'y', lane)
+  redis.call('ZADD', P .. 'r:' .. lane, whole(dueAt), string.sub(task, 1, 14) .. id)
+  wakes = true
+end
+
+-- A claim: is it kept when completed, has it keys, token, attempt, worker. Nothing when the task is not claimed.
+local function claimOf(id)
+  local claim = redis.call('HGET', P .. 'c', id)
+  if not claim then return end
+  local keep, keyed, token, attempt, worker = string.match(claim, '^(.)(.)(%d+) (%d+) (.*)$')
+  return {keep = keep == '1', keyed = keyed == '1', token = token, attempt = tonumber(attempt), worker = worker}
+end
+
+local function endClaim(id, meta)
+  redis.call('HDEL', P .. 'c', id)
+  redis.call('ZREM', P .. 'l', id)
+  if meta.l and redis.call('HINCRBY', P .. 'q', meta.l, -1) <= 0 then redis.call('HDEL', P .. 'q', meta.l) end
+  if redis.call('EXISTS', P .. 'o') == 1 then wakes = true end
+end
+
+local function freeDedupeKey(id, meta)
+  if meta.k and redis.call('HGET', P .. 'k', meta.k) == id then redis.call('HDEL', P .. 'k', meta.k) end
+end
+
+-- Tells those that wait for a task that it has ended.
+local function release(id, completed)
+  for _, entry in ipairs(redis.call('SMEMBERS', P .. 'a:' .. id)) do
+    if completed or string.sub(entry, 1, 1) == '1' then
+      redis.call('SREM', P .. 'a:' .. id, entry)
+      local dependent = string.sub(entry, 2)
+      if redis.call('HEXISTS', P .. 'v', dependent) == 1 and redis.call('HINCRBY', P .. 'v', dependent, -1) <= 0 then
+        local task = redis.call('HGET', P .. 't', dependent)
+        local dueAt = tonumber(string.match(redis.call('HGET', P .. 'vr', dependent) or '0', '^%d+'))
+        redis.call('HDEL', P .. 'v', dependent)
+        redis.call('HDEL', P .. 'vr', dependent)
+        if task then makePending(dependent, task, metaOf(task), math.max(dueAt, now)) end
+      end
+    end
+  end
+end
+
+local function anyWaiting() return redis.call('EXISTS', P .. 'v') == 1 end
+
+-- What a task is now: its state, and its status where it has one.
+local function stateOf(id)
+  if redis.call('HEXISTS', P .. 'c', id) == 1 then return 'claimed', statusOf(id) end
+  if redis.call('HEXISTS', P .. 'v', id) == 1 then return 'waiting', statusOf(id) end
+  local status = statusOf(id)
+  return status and status.s or 'pending', status
+end
+
+-- Takes an unfinished task out of where it waits or runs.
+local function takeOut(id, task, meta, state)
+  if state == 'claimed' then endClaim(id, meta)
+  elseif state == 'waiting' then
+    local after = string.match(redis.call('HGET', P .. 'vr', id) or '', ' (.*)$')
+    for _, other in ipairs(after and cjson.decode(after) or {}) do
+      redis.call('SREM', P .. 'a:' .. other, '0' .. id, '1' .. id)
+    end
+    redis.call('HDEL', P .. 'v', id)
+    redis.call('HDEL', P .. 'vr', id)
+  elseif state == 'pending' then
+    redis.call('ZREM', P .. 'r:' .. string.sub(task, 31, 31) .. ':' .. meta.t, string.sub(task, 1, 14) .. id)
+  end
+end
+
+-- Deletes a task, whatever its state. To those that wait for it it has ended well.
+local function forget(id, task, meta, state)
+  takeOut(id, task, meta, state)
+  if state == 'completed' or state == 'dead' or state == 'cancelled' then redis.call('ZREM', P .. 'f:' .. state, id) end
+  freeDedupeKey(id, meta)
+  if meta.g then redis.call('SREM', P .. 'g:' .. meta.g, id) end
+  redis.call('HDEL', P .. 't', id)
+  redis.call('HDEL', P .. 's', id)
+  redis.call('HDEL', P .. 'p', id)
+  if anyWaiting() then release(id, true) end
+end
+
+-- Notes a failure in a status; at most `most` are kept.
+local function addFailure(status, attempt, worker, errorText, most)
+  local failures = status.e or {}
+  failures[#failures + 1] = {attempt, whole(now), worker, errorText}
+  while #failures > most do table.remove(failures, 1) end
+  status.e = failures
+end
+
+-- Ends a claim for good: dead.
+local function bury(id, meta, status, attempt, worker)
+  endClaim(id, meta)
+  freeDedupeKey(id, meta)
+  status.s, status.a, status.w, status.f = 'dead', attempt, worker, whole(now)
+  setStatus(id, status)
+  redis.call('ZADD', P .. 'f:dead', whole(now), id)
+  if anyWaiting() then release(id, false) end
+end
+
+-- Gives a claim back: pending again from `dueAt` on.
+local function giveBack(id, task, meta, status, attempt, dueAt)
+  endClaim(id, meta)
+  status.s, status.a, status.w, status.f = nil, attempt, nil, nil
+  setStatus(id, status)
+  makePending(id, task, meta, dueAt)
+end
+
+-- Adds tasks. From ARGV[first] on, for each: id, what of it follows its enqueueing time, delay, length of the dedupe
+-- window in ms (0: none), what it waits for (JSON) or '', 1 when any end of that will do.
+-- Returns the id of each, or of the one that was in its way.
+local function enqueue(first)
+  local count = (#ARGV - first + 1) / 6
+  local place = redis.call('INCRBY', P .. 'seq', count) - count
+  local result, linked = {}, {}
+  for index = 1, count do
+    local at = first + (index - 1) * 6
+    local id, rest, delay, window, after = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+    local task = string.format('%014.0f%016.0f', place + index, now) .. rest
+    local meta = metaOf(task)
+    local taken = redis.call('HEXISTS', P .. 't', id) == 1 and id
+    if not taken and meta.k then
+      taken = redis.call('HGET', P .. 'k', meta.k) or redis.call('GET', P .. 'u:' .. meta.k)
+    end
+    result[index] = taken or id
+    if not taken then
+      redis.call('HSET', P .. 't', id, task)
+      if meta.k then
+        redis.call('HSET', P .. 'k', meta.k, id)
+        if window ~= '0' then redis.call('SET', P .. 'u:' .. meta.k, id, 'PX', window) end
+      end
+      if meta.g then redis.call('SADD', P .. 'g:' .. meta.g, id) end
+      if after == '' then makePending(id, task, meta, now + delay)
+      else
+        linked[#linked + 1] = {id, task, meta, now + delay, cjson.decode(after), ARGV[at + 5]}
+        redis.call('HSET', P .. 'v', id, 0)
+      end
+    end
+  end
+  -- Only now is everything there that they may wait for.
+  for _, link in ipairs(linked) do
+    local id, open = link[1], 0
+    for _, other in ipairs(link[5]) do
+      if redis.call('HEXISTS', P .. 't', other) == 1 then
+        local state = stateOf(other)
+        local isLive = state == 'waiting' or state == 'pending' or state == 'claimed'
+        if isLive or (state ~= 'completed' and link[6] ~= '1') then
+          open = open + redis.call('SADD', P .. 'a:' .. other, link[6] .. id)
+        end
+      end
+    end
+    if open > 0 then
+      redis.call('HSET', P .. 'v', id, open)
+      redis.call('HSET', P .. 'vr', id, whole(link[4]) .. ' ' .. cjson.encode(link[5]))
+    end
+    link.open = open
+  end
+  for _, link in ipairs(linked) do
+    if link.open == 0 then
+      redis.call('HDEL', P .. 'v', link[1])
+      makePending(link[1], link[2], link[3], link[4])
+    end
+  end
+  return result
+end
+
+local function wake()
+  if wakes then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
+end

@@ -1,0 +1,68 @@
+import type { Json } from "../../json.ts";
+import { BACKOFF_DEFAULT, type TaskDraft } from "../../queue/task-draft.ts";
+
+/** What a stored task says besides its payload; see task-steps.lua. */
+export interface TaskMeta {
+  /** Type. */
+  readonly t: string;
+  /** Most attempts. */
+  readonly m: number;
+  readonly g?: string;
+  /** Dedupe key. */
+  readonly k?: string;
+  /** Limit key. */
+  readonly l?: string;
+  /** Backoff: kind, base, factor, cap, jitter. */
+  readonly b?: readonly [string, number, number, number, string];
+  /** Timeout in ms. */
+  readonly o?: number;
+}
+
+export interface StoredTask {
+  readonly meta: TaskMeta;
+  readonly enqueuedAt: number;
+  readonly payload: Json;
+}
+
+/** Neither keys nor group: nothing has to be looked up or cleared when it ends. */
+export const isKeyed = ({ group, dedupeKey, limitKey }: TaskDraft): boolean =>
+  group !== undefined || dedupeKey !== undefined || limitKey !== undefined;
+
+/** A draft as it is stored, from its priority on: place and time are put before it by the server. */
+export const encodeTask = (draft: TaskDraft): string => {
+  const { type, maxAttempts, group, dedupeKey, limitKey, backoff, timeoutMs } = draft;
+  const flags = `${draft.priorityRank}${draft.keepCompleted ? 1 : 0}${isKeyed(draft) ? 1 : 0}`;
+  const meta: TaskMeta = {
+    t: type,
+    m: maxAttempts,
+    ...(group === undefined ? {} : { g: group }),
+    ...(dedupeKey === undefined ? {} : { k: dedupeKey }),
+    ...(limitKey === undefined ? {} : { l: limitKey }),
+    ...(backoff === undefined || backoff === BACKOFF_DEFAULT
+      ? {}
+      : { b: [backoff.kind, backoff.baseMs, backoff.factor, backoff.capMs, backoff.jitter] as const }),
+    ...(timeoutMs === undefined ? {} : { o: timeoutMs }),
+  };
+  return `${flags}${JSON.stringify(meta)}\n${draft.payloadText}`;
+};
+
+/** Remembers the last metadata it read: the tasks of a batch mostly share theirs. */
+export class TaskReader {
+  #text = "";
+  #meta: TaskMeta = { t: "", m: 0 };
+
+  /** @throws SyntaxError when what was stored is damaged. */
+  read(stored: string): StoredTask {
+    const end = stored.indexOf("\n", 33);
+    const text = stored.slice(33, end);
+    if (text !== this.#text) {
+      this.#meta = JSON.parse(text) as TaskMeta;
+      this.#text = text;
+    }
+    return {
+      meta: this.#meta,
+      enqueuedAt: Number(stored.slice(14, 30)) / 1000,
+      payload: JSON.parse(stored.slice(end + 1)) as Json,
+    };
+  }
+}

@@ -1,0 +1,84 @@
+import { type Abortable, newId, type Random } from "@holdfast/kernel";
+import { draftTasks, type TaskDraft } from "../../queue/task-draft.ts";
+import type { NewTask } from "../../queue/task-queue.ts";
+import type { QueueScripts } from "./queue-scripts.ts";
+import { encodeTask, isKeyed } from "./task-codec.ts";
+
+/** Puts tasks into one queue, in one script. */
+export class TaskIntake {
+  readonly #scripts: QueueScripts;
+  readonly #random: Random;
+  readonly #payloadMaxBytes: number;
+
+  constructor(scripts: QueueScripts, random: Random, payloadMaxBytes: number) {
+    this.#scripts = scripts;
+    this.#random = random;
+    this.#payloadMaxBytes = payloadMaxBytes;
+  }
+
+  /** The arguments of tasks for a script that adds them. @throws InvalidInputError, PayloadTooLargeError */
+  encode(tasks: readonly NewTask[]): readonly string[] {
+    return draftTasks(tasks, this.#payloadMaxBytes).flatMap((draft) => this.#encode(draft));
+  }
+
+  async enqueue(tasks: readonly NewTask[], options: Abortable): Promise<readonly string[]> {
+    const drafts = draftTasks(tasks, this.#payloadMaxBytes);
+    const first = drafts[0];
+    if (first === undefined) {
+      options.signal?.throwIfAborted();
+      return [];
+    }
+    // Ids that the caller chose make the call repeatable: what was added is then found there.
+    const isRepeatable = drafts.every(({ id }) => id !== undefined);
+    if (!areAlike(drafts, first)) {
+      return this.#scripts.run(
+        "enqueue-tasks",
+        drafts.flatMap((draft) => this.#encode(draft)),
+        options,
+        isRepeatable,
+      );
+    }
+    const areChosen = drafts.some(({ id }) => id !== undefined);
+    const ids: string[] = [];
+    const args = [
+      `${first.priorityRank}:${first.type}`,
+      `${Math.round(first.delayMs * 1000)}`,
+      areChosen ? "1" : "0",
+    ];
+    const head = encodeTask({ ...first, payloadText: "" });
+    for (const draft of drafts) {
+      const id = draft.id ?? newId("task", this.#random);
+      ids.push(id);
+      args.push(id, head + draft.payloadText);
+    }
+    await this.#scripts.run("enqueue-alike-tasks", args, options, isRepeatable);
+    return ids;
+  }
+
+  #encode(draft: TaskDraft): readonly string[] {
+    return [
+      draft.id ?? newId("task", this.#random),
+      encodeTask(draft),
+      `${Math.round(draft.delayMs * 1000)}`,
+      `${Math.ceil(draft.dedupeWindowMs)}`,
+      draft.after.length === 0 ? "" : JSON.stringify(draft.after),
+      draft.afterAnyEnd ? "1" : "0",
+    ];
+  }
+}
+
+/** Everything but id and payload is the same, and nothing is out of the ordinary. */
+const areAlike = (drafts: readonly TaskDraft[], first: TaskDraft): boolean =>
+  !isKeyed(first) &&
+  drafts.every(
+    (draft) =>
+      !isKeyed(draft) &&
+      draft.after.length === 0 &&
+      draft.type === first.type &&
+      draft.priorityRank === first.priorityRank &&
+      draft.delayMs === first.delayMs &&
+      draft.maxAttempts === first.maxAttempts &&
+      draft.backoff === first.backoff &&
+      draft.timeoutMs === first.timeoutMs &&
+      draft.keepCompleted === first.keepCompleted,
+  );
