@@ -67,8 +67,7 @@ export const startCell = async (database: Database): Promise<JobRunner> => {
   return {
     run: async () => {
       number += 1;
-      const { jobId } = await client.submit({ workflows: [{ workflow: "no-op", input: { number } }] });
-      const { status } = await client.result(jobId);
+      const { jobId, status } = await client.run({ workflows: [{ workflow: "no-op", input: { number } }] });
       if (status !== "completed") throw new Error(`job ${jobId} ended as ${status}`);
     },
     [Symbol.asyncDispose]: async () => {

@@ -3,10 +3,10 @@ import { createHandlers, type Handlers } from "@holdfast/connection";
 import { ClosedError, randomInt } from "@holdfast/kernel";
 import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
 import type { CallerOptions } from "./caller-options.ts";
-import { type FollowItem, type FollowRequest, followJob } from "./follow-job.ts";
+import { type FollowItem, type FollowRequest, followJob, type OpenFeed, openFeed } from "./follow-job.ts";
 import { NodeLinks } from "./node-links.ts";
 import { type Answered, type AskOptions, RequestRouter } from "./request-router.ts";
-import { Subscriptions } from "./subscriptions.ts";
+import { type PushTarget, Subscriptions } from "./subscriptions.ts";
 import { TargetSelector } from "./target-selector.ts";
 
 /**
@@ -46,6 +46,20 @@ export class Caller implements AsyncDisposable {
     options?: AskOptions,
   ): Promise<Answered<OutputOf<D>>> {
     return this.#router.ask(definition, input, options);
+  }
+
+  /** A place for pushes of a job that is about to be submitted: name it in the submission, then follow it. */
+  openFeed(): OpenFeed {
+    return openFeed({ options: this.options, subscriptions: this.#subscriptions }, undefined);
+  }
+
+  /** Registers whoever takes the pushes of a subscription; returns its id. Give it back with `unsubscribe`. */
+  subscribe(target: PushTarget): string {
+    return this.#subscriptions.add(target);
+  }
+
+  unsubscribe(subscriptionId: string): void {
+    this.#subscriptions.remove(subscriptionId);
   }
 
   /** {@link followBatches}, one item at a time. */

@@ -22,10 +22,10 @@ const newBuffer = (countMax = 1_000) => {
     after: undefined,
     countMax,
     bytesMax: 1_000_000,
-    onFull: () => {
-      fullCount += 1;
-    },
   });
+  buffer.onFull = () => {
+    fullCount += 1;
+  };
   const take = () =>
     buffer.takeAll().map((item) => (item.kind === "event" ? Number(item.position.offset) : item.kind));
   return { buffer, take, fullCount: () => fullCount };

@@ -3,6 +3,7 @@ import { type Clock, type Deferred, deferred, untilAborted } from "@holdfast/ker
 import type { JobEventsPush } from "@holdfast/protocol/contract";
 import { approximateBytes } from "../model/approximate-bytes.ts";
 import type { FollowItem } from "./follow-job.ts";
+import type { PushTarget } from "./subscriptions.ts";
 
 type BufferedItem = Exclude<FollowItem, { readonly kind: "connection" }>;
 
@@ -18,11 +19,12 @@ export type BufferWake =
  * are dropped, and after a gap, or when the consumer is too slow, it takes nothing more until the caller has
  * consumed what is here and follows again from `position`.
  */
-export class EventBuffer {
+export class EventBuffer implements PushTarget {
+  /** Called when pushes begin to be dropped because the consumer is slow: stop sending them. */
+  onFull: () => void = () => undefined;
   readonly #clock: Clock;
   readonly #countMax: number;
   readonly #bytesMax: number;
-  readonly #onFull: () => void;
   #items: BufferedItem[] = [];
   #sizeBytes = 0;
   #position: WirePosition | undefined;
@@ -37,14 +39,11 @@ export class EventBuffer {
     readonly after: WirePosition | undefined;
     readonly countMax: number;
     readonly bytesMax: number;
-    /** Called when pushes begin to be dropped because the consumer is slow: stop sending them. */
-    readonly onFull: () => void;
   }) {
     this.#clock = options.clock;
     this.#position = options.after;
     this.#countMax = options.countMax;
     this.#bytesMax = options.bytesMax;
-    this.#onFull = options.onFull;
   }
 
   /** Up to where events were taken in, consumed or not; follow again from here. */
@@ -76,7 +75,7 @@ export class EventBuffer {
       const isFull = this.#isFull();
       if (order === "gap" || isFull) {
         this.#needsFollow = true;
-        if (isFull) this.#onFull();
+        if (isFull) this.onFull();
         break;
       }
       this.#position = position;

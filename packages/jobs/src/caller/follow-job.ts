@@ -20,7 +20,38 @@ export interface FollowRequest {
   /** Go on right after this position. Default: from the beginning. */
   readonly after?: WirePosition | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** A feed that a node has begun already, with the answer to a submission. Takes the place of `after`. */
+  readonly begun?: BegunFeed | undefined;
 }
+
+/** A subscription that waits for its pushes before anybody iterates over them. */
+export interface OpenFeed {
+  readonly subscriptionId: string;
+  readonly buffer: EventBuffer;
+  /** When it will not be followed after all. */
+  close(): void;
+}
+
+export interface BegunFeed {
+  readonly feed: OpenFeed;
+  /** Who pushes. */
+  readonly peer: Peer;
+}
+
+/** Makes a place for the pushes of a job whose log is followed from `after` on (default: the beginning). */
+export const openFeed = (
+  { options, subscriptions }: Pick<FollowParts, "options" | "subscriptions">,
+  after: WirePosition | undefined,
+): OpenFeed => {
+  const buffer = new EventBuffer({
+    clock: options.clock,
+    after,
+    countMax: options.bufferMaxCount,
+    bytesMax: options.bufferMaxBytes,
+  });
+  const subscriptionId = subscriptions.add(buffer);
+  return { subscriptionId, buffer, close: () => subscriptions.remove(subscriptionId) };
+};
 
 export interface FollowParts {
   readonly options: CallerOptions;
@@ -58,19 +89,17 @@ export async function* followJob(
     if (of === undefined || of.isLost || !of.peer.isOpen) return;
     of.peer.request(unfollowJob, { subscriptionId }, { timeoutMs: 2_000 }).catch(() => undefined);
   };
-  const buffer = new EventBuffer({
-    clock: options.clock,
-    after: request.after,
-    countMax: options.bufferMaxCount,
-    bytesMax: options.bufferMaxBytes,
-    onFull: () => unfollow(session),
-  });
-  const subscriptionId = subscriptions.add(buffer);
+  const feed = request.begun?.feed ?? openFeed(parts, request.after);
+  const { buffer, subscriptionId } = feed;
+  buffer.onFull = () => unfollow(session);
   let session: Session | undefined;
   let followedFrom: WirePosition | undefined;
   let fruitlessCount = 0;
   try {
-    session = await follow(parts, { jobId, subscriptionId, buffer, signal: scope.signal });
+    session =
+      request.begun === undefined
+        ? await follow(parts, { jobId, subscriptionId, buffer, signal: scope.signal })
+        : sessionOn(request.begun.peer, buffer);
     for (;;) {
       for (let items = buffer.takeAll(); items.length > 0; items = buffer.takeAll()) {
         yield items;
@@ -107,7 +136,7 @@ export async function* followJob(
       if (session.peer !== lost.peer) unfollow(lost);
     }
   } finally {
-    subscriptions.remove(subscriptionId);
+    feed.close();
     session?.stopListening();
     if (!buffer.isEnded) unfollow(session);
     scope.dispose();
@@ -127,9 +156,18 @@ const follow = async (parts: FollowParts, request: SessionRequest): Promise<Sess
   buffer.reopen();
   const { peer } = await parts.router.ask(
     followRequest,
-    { jobId, subscriptionId, ...(buffer.position === undefined ? {} : { after: buffer.position }) },
+    {
+      jobId,
+      subscriptionId,
+      together: true,
+      ...(buffer.position === undefined ? {} : { after: buffer.position }),
+    },
     { jobId, signal },
   );
+  return sessionOn(peer, buffer);
+};
+
+const sessionOn = (peer: Peer, buffer: EventBuffer): Session => {
   let stopListening: () => void = () => undefined;
   const session: Session = { peer, isLost: false, stopListening: () => stopListening() };
   stopListening = peer.onClose(() => {

@@ -1,7 +1,15 @@
 import type { Peer } from "@holdfast/connection";
 import { type Abortable, hasCode, isHoldfastError, TimeoutError } from "@holdfast/kernel";
-import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
+import {
+  type InputOf,
+  type OutputOf,
+  type RequestDefinition,
+  SUBMISSIONS_MAX_COUNT,
+  submitJob,
+  submitJobs,
+} from "@holdfast/protocol/contract";
 import { NoTargetError } from "../errors.ts";
+import { BundledRequests } from "./bundled-requests.ts";
 import type { CallerOptions } from "./caller-options.ts";
 import type { NodeLinks } from "./node-links.ts";
 import type { TargetSelector } from "./target-selector.ts";
@@ -41,6 +49,13 @@ export class RequestRouter {
   readonly #options: CallerOptions;
   readonly #links: NodeLinks;
   readonly #selector: TargetSelector;
+  readonly #submissions = new BundledRequests({
+    one: submitJob,
+    many: submitJobs,
+    maxCount: SUBMISSIONS_MAX_COUNT,
+    pack: (submissions) => ({ submissions: [...submissions] }),
+    unpack: ({ answers }) => answers.map(({ accepted, refused }) => ({ value: accepted, refused })),
+  });
 
   constructor(options: CallerOptions, links: NodeLinks, selector: TargetSelector) {
     this.#options = options;
@@ -107,7 +122,7 @@ export class RequestRouter {
         throw new TimeoutError(definition.name, options.deadlineMs ?? this.#options.deadlineMs);
       try {
         const peer = await this.#links.get(address, { signal: options.signal });
-        const output = await peer.request(definition, input, { timeoutMs, signal: options.signal });
+        const output = await this.#request(peer, definition, input, { timeoutMs, signal: options.signal });
         this.#selector.succeeded(address, options.jobId);
         return { output, address, peer };
       } catch (error) {
@@ -121,6 +136,16 @@ export class RequestRouter {
         address = next;
       }
     }
+  }
+
+  #request<D extends RequestDefinition>(
+    peer: Peer,
+    definition: D,
+    input: InputOf<D>,
+    options: { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
+  ): Promise<OutputOf<D>> {
+    if ((definition as RequestDefinition) !== submitJob) return peer.request(definition, input, options);
+    return this.#submissions.ask(peer, input as InputOf<typeof submitJob>, options) as Promise<OutputOf<D>>;
   }
 
   /** How long to wait before the next attempt; undefined when there is no time for one. */

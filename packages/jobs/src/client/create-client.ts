@@ -4,6 +4,7 @@ import { type ClientOptions, resolveClientOptions } from "./client-options.ts";
 import { awaitResult } from "./job-result.ts";
 import type { JobsClient } from "./jobs-client.ts";
 import { pingAll } from "./node-pings.ts";
+import { runJob } from "./run-job.ts";
 import { Submitter } from "./submitter.ts";
 import { TrackedJobs } from "./tracked-jobs.ts";
 
@@ -20,6 +21,7 @@ export const createClient = (options: ClientOptions): JobsClient => {
 
   return {
     submit: (request) => submitter.submit(request),
+    run: (request) => runJob(caller, tracked, submitter, request),
     get: async (jobId, { signal } = {}) => (await caller.ask(getJob, { jobId }, { jobId, signal })).output,
     list: async ({ signal, statuses, ...filter } = {}) => {
       const wanted = statuses === undefined ? filter : { ...filter, statuses: [...statuses] };

@@ -60,6 +60,14 @@ export interface JobsClient extends AsyncDisposable {
    * IdempotencyConflictError at once; the last transient error when the deadline passes.
    */
   submit(options: SubmitOptions): Promise<SubmittedJob>;
+  /**
+   * Submits a job and waits for its final result: cheaper than `submit` and `result` one after the other, because
+   * the node that takes the job also sends its result by itself. An abort ends the waiting; the job goes on.
+   * @throws what `submit` and `result` throw; TimeoutError `timeoutMs` after the job was accepted.
+   */
+  run(
+    options: Omit<SubmitOptions, "dryRun"> & { readonly timeoutMs?: number | undefined },
+  ): Promise<JobResult>;
   get(jobId: string, options?: Abortable): Promise<JobView>;
   list(
     options?: Abortable & {

@@ -1,3 +1,4 @@
+import type { Peer } from "@holdfast/connection";
 import { InvalidInputError, newId } from "@holdfast/kernel";
 import { encodeValue } from "@holdfast/protocol";
 import {
@@ -9,6 +10,7 @@ import {
 } from "@holdfast/protocol/contract";
 import type { Caller } from "../caller/caller.ts";
 import { JobTooLargeError } from "../errors.ts";
+import { approximateBytes } from "../model/approximate-bytes.ts";
 import type { ResolvedClientOptions } from "./client-options.ts";
 import type { SubmitOptions, SubmittedJob } from "./jobs-client.ts";
 import type { TrackedJobs } from "./tracked-jobs.ts";
@@ -27,6 +29,15 @@ export class Submitter {
   }
 
   async submit(options: SubmitOptions): Promise<SubmittedJob> {
+    const { job } = await this.submitAndFollow(options, undefined);
+    return job;
+  }
+
+  /** The same; a subscription of this id is opened for the job's result where the node can do so at once. */
+  async submitAndFollow(
+    options: SubmitOptions,
+    subscriptionId: string | undefined,
+  ): Promise<{ readonly job: SubmittedJob; readonly followedAt: Peer | undefined }> {
     options.signal?.throwIfAborted();
     const { clock, random, clientId } = this.#options;
     this.#sequence += 1;
@@ -36,20 +47,18 @@ export class Submitter {
       idempotencyKey: options.idempotencyKey ?? `${clientId}:${this.#sequence}:${newId("key", random)}`,
       spec: this.#spec(options),
       dryRun: options.dryRun ?? false,
+      ...(subscriptionId === undefined ? {} : { follow: { subscriptionId, want: "result" as const } }),
     };
     checkSize(input);
-    const { output } = await this.#caller.ask(submitJob, input, {
+    const { output, peer } = await this.#caller.ask(submitJob, input, {
       signal: options.signal,
       jobId,
       ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
     });
     this.#tracked.add(output.jobId, output.position, clock.monotonicNow());
-    return {
-      jobId: output.jobId,
-      status: output.status,
-      position: output.position,
-      duplicate: output.duplicate,
-    };
+    const { status, position, duplicate } = output;
+    const job = { jobId: output.jobId, status, position, duplicate };
+    return { job, followedAt: output.followed === true ? peer : undefined };
   }
 
   #spec(options: SubmitOptions): JobSpecInput {
@@ -82,6 +91,8 @@ export class Submitter {
 
 /** @throws JobTooLargeError when the message, encoded as it goes over the wire, is over the limit. */
 const checkSize = (message: InputOf<typeof submitJob>): void => {
+  // Counting exactly costs an encoding; a job far below the limit is spared it.
+  if (approximateBytes(message) * 3 <= JOB_MAX_BYTES) return;
   const sizeBytes = encodeValue(message).byteLength;
   if (sizeBytes > JOB_MAX_BYTES) throw new JobTooLargeError(sizeBytes, JOB_MAX_BYTES);
 };

@@ -11,6 +11,7 @@ import {
   type OutputOf,
   ping,
   submitJob,
+  submitJobs,
   unfollowJob,
 } from "@holdfast/protocol/contract";
 import { OverloadDetector } from "@holdfast/resilience";
@@ -18,6 +19,7 @@ import { NodeLinks } from "../caller/node-links.ts";
 import { NodeNotReadyError } from "../errors.ts";
 import type { JobRow } from "../model/job-table.ts";
 import { Admission } from "../node/admission.ts";
+import { answerEach } from "../node/answer-each.ts";
 import { EventFeed } from "../node/event-feed.ts";
 import { type LiveNode, NodeLease, nodeIdOf } from "../node/node-lease.ts";
 import { Datacenter } from "./datacenter.ts";
@@ -232,12 +234,20 @@ class GateNode implements Gate {
       clock,
       self,
       leaderOf,
+      followNew: (jobId, follow, job) => feed.followNew(jobId, follow, job),
     });
 
     const limited = admission.limited(handlers);
     limited.onRequest(submitJob, (input, context) => {
       this.#ensureActive();
       return submissions.submit(input, context);
+    });
+    handlers.onRequest(submitJobs, async (input, context) => {
+      this.#ensureActive();
+      const answers = await answerEach(input.submissions, (submission) =>
+        admission.each(submitJob, context.peer, () => submissions.submit(submission, context)),
+      );
+      return { answers: answers.map(({ value, refused }) => ({ accepted: value, refused })) };
     });
     limited.onRequest(getJob, (input, context) => queries.get(input, context));
     limited.onRequest(getResult, (input, context) => queries.result(input, context));

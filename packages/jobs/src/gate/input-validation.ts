@@ -26,19 +26,14 @@ export class InputValidation {
   async check(
     submission: z.output<typeof submitJob.input>,
     datacenter: Datacenter,
-    options: { readonly signal: AbortSignal; readonly now: number },
+    options: { readonly now: number },
   ): Promise<void> {
     const keys = inputKeys(submission.spec, datacenter);
     if (keys.every((key) => (this.#good.get(key) ?? 0) > options.now)) return;
-    const { gate: _gate, ...request } = submission;
+    const { gate: _gate, follow: _follow, ...request } = submission;
     try {
-      await datacenter.caller.ask(
-        submitJob,
-        { ...request, dryRun: true },
-        { signal: options.signal, deadlineMs: VALIDATE_MS },
-      );
+      await datacenter.caller.ask(submitJob, { ...request, dryRun: true }, { deadlineMs: VALIDATE_MS });
     } catch (error) {
-      options.signal.throwIfAborted();
       if (!isUnreachable(error) && !hasCode(error, "KERNEL_TIMEOUT")) throw error;
       throw new NodeNotReadyError(datacenter.name, "none of its managers answers", {
         cause: error,

@@ -7,7 +7,7 @@ import {
   type TaskGroup,
 } from "@holdfast/kernel";
 import { cancelJob, getResult, submitJob } from "@holdfast/protocol/contract";
-import type { FollowItem } from "../caller/follow-job.ts";
+import type { BegunFeed, FollowItem } from "../caller/follow-job.ts";
 import { isTransient } from "../caller/transient.ts";
 import type { Datacenter } from "./datacenter.ts";
 import { applyDatacenterEvent, endPartWith } from "./decide/datacenter-event.ts";
@@ -63,11 +63,15 @@ export class PartRunner {
       led.apply((_job, at) => endPartAs(part, { status: "failed", reason, at }));
       return;
     }
+    let begun: BegunFeed | undefined;
     while (!led.signal.aborted && part.phase !== "ended" && led.job.parts.includes(part)) {
       try {
-        if (part.phase === "accepted") await this.#follow(led, part, datacenter);
-        else if (led.ending.aborted) await this.#endUndelivered(led, part, datacenter);
-        else await this.#dispatch(led, part, datacenter);
+        if (part.phase === "accepted") {
+          const feed = begun;
+          begun = undefined;
+          await this.#follow(led, part, datacenter, feed);
+        } else if (led.ending.aborted) await this.#endUndelivered(led, part, datacenter);
+        else begun = await this.#dispatch(led, part, datacenter);
       } catch (error) {
         if (led.signal.aborted) return;
         if (hasCode(error, "JOBS_STALE_FENCE")) {
@@ -83,13 +87,22 @@ export class PartRunner {
     }
   }
 
-  async #dispatch(led: LedJob, part: DatacenterPart, datacenter: Datacenter): Promise<void> {
+  /** Returns the feed that the datacenter began with its answer. */
+  async #dispatch(led: LedJob, part: DatacenterPart, datacenter: Datacenter): Promise<BegunFeed | undefined> {
     const { job } = led;
     const scope = childController(led.signal, led.ending);
+    const feed = datacenter.caller.openFeed();
+    let begun: BegunFeed | undefined;
     try {
-      const { output } = await datacenter.caller.ask(
+      const { output, peer } = await datacenter.caller.ask(
         submitJob,
-        { jobId: job.jobId, idempotencyKey: job.idempotencyKey, spec: job.spec, gate: led.leader },
+        {
+          jobId: job.jobId,
+          idempotencyKey: job.idempotencyKey,
+          spec: job.spec,
+          gate: led.leader,
+          follow: { subscriptionId: feed.subscriptionId, want: "events" },
+        },
         {
           jobId: job.jobId,
           deadlineMs: DISPATCH_ROUND_MS,
@@ -99,19 +112,23 @@ export class PartRunner {
           },
         },
       );
+      // A part that was read again goes on from its own position.
+      if (output.followed === true && part.position === undefined) begun = { feed, peer };
       part.phase = "accepted";
       part.leader = output.leader;
       part.position ??= output.position;
+      return begun;
     } catch (error) {
-      if (scope.signal.aborted) return;
+      if (scope.signal.aborted) return undefined;
       if (hasCode(error, "JOBS_STALE_FENCE")) throw error;
       if (!isTransient(error)) {
         led.apply((_job, at) => endPartAs(part, { status: "failed", reason: error, at }));
-        return;
+        return undefined;
       }
-      if (part.phase === "new" && (await this.#useFallback(led, part))) return;
+      if (part.phase === "new" && (await this.#useFallback(led, part))) return undefined;
       throw error;
     } finally {
+      if (begun === undefined) feed.close();
       scope.dispose();
     }
   }
@@ -135,7 +152,12 @@ export class PartRunner {
     return true;
   }
 
-  async #follow(led: LedJob, part: DatacenterPart, datacenter: Datacenter): Promise<void> {
+  async #follow(
+    led: LedJob,
+    part: DatacenterPart,
+    datacenter: Datacenter,
+    begun: BegunFeed | undefined,
+  ): Promise<void> {
     const { job } = led;
     const tell = (): void => {
       this.#options.tasks.spawn(`cancel ${job.jobId} in ${part.datacenter}`, () =>
@@ -148,6 +170,7 @@ export class PartRunner {
       const batches = datacenter.caller.followBatches(job.jobId, {
         after: part.position,
         signal: led.signal,
+        begun,
       });
       for await (const items of batches) {
         this.#take(led, part, items);

@@ -1,4 +1,4 @@
-import type { RequestContext } from "@holdfast/connection";
+import type { Peer, RequestContext } from "@holdfast/connection";
 import { toWirePosition } from "@holdfast/coordination";
 import { type Clock, InvalidInputError } from "@holdfast/kernel";
 import { encodeValue } from "@holdfast/protocol";
@@ -23,6 +23,7 @@ import { expandSpec } from "../model/expand-spec.ts";
 import { jobStream } from "../model/job-stream.ts";
 import type { JobRow, JobStore } from "../model/job-table.ts";
 import { payloadHash } from "../model/payload-hash.ts";
+import type { EventFeed } from "../node/event-feed.ts";
 import type { NodeLease } from "../node/node-lease.ts";
 import type { Datacenter } from "./datacenter.ts";
 import { choosePlacement } from "./decide/placement.ts";
@@ -42,6 +43,7 @@ export interface SubmissionsOptions {
   readonly self: { readonly nodeId: string; readonly address: string };
   /** The live gate behind an owner id, as far as this gate knows. */
   readonly leaderOf: (row: Pick<JobRow, "owner" | "fence">) => Leader;
+  readonly followNew: EventFeed["followNew"];
 }
 
 type Submission = z.output<typeof submitJob.input>;
@@ -71,16 +73,14 @@ export class Submissions {
       const chosen = placement.datacenters.map((name) => this.#options.datacenters.get(name) as Datacenter);
       const now = clock.monotonicNow();
       await Promise.all(
-        chosen.map((datacenter) =>
-          this.#options.validation.check(submission, datacenter, { signal: context.signal, now }),
-        ),
+        chosen.map((datacenter) => this.#options.validation.check(submission, datacenter, { now })),
       );
       const spec = await expandSpec(submission.jobId, submission.spec, async ({ workflow }) =>
         dependsOnOf(workflow, chosen),
       );
       dependencyGraph(spec.workflows);
       if (submission.dryRun) return this.#dryAnswer(submission);
-      return await this.#store({ ...submission, spec }, { hash, placement });
+      return await this.#store({ ...submission, spec }, { hash, placement, peer: context.peer });
     } catch (error) {
       // The first attempt of this submission may have stored it, before the datacenters went away.
       const known = submission.dryRun
@@ -122,10 +122,11 @@ export class Submissions {
     options: {
       readonly hash: string;
       readonly placement: { readonly datacenters: readonly string[]; readonly fallbacks: readonly string[] };
+      readonly peer: Peer;
     },
   ): Promise<Answer> {
-    const { lease, book, commits, clock, self } = this.#options;
-    const { jobId, spec, idempotencyKey } = submission;
+    const { lease, book, commits, clock, self, followNew } = this.#options;
+    const { jobId, spec, idempotencyKey, follow } = submission;
     const { datacenters, fallbacks } = options.placement;
     const owner = lease.ownerId;
     if (owner === undefined) {
@@ -155,17 +156,21 @@ export class Submissions {
         eventsOf,
       });
       if (result.kind === "exists") return await this.#duplicate(result.row, submission, options.hash);
+      const start = { epoch: result.first.epoch, offset: result.first.offset - 1n };
+      let followed = false;
       if (lease.ownerId === owner) {
         const job = newGateJob(result.row, { datacenters, fallbacks });
         job.head = result.head;
         book.lead(job);
+        followed = follow !== undefined && followNew(jobId, follow, { start, peer: options.peer });
       }
       return {
         jobId,
         status: "submitted",
-        position: toWirePosition({ epoch: result.first.epoch, offset: result.first.offset - 1n }),
+        position: toWirePosition(start),
         leader: { ...self, fence: result.row.fence.toString() },
         duplicate: false,
+        ...(followed ? { followed } : {}),
       };
     } finally {
       book.release(jobId);

@@ -1,4 +1,4 @@
-import type { Handlers, RequestContext } from "@holdfast/connection";
+import type { Handlers, Peer, RequestContext } from "@holdfast/connection";
 import { toWirePosition } from "@holdfast/coordination";
 import { type Abortable, type Clock, InvalidInputError } from "@holdfast/kernel";
 import {
@@ -13,6 +13,7 @@ import {
   type OutputOf,
   ping,
   submitJob,
+  submitJobs,
 } from "@holdfast/protocol/contract";
 import type { z } from "zod";
 import {
@@ -25,7 +26,8 @@ import {
 import { jobStream } from "../model/job-stream.ts";
 import type { JobRow, JobStore } from "../model/job-table.ts";
 import { payloadHash } from "../model/payload-hash.ts";
-import type { FollowedJob } from "../node/event-feed.ts";
+import { answerEach } from "../node/answer-each.ts";
+import type { EventFeed, FollowedJob } from "../node/event-feed.ts";
 import { jobResultOf } from "./decide/result.ts";
 import type { InputValidator } from "./input-validator.ts";
 import type { JobCommits } from "./job-commits.ts";
@@ -52,6 +54,7 @@ export interface ClientRequestsOptions {
     readonly knownLeader: { readonly nodeId: string; readonly address: string } | undefined;
   };
   readonly datacenter: (options: Abortable) => Promise<DatacenterView>;
+  readonly feed: () => Pick<EventFeed, "followNew">;
 }
 
 type SubmitInput = z.output<typeof submitJob.input>;
@@ -74,6 +77,10 @@ export class ClientRequests {
 
   serve(handlers: Handlers): void {
     handlers.onRequest(submitJob, (input, context) => this.#submit(input, context));
+    handlers.onRequest(submitJobs, async ({ submissions }, context) => {
+      const answers = await answerEach(submissions, (submission) => this.#submit(submission, context));
+      return { answers: answers.map(({ value, refused }) => ({ accepted: value, refused })) };
+    });
     handlers.onRequest(cancelJob, (input) => this.#cancel(input));
     handlers.onRequest(getJob, (input, context) => this.#get(input.jobId, context));
     handlers.onRequest(listJobs, (input, context) => this.#list(input, context));
@@ -85,7 +92,10 @@ export class ClientRequests {
   /** What the event feed needs to know of a job. @throws JobNotFoundError */
   async lookUp(jobId: string, options: Abortable): Promise<FollowedJob> {
     const job = this.#options.led.get(jobId);
-    if (job !== undefined) return { status: job.state.status, leader: job.leader };
+    if (job !== undefined) {
+      const { head } = job;
+      return { status: job.state.status, leader: job.leader, ...(head === undefined ? {} : { head }) };
+    }
     const row = await this.#row(jobId, options);
     return { status: row.status, leader: this.#options.directory.leaderOf(row) };
   }
@@ -111,7 +121,7 @@ export class ClientRequests {
       if (row === undefined) throw error;
       return this.#answerDuplicate(input, hash, row);
     }
-    return this.#store(input, hash, checked);
+    return this.#store(input, context.peer, hash, checked);
   }
 
   async #dryRun(input: SubmitInput, context: RequestContext): Promise<SubmitAnswer> {
@@ -125,9 +135,9 @@ export class ClientRequests {
     return checkSubmission(input.jobId, input.spec, this.#options.validator, { signal });
   }
 
-  async #store(input: SubmitInput, hash: string, checked: CheckedJob): Promise<SubmitAnswer> {
-    const { commits, settings, directory, clock } = this.#options;
-    const { jobId, idempotencyKey, gate } = input;
+  async #store(input: SubmitInput, peer: Peer, hash: string, checked: CheckedJob): Promise<SubmitAnswer> {
+    const { commits, settings, directory, clock, led, feed } = this.#options;
+    const { jobId, idempotencyKey, gate, follow } = input;
     const { spec, plans } = checked;
     const outcome = await commits.add({
       kind: "submit",
@@ -146,12 +156,17 @@ export class ClientRequests {
     if (outcome.kind !== "submitted") throw new Error(`a submission came to ${outcome.kind}`);
     if (outcome.duplicate) return this.#answerDuplicate(input, hash, outcome.row);
     this.#submittedCount += 1;
+    const followed =
+      follow !== undefined &&
+      led.get(jobId) !== undefined &&
+      feed().followNew(jobId, follow, { start: outcome.position, peer });
     return {
       jobId,
       status: outcome.row.status,
       position: toWirePosition(outcome.position),
       leader: directory.leaderOf(outcome.row),
       duplicate: false,
+      ...(followed ? { followed } : {}),
     };
   }
 
@@ -207,7 +222,7 @@ export class ClientRequests {
     const { signal } = options;
     const job = led.get(jobId);
     if (job !== undefined) {
-      const { head } = await store.coordination.log.bounds(jobStream(jobId), { signal });
+      const head = job.head ?? (await store.coordination.log.bounds(jobStream(jobId), { signal })).head;
       return jobViewOf(job.state, {
         figures: job.progress,
         leader: job.leader,

@@ -1,5 +1,11 @@
 import { type Abortable, type Clock, type Random, randomInt, untilAborted } from "@holdfast/kernel";
-import { type ValidateInputAnswer, validateInput } from "@holdfast/protocol/contract";
+import {
+  VALIDATIONS_MAX_COUNT,
+  type ValidateInputAnswer,
+  validateInput,
+  validateInputs,
+} from "@holdfast/protocol/contract";
+import { BundledRequests } from "../caller/bundled-requests.ts";
 import { InvalidWorkflowInputError, NodeNotReadyError, UnknownWorkflowError } from "../errors.ts";
 import { payloadHash } from "../model/payload-hash.ts";
 import { isWorkerFault, type KnownWorker, type WorkerRegistry } from "./worker-registry.ts";
@@ -32,6 +38,13 @@ export class InputValidator {
   readonly #options: InputValidatorOptions;
   /** Least recently used first. */
   readonly #cache = new Map<string, Cached>();
+  readonly #questions = new BundledRequests({
+    one: validateInput,
+    many: validateInputs,
+    maxCount: VALIDATIONS_MAX_COUNT,
+    pack: (questions) => ({ questions: [...questions] }),
+    unpack: ({ answers }) => answers.map(({ answer, refused }) => ({ value: answer, refused })),
+  });
 
   constructor(options: InputValidatorOptions) {
     this.#options = options;
@@ -83,11 +96,8 @@ export class InputValidator {
     let failure: unknown;
     for (const worker of candidates.slice(0, WORKERS_MAX_COUNT)) {
       try {
-        return await worker.peer.request(
-          validateInput,
-          { workflow, input },
-          { timeoutMs: ANSWER_TIMEOUT_MS },
-        );
+        const question = { workflow, input };
+        return await this.#questions.ask(worker.peer, question, { timeoutMs: ANSWER_TIMEOUT_MS });
       } catch (error) {
         if (!isWorkerFault(error)) throw error;
         failure = error;

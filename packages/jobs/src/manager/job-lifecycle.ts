@@ -56,7 +56,11 @@ export class JobLifecycle implements AsyncDisposable {
       led.add(job);
       this.#armDeadline(job, state.spec.timeoutMs);
     }
-    if (draft.entries.length > 0) feed().publish(jobId, draft.entries);
+    const newest = draft.entries.at(-1);
+    if (newest !== undefined) {
+      job.head = newest.position;
+      feed().publish(jobId, draft.entries);
+    }
     if (draft.cancel.length > 0) this.#tellWorkers(draft);
     if (isTerminal(state.status)) led.end(jobId);
     else if (state.status === "cancelling" && draft.held.length > 0) this.#awaitStop(job, draft.held);

@@ -1,3 +1,4 @@
+import type { Position } from "@holdfast/coordination";
 import type { Timer } from "@holdfast/kernel";
 import type { Leader } from "@holdfast/protocol/contract";
 import { shardGroup } from "../model/shard-task.ts";
@@ -18,6 +19,8 @@ export class LedJob {
   readonly begun = new Set<number>();
   /** Shards of the cancelled job that workers have not confirmed as stopped. */
   readonly stopping = new Set<string>();
+  /** The newest committed position of its log; undefined until this manager has written to it. */
+  head: Position | undefined;
   deadline: Timer | undefined;
   stopTimer: Timer | undefined;
 

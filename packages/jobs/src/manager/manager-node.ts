@@ -177,6 +177,7 @@ export class ManagerNode implements Manager {
         knownLeader: this.#otherLeader(),
       }),
       datacenter: (request) => this.#freshView(request),
+      feed: () => this.#feed,
     });
     this.#feed = new EventFeed({
       log: store.coordination.log,

@@ -7,11 +7,12 @@ import type {
   StreamHandler,
 } from "@holdfast/connection";
 import { type Clock, OverloadedError } from "@holdfast/kernel";
-import type {
-  MessagePriority,
-  PushDefinition,
-  RequestDefinition,
-  StreamDefinition,
+import {
+  type MessagePriority,
+  type PushDefinition,
+  type RequestDefinition,
+  type StreamDefinition,
+  submitJobs,
 } from "@holdfast/protocol/contract";
 import {
   ClientRateLimiter,
@@ -83,8 +84,9 @@ export class Admission {
           });
   }
 
-  /** For {@link HandlersOptions}: an error refuses the message. */
+  /** For {@link HandlersOptions}: an error refuses the message. What is in a bundle is judged one by one, see {@link each}. */
   readonly admit: NonNullable<HandlersOptions["admit"]> = (definition, peer) => {
+    if (definition.name === submitJobs.name) return undefined;
     if (this.#limiter === undefined || definition.kind === "push" || isNode(peer)) {
       const isAdmitted = this.#shedder.tryAdmit(definition.priority);
       return isAdmitted ? undefined : this.#shed(definition.priority, SHED_RETRY_AFTER_MS);
@@ -103,18 +105,23 @@ export class Admission {
     }
   };
 
+  /**
+   * One of many requests that came in one message: admitted, counted and refused as if it had come alone.
+   * @throws RateLimitedError, LoadShedError, OverloadedError; what `body` throws.
+   */
+  async each<T>(definition: RequestDefinition, peer: Peer, body: () => Promise<T>): Promise<T> {
+    const refusal = this.admit(definition, peer);
+    if (refusal !== undefined) throw refusal;
+    return this.#counted(definition.priority, body);
+  }
+
   /** The same handlers, each request of them counted while it is in progress and refused beyond the limits. */
   limited(handlers: Handlers): Handlers {
     return {
       onRequest: <D extends RequestDefinition>(definition: D, handler: RequestHandler<D>): void => {
-        handlers.onRequest<D>(definition, async (input, context) => {
-          this.#enter(definition.priority);
-          try {
-            return await handler(input, context);
-          } finally {
-            this.#inFlight[definition.priority] -= 1;
-          }
-        });
+        handlers.onRequest<D>(definition, (input, context) =>
+          this.#counted(definition.priority, () => handler(input, context)),
+        );
       },
       onStream: <D extends StreamDefinition>(definition: D, handler: StreamHandler<D>): void => {
         handlers.onStream<D>(definition, (input, context) =>
@@ -125,6 +132,15 @@ export class Admission {
         handlers.onPush(definition, handler);
       },
     };
+  }
+
+  async #counted<T>(priority: MessagePriority, body: () => Promise<T>): Promise<T> {
+    this.#enter(priority);
+    try {
+      return await body();
+    } finally {
+      this.#inFlight[priority] -= 1;
+    }
   }
 
   async *#countedItems<T>(priority: MessagePriority, body: () => AsyncIterable<T>): AsyncGenerator<T> {

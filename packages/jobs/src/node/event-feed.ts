@@ -13,13 +13,16 @@ import {
   type JobStatus,
   type Leader,
   type OutputOf,
+  type submitJob,
   unfollowJob,
 } from "@holdfast/protocol/contract";
 import type { z } from "zod";
 import { jobStream } from "../model/job-stream.ts";
 import { TERMINAL_STATUSES } from "../model/job-table.ts";
 import { FeedSubscription, type FeedTarget } from "./feed-subscription.ts";
-import { JobTails } from "./job-tails.ts";
+import { type FollowedTail, JobTails } from "./job-tails.ts";
+import { PushLane } from "./push-lane.ts";
+import { ResultWatchers } from "./result-watchers.ts";
 
 /** What the node knows of a job that somebody wants to follow. */
 export interface FollowedJob {
@@ -66,11 +69,13 @@ export interface EventFeedStats {
 
 /** Most events in one push, as the contract has it. */
 const PUSH_MAX_COUNT = 1_000;
+const PUSH_MAX_BYTES = 128 * 1024;
 /** How often it is checked that each tail is fed from the right side. */
 const SOURCE_CHECK_MS = 2_000;
 
 interface ConnectedPeer {
   readonly peer: Peer;
+  readonly lane: PushLane;
   readonly subscriptions: Map<string, FeedSubscription>;
   /** Those that wait for the connection's buffer, longest waiting first. */
   readonly paused: Set<FeedSubscription>;
@@ -89,6 +94,7 @@ export class EventFeed implements AsyncDisposable {
   readonly #tasks: TaskGroup;
   readonly #tails: JobTails;
   readonly #peers = new Map<Peer, ConnectedPeer>();
+  readonly #resultWatchers = new ResultWatchers();
   readonly #target: FeedTarget;
   #pushedEvents = 0;
 
@@ -110,10 +116,9 @@ export class EventFeed implements AsyncDisposable {
       clock: options.clock,
       tasks: this.#tasks,
       logger: options.logger,
-      bufferedMaxBytes: options.bufferedMaxBytes ?? 256 * 1024,
-      chunk: { entryMaxCount: PUSH_MAX_COUNT, sizeMaxBytes: options.pushMaxBytes ?? 128 * 1024 },
+      chunk: { entryMaxCount: PUSH_MAX_COUNT, sizeMaxBytes: options.pushMaxBytes ?? PUSH_MAX_BYTES },
       onPaused: (subscription) => {
-        this.#peers.get(subscription.peer)?.paused.add(subscription);
+        this.#peers.get(subscription.lane.peer)?.paused.add(subscription);
       },
       onPushed: (count) => {
         this.#pushedEvents += count;
@@ -168,19 +173,60 @@ export class EventFeed implements AsyncDisposable {
       this.#tails.release(followed);
       return { status: job.status, head: toWirePosition(head), leader: job.leader };
     }
-    // Another follow with this id may have run while this one waited.
-    connected.subscriptions.get(input.subscriptionId)?.close();
-    const subscription = new FeedSubscription(this.#target, {
-      peer: context.peer,
-      subscriptionId: input.subscriptionId,
+    this.#subscribe(connected, followed, {
       jobId: input.jobId,
-      tail: followed.tail,
+      subscriptionId: input.subscriptionId,
+      together: input.together ?? false,
       position: input.after === undefined ? undefined : fromWirePosition(input.after),
     });
-    connected.subscriptions.set(input.subscriptionId, subscription);
+    return { status: job.status, head: toWirePosition(head), leader: job.leader };
+  }
+
+  /**
+   * Follows a job that was just stored and is led here, for the connection that submitted it. False when the
+   * connection is gone or follows too many jobs: nothing was begun, it may ask with `jobs.follow`.
+   */
+  followNew(
+    jobId: string,
+    follow: NonNullable<z.output<typeof submitJob.input>["follow"]>,
+    job: { readonly start: Position; readonly peer: Peer },
+  ): boolean {
+    const { peer, start } = job;
+    if (!peer.isOpen || this.#tasks.signal.aborted) return false;
+    const connected = this.#connected(peer);
+    const { subscriptionId } = follow;
+    const count = connected.subscriptions.size + this.#resultWatchers.countOf(peer);
+    if (count >= this.#subscriptionLimit(peer)) return false;
+    if (follow.want === "result") {
+      this.#resultWatchers.add(jobId, { lane: connected.lane, subscriptionId });
+      return true;
+    }
+    const followed = this.#tails.open(jobId);
+    if (followed.tail.head === undefined) followed.tail.advance({ head: start });
+    this.#subscribe(connected, followed, { jobId, subscriptionId, together: true, position: start });
+    return true;
+  }
+
+  #subscribe(
+    connected: ConnectedPeer,
+    followed: FollowedTail,
+    options: {
+      readonly jobId: string;
+      readonly subscriptionId: string;
+      readonly together: boolean;
+      readonly position: Position | undefined;
+    },
+  ): void {
+    // Another follow with this id may have run while this one waited.
+    connected.subscriptions.get(options.subscriptionId)?.close();
+    const subscription = new FeedSubscription(this.#target, {
+      ...options,
+      lane: connected.lane,
+      tail: followed.tail,
+    });
+    connected.subscriptions.set(options.subscriptionId, subscription);
     this.#tails.attach(followed, subscription);
     subscription.serve();
-    return { status: job.status, head: toWirePosition(head), leader: job.leader };
   }
 
   async unfollow(
@@ -195,16 +241,19 @@ export class EventFeed implements AsyncDisposable {
   publish(jobId: string, entries: readonly LogEntry[]): void {
     if (this.#tasks.signal.aborted) return;
     this.#tails.publish(jobId, entries);
+    this.#resultWatchers.publish(jobId, entries);
   }
 
   /** Says that this node began or ceased to lead the job. */
   leadershipChanged(jobId: string): void {
     const followed = this.#tails.get(jobId);
     if (followed !== undefined) this.#tails.chooseSource(followed);
+    if (!this.#options.leads(jobId)) this.#resultWatchers.end(jobId);
   }
 
   /** Drops what is known of a job that was deleted; its watchers are closed without `end`. */
   forget(jobId: string): void {
+    this.#resultWatchers.end(jobId);
     const followed = this.#tails.get(jobId);
     if (followed === undefined) return;
     for (const subscription of [...followed.subscriptions]) subscription.close();
@@ -216,7 +265,7 @@ export class EventFeed implements AsyncDisposable {
     let subscriptions = 0;
     for (const connected of this.#peers.values()) {
       paused += connected.paused.size;
-      subscriptions += connected.subscriptions.size;
+      subscriptions += connected.subscriptions.size + this.#resultWatchers.countOf(connected.peer);
     }
     return {
       followedJobs: this.#tails.followedCount,
@@ -244,9 +293,14 @@ export class EventFeed implements AsyncDisposable {
   #connected(peer: Peer): ConnectedPeer {
     const known = this.#peers.get(peer);
     if (known !== undefined) return known;
-    const connected: ConnectedPeer = { peer, subscriptions: new Map(), paused: new Set() };
+    const lane = new PushLane(peer, {
+      bufferedMaxBytes: this.#options.bufferedMaxBytes ?? 256 * 1024,
+      pushMaxBytes: this.#options.pushMaxBytes ?? PUSH_MAX_BYTES,
+    });
+    const connected: ConnectedPeer = { peer, lane, subscriptions: new Map(), paused: new Set() };
     this.#peers.set(peer, connected);
     const stopListening = peer.onDrain(() => {
+      lane.flush();
       const waiting = [...connected.paused];
       connected.paused.clear();
       for (const subscription of waiting) subscription.serve();
@@ -254,6 +308,7 @@ export class EventFeed implements AsyncDisposable {
     peer.onClose(() => {
       stopListening();
       for (const subscription of [...connected.subscriptions.values()]) subscription.close();
+      this.#resultWatchers.forgetPeer(peer);
       this.#peers.delete(peer);
     });
     return connected;
@@ -267,7 +322,7 @@ export class EventFeed implements AsyncDisposable {
   }
 
   #remove(subscription: FeedSubscription): void {
-    const connected = this.#peers.get(subscription.peer);
+    const connected = this.#peers.get(subscription.lane.peer);
     if (connected?.subscriptions.get(subscription.subscriptionId) === subscription) {
       connected.subscriptions.delete(subscription.subscriptionId);
     }

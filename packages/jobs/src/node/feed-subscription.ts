@@ -1,9 +1,8 @@
-import type { Peer } from "@holdfast/connection";
 import type { Log, Position } from "@holdfast/coordination";
 import type { Clock, Logger, TaskGroup } from "@holdfast/kernel";
-import { jobEvents } from "@holdfast/protocol/contract";
 import { jobStream } from "../model/job-stream.ts";
 import { type JobTail, type TailEntry, takeChunk, toTailEntry } from "./job-tail.ts";
+import type { PushLane } from "./push-lane.ts";
 
 /** What a subscription needs of the feed that owns it. */
 export interface FeedTarget {
@@ -11,7 +10,6 @@ export interface FeedTarget {
   readonly clock: Clock;
   readonly tasks: TaskGroup;
   readonly logger: Logger;
-  readonly bufferedMaxBytes: number;
   readonly chunk: { readonly entryMaxCount: number; readonly sizeMaxBytes: number };
   /** The connection's buffer is full: call `serve` when it has drained. */
   readonly onPaused: (subscription: FeedSubscription) => void;
@@ -30,9 +28,10 @@ const READ_RETRY_MAX_MS = 5_000;
  * from the job's tail in memory or from the store, when the connection can take it.
  */
 export class FeedSubscription {
-  readonly peer: Peer;
+  readonly lane: PushLane;
   readonly subscriptionId: string;
   readonly jobId: string;
+  readonly #together: boolean;
   readonly #target: FeedTarget;
   readonly #tail: JobTail;
   /** Only while the store is read. */
@@ -44,8 +43,10 @@ export class FeedSubscription {
   constructor(
     target: FeedTarget,
     options: {
-      readonly peer: Peer;
+      readonly lane: PushLane;
       readonly subscriptionId: string;
+      /** The other side takes pushes of several subscriptions in one message. */
+      readonly together: boolean;
       readonly jobId: string;
       readonly tail: JobTail;
       /** Where to go on; undefined: from the beginning. */
@@ -53,7 +54,8 @@ export class FeedSubscription {
     },
   ) {
     this.#target = target;
-    this.peer = options.peer;
+    this.lane = options.lane;
+    this.#together = options.together;
     this.subscriptionId = options.subscriptionId;
     this.jobId = options.jobId;
     this.#tail = options.tail;
@@ -90,8 +92,8 @@ export class FeedSubscription {
   }
 
   #canSend(): boolean {
-    if (this.#isClosed || !this.peer.isOpen) return false;
-    if (this.peer.bufferedBytes <= this.#target.bufferedMaxBytes) return true;
+    if (this.#isClosed || !this.lane.peer.isOpen) return false;
+    if (this.lane.hasRoom) return true;
     this.#target.onPaused(this);
     return false;
   }
@@ -100,16 +102,17 @@ export class FeedSubscription {
   #push(entries: readonly TailEntry[], options: { readonly end?: boolean } = {}): boolean {
     const last = entries.at(-1);
     const end = options.end ?? last?.isLast ?? false;
-    const sent = this.peer.push(jobEvents, {
+    const payload = {
       subscriptionId: this.subscriptionId,
       jobId: this.jobId,
       events: entries.map(({ event }) => event),
       ...(this.#reset === undefined ? {} : { reset: { reason: this.#reset } }),
       end,
-    });
+    };
+    const sent = this.#together ? this.lane.pushTogether(payload, sizeOf(entries)) : this.lane.push(payload);
     if (!sent) {
       // Over the connection's own limit, or closed: its close handler cleans up then.
-      if (this.peer.isOpen) this.#target.onPaused(this);
+      if (this.lane.peer.isOpen) this.#target.onPaused(this);
       return false;
     }
     this.#reset = undefined;
@@ -181,3 +184,9 @@ export class FeedSubscription {
     return !this.#needsStore();
   }
 }
+
+/** About what a push takes beside its events. */
+const ENVELOPE_BYTES = 96;
+
+const sizeOf = (entries: readonly TailEntry[]): number =>
+  entries.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, ENVELOPE_BYTES);

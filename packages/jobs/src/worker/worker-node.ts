@@ -6,10 +6,12 @@ import {
   ping,
   type TaskOutcome,
   validateInput,
+  validateInputs,
   type WorkerRegistration,
   type WorkflowCatalogEntry,
 } from "@holdfast/protocol/contract";
 import { ShardCancelledError, WorkerDrainingError } from "../errors.ts";
+import { answerEach } from "../node/answer-each.ts";
 import { runClaimLoop } from "./claim-loop.ts";
 import { type Executor, type ShardOutcome, STOP_GRACE_MS } from "./executor.ts";
 import { type HeldShard, HeldShards } from "./held-shards.ts";
@@ -164,6 +166,10 @@ export class WorkerNode implements Worker {
   #handlers(): Handlers {
     const handlers = createHandlers();
     handlers.onRequest(validateInput, (request) => this.#executor.validate(request));
+    handlers.onRequest(validateInputs, async ({ questions }) => {
+      const answers = await answerEach(questions, (question) => this.#executor.validate(question));
+      return { answers: answers.map(({ value, refused }) => ({ answer: value, refused })) };
+    });
     handlers.onRequest(ping, async () => ({
       nodeId: this.nodeId,
       role: "worker" as const,

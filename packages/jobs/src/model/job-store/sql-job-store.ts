@@ -3,6 +3,7 @@ import type { Abortable, Clock, Logger, Random } from "@holdfast/kernel";
 import { InvalidInputError } from "@holdfast/kernel";
 import type { JobStore } from "../job-table.ts";
 import { STORE_PAYLOAD_MAX_BYTES } from "./checks.ts";
+import { FirstStatistics } from "./first-statistics.ts";
 import { migrateJobs } from "./migrate-jobs.ts";
 import { SqlJobTable } from "./sql-job-table.ts";
 
@@ -51,9 +52,13 @@ export const createSqlJobStore = async (options: SqlJobStoreOptions): Promise<Jo
     await coordination.close();
     throw error;
   }
+  const statistics = new FirstStatistics({ sql, schema, clock, logger });
   return {
     coordination,
-    jobs: new SqlJobTable(sql, schema),
-    [Symbol.asyncDispose]: () => coordination.close(),
+    jobs: new SqlJobTable(sql, schema, { onInserted: (count) => statistics.noteAdded(count) }),
+    [Symbol.asyncDispose]: async () => {
+      await statistics[Symbol.asyncDispose]();
+      await coordination.close();
+    },
   };
 };

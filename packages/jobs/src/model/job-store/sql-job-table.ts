@@ -37,9 +37,16 @@ interface SqlRow {
 export class SqlJobTable implements JobTable<SqlExecutor> {
   readonly #client: SqlClient;
   readonly #statements: JobStatements;
+  readonly #onInserted: (count: number) => void;
 
-  constructor(client: SqlClient, schema: string) {
+  /** @param options.onInserted Hears how many rows a statement added; the transaction may still be rolled back. */
+  constructor(
+    client: SqlClient,
+    schema: string,
+    options: { readonly onInserted?: (count: number) => void } = {},
+  ) {
     this.#client = client;
+    this.#onInserted = options.onInserted ?? (() => undefined);
     this.#statements = jobStatements(schema);
   }
 
@@ -62,6 +69,7 @@ export class SqlJobTable implements JobTable<SqlExecutor> {
       rows.map(({ state }) => JSON.stringify(state)),
       TERMINAL_STATUSES,
     ]);
+    this.#onInserted(inserted.length);
     const insertedAt = new Map(inserted.map((row) => [row.job_key, Number(row.submitted_at)]));
     const outcomes = rows.map((row, index): InsertOutcome | undefined => {
       const key = keys[index] as string;

@@ -95,7 +95,7 @@ export class ThreadExecution implements Execution {
       this.#options.onReleased();
     } else if (message.type === "update") this.#options.onUpdate(message.update);
     else if (message.type === "collected") this.#isCollecting = false;
-    else if (message.type !== "validated") this.#bridge?.onCall(message);
+    else this.#bridge?.onCall(message);
   }
 
   #fail(error: HoldfastError, { uncounted = false } = {}): void {

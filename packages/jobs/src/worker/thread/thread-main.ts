@@ -48,8 +48,11 @@ const serveThread = async (port: NonNullable<typeof parentPort>, data: ThreadDat
   port.on("message", (message: ToThread) => {
     if (message.type === "run") run(message);
     else if (message.type === "validate") {
-      const { id } = message;
-      void validateAgainst(registry, message).then((answer) => post({ type: "validated", id, answer }));
+      const answers = message.questions.map(async ({ id, ...question }) => ({
+        id,
+        answer: await validateAgainst(registry, question),
+      }));
+      void Promise.all(answers).then((all) => post({ type: "validated", answers: all }));
     } else if (message.type === "stop" || message.type === "collect") {
       if (current?.id !== message.id) return;
       if (message.type === "stop") current.attempt.stop(thawError(message.reason));

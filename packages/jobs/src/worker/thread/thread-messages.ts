@@ -17,7 +17,14 @@ export type ToThread =
   | { readonly type: "run"; readonly id: number; readonly assignment: Assignment }
   | { readonly type: "stop"; readonly id: number; readonly reason: WireError }
   | { readonly type: "collect"; readonly id: number }
-  | { readonly type: "validate"; readonly id: number; readonly workflow: string; readonly input: unknown }
+  | {
+      readonly type: "validate";
+      readonly questions: readonly {
+        readonly id: number;
+        readonly workflow: string;
+        readonly input: unknown;
+      }[];
+    }
   /** The answer to a database call. */
   | { readonly type: "rows"; readonly id: number; readonly call: number; readonly rows: readonly object[] }
   | { readonly type: "failed"; readonly id: number; readonly call: number; readonly error: ErrorData }
@@ -32,7 +39,10 @@ export type FromThread =
   /** Answers every `collect`, after the update if there was one. */
   | { readonly type: "collected"; readonly id: number }
   | { readonly type: "outcome"; readonly id: number; readonly outcome: ShardOutcome }
-  | { readonly type: "validated"; readonly id: number; readonly answer: ValidateInputAnswer }
+  | {
+      readonly type: "validated";
+      readonly answers: readonly { readonly id: number; readonly answer: ValidateInputAnswer }[];
+    }
   | DatabaseCall;
 
 /** `id` names the attempt: what an attempt that is over still asks for is not done for the next one. */

@@ -37,6 +37,8 @@ export class WorkflowThread {
   readonly #worker: Worker;
   readonly #options: WorkflowThreadOptions;
   readonly #validations = new Map<number, Deferred<ValidateInputAnswer>>();
+  /** Asked in this turn; they travel together, since each message wakes the thread. */
+  #questions: Extract<ToThread, { type: "validate" }>["questions"][number][] = [];
   #lastValidation = 0;
   #listener: ThreadListener | undefined;
   #error: Error | undefined;
@@ -120,7 +122,14 @@ export class WorkflowThread {
     const id = this.#lastValidation;
     const answer = deferred<ValidateInputAnswer>();
     this.#validations.set(id, answer);
-    this.post({ type: "validate", id, ...request });
+    this.#questions.push({ id, ...request });
+    if (this.#questions.length === 1) {
+      void Promise.resolve().then(() => {
+        const questions = this.#questions;
+        this.#questions = [];
+        this.post({ type: "validate", questions });
+      });
+    }
     return answer.promise;
   }
 
@@ -138,8 +147,10 @@ export class WorkflowThread {
       this.#ready.reject(thawError(message.error));
       void this.terminate();
     } else if (message.type === "validated") {
-      this.#validations.get(message.id)?.resolve(message.answer);
-      this.#validations.delete(message.id);
+      for (const { id, answer } of message.answers) {
+        this.#validations.get(id)?.resolve(answer);
+        this.#validations.delete(id);
+      }
     } else this.#listener?.onMessage(message);
   }
 
