@@ -1,4 +1,38 @@
 export {
+  DirectoryRepository,
+  type DirectoryRepositoryOptions,
+} from "./backup/directory-repository.ts";
+export {
+  type DatabaseEpoch,
+  type DrillCheck,
+  type DrillEvidence,
+  type DrillOptions,
+  type DrillReport,
+  isEvidenceGenuine,
+  runDrill,
+} from "./backup/drill.ts";
+export {
+  type DatabaseFingerprint,
+  fingerprintDatabase,
+  fingerprintDifferences,
+  type TableFingerprint,
+} from "./backup/fingerprint.ts";
+export { type PgBackRestOptions, PgBackRestRepository } from "./backup/pgbackrest-repository.ts";
+export type {
+  BackupRecord,
+  BackupRepository,
+  BackupRequest,
+  LogReport,
+  PruneReport,
+  RestoredDirectory,
+  RestoreRequest,
+  RetentionPolicy,
+  VerifyReport,
+} from "./backup/repository.ts";
+export type { RestoreTarget } from "./backup/restore-target.ts";
+export { RestoredServer, type RestoredServerOptions } from "./backup/restored-server.ts";
+export type { RunAs } from "./backup/tool.ts";
+export {
   type BulkColumn,
   type BulkLoadReport,
   type BulkLoadRequest,
@@ -7,6 +41,7 @@ export {
 } from "./bulk/bulk-load.ts";
 export type { ColumnCodec, ColumnTypeName } from "./bulk/column-codec.ts";
 export type { Cache, CacheEvents, CacheTransactionOptions, InvalidationRequest } from "./cache/cache.ts";
+export type { CacheServer } from "./cache/cache-server.ts";
 export type { CacheStats } from "./cache/cache-counters.ts";
 export type { CacheKey, CacheKeyPart } from "./cache/cache-key.ts";
 export type {
@@ -19,6 +54,7 @@ export type {
 export type { CacheChanges, PutOptions } from "./cache/changes.ts";
 export { openCache } from "./cache/open-cache.ts";
 export type { CachePosition } from "./cache/shared-store.ts";
+export { cacheSession, sqlPositions } from "./cache/sql-positions.ts";
 export {
   NoPrimaryError,
   NoReplicaError,
@@ -48,6 +84,10 @@ export { createEffects, type EffectRequest, type Effects } from "./effects/effec
 export { type EmbeddedOptions, openEmbedded } from "./embedded/open-embedded.ts";
 export {
   AuthenticationError,
+  BackupArchiveError,
+  BackupCorruptError,
+  BackupNotFoundError,
+  BackupToolError,
   BulkRowRefusedError,
   CacheUnavailableError,
   ConnectError,
@@ -67,6 +107,8 @@ export {
   RedisConnectError,
   ReplicationUnconfirmedError,
   ResourcesExhaustedError,
+  RestoreFailedError,
+  RestoreTargetError,
   SerializationFailureError,
   type SqlFailure,
   StaleFenceError,

@@ -1,0 +1,418 @@
+import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import {
+  type Abortable,
+  type Clock,
+  type Logger,
+  type Random,
+  randomHex,
+  silentLogger,
+  systemClock,
+  systemRandom,
+} from "@holdfast/kernel";
+import {
+  BackupArchiveError,
+  BackupCorruptError,
+  BackupNotFoundError,
+  BackupToolError,
+  RestoreTargetError,
+} from "../errors.ts";
+import { openPostgres } from "../postgres/open-postgres.ts";
+import type { Database } from "../sql/database.ts";
+import { archiveCommand, pruneLog, reportLog, restoreCommand, segmentName } from "./log-archive.ts";
+import { type ManifestFacts, readManifest } from "./manifest.ts";
+import type {
+  BackupRecord,
+  BackupRepository,
+  BackupRequest,
+  LogReport,
+  PruneReport,
+  RestoredDirectory,
+  RestoreRequest,
+  RetentionPolicy,
+  VerifyReport,
+} from "./repository.ts";
+import { prepareDirectory, writeRecovery } from "./restore-directory.ts";
+import { checkTarget, chooseBackup } from "./restore-target.ts";
+import { keptBackups } from "./retention.ts";
+import { findBinDirectory, type RunAs, runTool, type ToolResult } from "./tool.ts";
+
+export interface DirectoryRepositoryOptions {
+  /** Where the backups and the log are kept; on another disk than the server's, or they are lost together. */
+  readonly directory: string;
+  /**
+   * The server, as a role that may replicate and read `pg_settings`. Only `backup` needs it: a lost server can be
+   * restored without.
+   */
+  readonly url?: string | undefined;
+  /** Where PostgreSQL's programs are. Default: Debian's place for the server's version, else the usual path. */
+  readonly binDirectory?: string | undefined;
+  readonly runAs?: RunAs | undefined;
+  /** How long `backup` waits for the log that completes it to arrive. Milliseconds, default 60_000. */
+  readonly archiveTimeoutMs?: number | undefined;
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+interface StoredRecord extends BackupRecord {
+  readonly segmentBytes: number;
+}
+
+interface ServerFacts {
+  readonly version: string;
+  readonly major: number;
+  readonly systemIdentifier: string;
+  readonly archiveMode: string;
+  readonly archiveCommand: string;
+  readonly segmentBytes: number;
+  readonly tablespaceCount: number;
+}
+
+const ARCHIVE_POLL_MS = 100;
+const RECORD = "backup.json";
+
+/** Backups by pg_basebackup in a directory, checked by pg_verifybackup, with the server's log beside them. */
+export class DirectoryRepository implements BackupRepository {
+  readonly kind = "postgres";
+  readonly #options: DirectoryRepositoryOptions;
+  readonly #root: string;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #logger: Logger;
+
+  constructor(options: DirectoryRepositoryOptions) {
+    this.#options = options;
+    this.#root = resolve(options.directory);
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? systemRandom;
+    this.#logger = options.logger ?? silentLogger;
+  }
+
+  /** Where the log is kept. */
+  get logDirectory(): string {
+    return join(this.#root, "log");
+  }
+
+  /** What the server's `archive_command` must be, besides `archive_mode = on` and an `archive_timeout`. */
+  get archiveCommand(): string {
+    return archiveCommand(this.logDirectory);
+  }
+
+  /** Makes the directories, so that the server can begin to archive. Idempotent. */
+  async prepare(): Promise<void> {
+    const { runAs } = this.#options;
+    for (const path of [this.#root, join(this.#root, "base"), this.logDirectory]) {
+      const made = await mkdir(path, { recursive: true, mode: 0o700 });
+      if (made !== undefined && runAs !== undefined) await chown(path, runAs.uid, runAs.gid);
+    }
+  }
+
+  async backup(request: BackupRequest = {}): Promise<BackupRecord> {
+    const { url } = this.#options;
+    if (url === undefined)
+      throw new BackupArchiveError("no server was named, so there is nothing to back up");
+    const { signal } = request;
+    await this.prepare();
+    await using database = await openPostgres({
+      url,
+      max: 1,
+      clock: this.#clock,
+      random: this.#random,
+      signal,
+    });
+    const server = await readServer(database);
+    if (server.tablespaceCount > 0) {
+      throw new BackupArchiveError(
+        "the server has tablespaces of its own, which a plain directory does not keep: use pgBackRest",
+      );
+    }
+    const isArchived = this.#isArchived(server);
+    const startedAt = new Date(this.#clock.wallNow()).toISOString();
+    const id = `${startedAt.slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}-${randomHex(this.#random, 2)}`;
+    const path = join(this.#root, "base", id);
+    const draft = join(this.#root, "base", `.${id}.part`);
+    try {
+      const { connection, env } = withoutPassword(url);
+      await this.#run(
+        server.major,
+        "pg_basebackup",
+        [
+          "-D",
+          draft,
+          "-d",
+          connection,
+          "-c",
+          "fast",
+          "-X",
+          "stream",
+          "--manifest-checksums=SHA256",
+          "--no-password",
+        ],
+        { signal, env },
+      );
+      const manifest = await readManifest(join(draft, "backup_manifest"));
+      if (isArchived) await this.#waitForLog(database, server, manifest, signal);
+      const verified = request.verify ?? true;
+      if (verified) await this.#compare(id, draft, server.major, signal);
+      const now = new Date(this.#clock.wallNow()).toISOString();
+      const record: StoredRecord = {
+        id,
+        label: request.label,
+        startedAt,
+        finishedAt: now,
+        systemIdentifier: server.systemIdentifier,
+        serverVersion: server.version,
+        timeline: manifest.timeline,
+        startLsn: manifest.startLsn,
+        stopLsn: manifest.stopLsn,
+        sizeBytes: manifest.sizeBytes,
+        verifiedAt: verified ? now : undefined,
+        isArchived,
+        segmentBytes: server.segmentBytes,
+      };
+      await rename(draft, path);
+      await this.#writeRecord(record);
+      if (!isArchived) {
+        this.#logger.warn(
+          { id },
+          "the backup has no log archive: only its own end can be restored; set archive_mode and archive_command",
+        );
+      }
+      return publicRecord(record);
+    } catch (error) {
+      await rm(draft, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  async list(): Promise<readonly BackupRecord[]> {
+    return (await this.#records()).map(publicRecord);
+  }
+
+  async verify(id: string, options: Abortable = {}): Promise<VerifyReport> {
+    const record = await this.#record(id);
+    await this.#compare(
+      id,
+      join(this.#root, "base", id),
+      Number.parseInt(record.serverVersion, 10),
+      options.signal,
+    );
+    const log = await this.#checkLog(record);
+    const verifiedAt = new Date(this.#clock.wallNow()).toISOString();
+    await this.#writeRecord({ ...record, verifiedAt });
+    return { id, verifiedAt, log };
+  }
+
+  async restore(request: RestoreRequest): Promise<RestoredDirectory> {
+    const { target = { kind: "latest" }, signal, runAs } = { ...request, runAs: this.#options.runAs };
+    checkTarget(target);
+    const candidates = request.id === undefined ? await this.#records() : [await this.#record(request.id)];
+    const backup = chooseBackup(candidates, target, this.#root) as StoredRecord;
+    const directory = resolve(request.directory);
+    if (request.verify ?? true) {
+      await this.#compare(
+        backup.id,
+        join(this.#root, "base", backup.id),
+        Number.parseInt(backup.serverVersion, 10),
+        signal,
+      );
+      if (target.kind !== "backup-end") await this.#checkLog(backup);
+    }
+    const undo = await prepareDirectory(directory, runAs);
+    try {
+      await runTool("cp", ["-a", `${join(this.#root, "base", backup.id)}/.`, directory], {
+        clock: this.#clock,
+        signal,
+        runAs,
+      });
+      await rm(join(directory, RECORD), { force: true });
+      const command = backup.isArchived ? restoreCommand(this.logDirectory) : undefined;
+      await writeRecovery(directory, target, command, runAs);
+      return { directory, backup: publicRecord(backup), target };
+    } catch (error) {
+      await undo();
+      throw error;
+    }
+  }
+
+  async prune(policy: RetentionPolicy = {}): Promise<PruneReport> {
+    const records = await this.#records();
+    const kept = keptBackups(records, policy);
+    const removed = records.filter(({ id }) => !kept.has(id));
+    for (const { id } of removed) {
+      // Out of the list first: what is half removed must not be restored.
+      await rename(join(this.#root, "base", id), join(this.#root, "base", `.${id}.gone`));
+      await rm(join(this.#root, "base", `.${id}.gone`), { recursive: true, force: true });
+    }
+    const oldest = records.find(({ id }) => kept.has(id));
+    const removedSegmentCount =
+      oldest === undefined
+        ? 0
+        : await pruneLog(
+            this.logDirectory,
+            segmentName(oldest.timeline, oldest.startLsn, oldest.segmentBytes),
+          );
+    return { kept: [...kept].sort(), removed: removed.map(({ id }) => id), removedSegmentCount };
+  }
+
+  /** What of the log is kept since the backup, for a report. */
+  async log(id: string): Promise<LogReport | undefined> {
+    const { timeline, startLsn, segmentBytes } = await this.#record(id);
+    return reportLog(this.logDirectory, segmentName(timeline, startLsn, segmentBytes), segmentBytes);
+  }
+
+  #isArchived({ archiveMode, archiveCommand: command }: ServerFacts): boolean {
+    if (archiveMode === "off") return false;
+    // Another command may well bring the log here; whether it does is seen when the log is waited for.
+    if (command !== this.archiveCommand) {
+      this.#logger.warn({}, "the server's archive_command is not the one of this repository");
+    }
+    return true;
+  }
+
+  /** A backup is whole only with the log up to its end, so that it must arrive before the backup counts. */
+  async #waitForLog(
+    database: Database,
+    { segmentBytes }: ServerFacts,
+    { timeline, stopLsn }: ManifestFacts,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const timeoutMs = this.#options.archiveTimeoutMs ?? 60_000;
+    const segment = segmentName(timeline, stopLsn, segmentBytes);
+    const [row] = await database.query<{ recovering: boolean }>("SELECT pg_is_in_recovery() AS recovering");
+    if (row?.recovering === false) await database.query("SELECT pg_switch_wal()");
+    const until = this.#clock.monotonicNow() + timeoutMs;
+    while (!(await exists(join(this.logDirectory, segment)))) {
+      if (this.#clock.monotonicNow() >= until) {
+        const [archiver] = await database.query<{ failed: string | null }>(
+          "SELECT last_failed_wal AS failed FROM pg_stat_archiver",
+        );
+        throw new BackupArchiveError(
+          `${segment} did not come to ${this.logDirectory} within ${timeoutMs} ms` +
+            `${archiver?.failed ? `, and the server failed to archive ${archiver.failed}` : ""}; set archive_command = ${this.archiveCommand}`,
+        );
+      }
+      await this.#clock.sleep(ARCHIVE_POLL_MS, { signal });
+    }
+  }
+
+  async #compare(id: string, path: string, major: number, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      // Our record is not in the manifest, and the log inside is checked as part of the archive's.
+      await this.#run(major, "pg_verifybackup", ["--ignore", RECORD, path], { signal });
+    } catch (error) {
+      if (!(error instanceof BackupToolError) || error.cause !== undefined) throw error;
+      const problems = error.message.split("\n").flatMap((line) => {
+        const said = /pg_verifybackup: error: (.*)$/.exec(line)?.[1];
+        return said === undefined ? [] : [said];
+      });
+      throw new BackupCorruptError(id, problems.length === 0 ? [error.message] : problems, { cause: error });
+    }
+  }
+
+  async #checkLog(record: StoredRecord): Promise<LogReport | undefined> {
+    if (!record.isArchived) return undefined;
+    const { timeline, startLsn, segmentBytes, id } = record;
+    const from = segmentName(timeline, startLsn, segmentBytes);
+    const log = await reportLog(this.logDirectory, from, segmentBytes);
+    if (log === undefined) throw new BackupCorruptError(id, [`the log from ${from} on is gone`]);
+    if (log.missing.length > 0) {
+      throw new BackupCorruptError(
+        id,
+        log.missing.map((name) => `log segment ${name} is missing or cut`),
+      );
+    }
+    return log;
+  }
+
+  async #run(
+    major: number,
+    program: string,
+    args: readonly string[],
+    options: Abortable & { readonly env?: Readonly<Record<string, string | undefined>> },
+  ): Promise<ToolResult> {
+    const bin = this.#options.binDirectory ?? (await findBinDirectory(major));
+    const { runAs } = this.#options;
+    return runTool(join(bin, program), args, { ...options, clock: this.#clock, runAs });
+  }
+
+  async #record(id: string): Promise<StoredRecord> {
+    const record = /^[\w-]+$/.test(id) ? await this.#readRecord(id) : undefined;
+    if (record === undefined) throw new BackupNotFoundError(id, this.#root);
+    return record;
+  }
+
+  async #records(): Promise<readonly StoredRecord[]> {
+    const ids = await readdir(join(this.#root, "base")).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return [];
+      throw error;
+    });
+    const records = await Promise.all(
+      ids.filter((id) => !id.startsWith(".")).map((id) => this.#readRecord(id)),
+    );
+    return records
+      .filter((record) => record !== undefined)
+      .sort((a, b) => Date.parse(a.finishedAt) - Date.parse(b.finishedAt));
+  }
+
+  /** A directory without a record is a backup that did not finish. */
+  async #readRecord(id: string): Promise<StoredRecord | undefined> {
+    try {
+      return JSON.parse(await readFile(join(this.#root, "base", id, RECORD), "utf8")) as StoredRecord;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw new BackupCorruptError(id, [`${RECORD} cannot be read`], { cause: error });
+    }
+  }
+
+  async #writeRecord(record: StoredRecord): Promise<void> {
+    const path = join(this.#root, "base", record.id, RECORD);
+    const file = await open(`${path}.part`, "w", 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify(record, undefined, 2)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    const { runAs } = this.#options;
+    if (runAs !== undefined) await chown(`${path}.part`, runAs.uid, runAs.gid);
+    await rename(`${path}.part`, path);
+  }
+}
+
+const publicRecord = ({ segmentBytes: _ours, ...record }: StoredRecord): BackupRecord => ({
+  ...record,
+  label: record.label,
+  verifiedAt: record.verifiedAt,
+});
+
+const readServer = async (database: Database): Promise<ServerFacts> => {
+  const [row] = await database.query<ServerFacts>(
+    `SELECT current_setting('server_version_num')::int / 10000 AS major,
+            current_setting('archive_mode') AS "archiveMode", current_setting('archive_command') AS "archiveCommand",
+            (SELECT setting::int FROM pg_settings WHERE name = 'wal_segment_size') AS "segmentBytes",
+            (SELECT system_identifier::text FROM pg_control_system()) AS "systemIdentifier",
+            (SELECT count(*)::int FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')) AS "tablespaceCount"`,
+  );
+  if (row === undefined) throw new RestoreTargetError("the server tells nothing about itself");
+  return { ...row, version: database.serverVersion };
+};
+
+const withoutPassword = (
+  url: string,
+): { readonly connection: string; readonly env: Record<string, string> } => {
+  const parsed = new URL(url);
+  const password = decodeURIComponent(parsed.password);
+  parsed.password = "";
+  return { connection: parsed.href, env: password === "" ? {} : { PGPASSWORD: password } };
+};
+
+const exists = async (path: string): Promise<boolean> => {
+  try {
+    await stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+};
