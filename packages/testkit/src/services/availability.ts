@@ -12,6 +12,7 @@ export const SERVICES = [
   "etcd",
   "haproxy",
   "patroni",
+  "pgbackrest",
   "chromium",
 ] as const;
 
@@ -59,6 +60,7 @@ const find: { readonly [Name in ServiceName]: () => string | undefined } = {
   etcd: () => program("etcd", "etcd"),
   haproxy: () => program("HAProxy", "haproxy"),
   patroni: () => find.postgres() ?? find.etcd() ?? find.haproxy() ?? program("Patroni", "patroni"),
+  pgbackrest: () => find.postgres() ?? program("pgBackRest", "pgbackrest"),
   chromium: () =>
     program("Chromium", "chromium", "chromium-headless-shell", "chromium-browser", "google-chrome"),
 };
