@@ -1,0 +1,193 @@
+import type { JobsClient, WatchItem } from "@holdfast/jobs/client";
+import { type Clock, toWireError } from "@holdfast/kernel";
+import type { JobResult } from "@holdfast/protocol/contract";
+import type { PostgresServer } from "@holdfast/testkit";
+
+/** A node that was disturbed, and when. */
+export interface Disturbance {
+  readonly nodeId: string;
+  /** On the monotonic clock. */
+  readonly at: number;
+}
+
+interface Leadership {
+  readonly nodeId: string;
+  readonly fence: bigint;
+}
+
+/** Everything that is known of one accepted job. */
+interface Entry {
+  readonly jobId: string;
+  readonly isCancelled: boolean;
+  result: JobResult | undefined;
+  resultCount: number;
+  lastOffset: bigint;
+  eventCount: number;
+  readonly leaders: Map<string, Leadership>;
+  failure: string | undefined;
+}
+
+/** How long somebody else took to lead a job after its leader was disturbed. */
+export interface TakeOver {
+  readonly role: "gate" | "manager";
+  readonly ms: number;
+}
+
+/** What the client saw of every job, held against what was promised. */
+export class JobsLedger {
+  readonly violations: string[] = [];
+  readonly takeOvers: TakeOver[] = [];
+  readonly #entries = new Map<string, Entry>();
+  readonly #watches = new Set<Promise<void>>();
+  readonly #client: JobsClient;
+  readonly #clock: Clock;
+  #disturbances: Disturbance[] = [];
+  #maxSilenceMs = 0;
+
+  constructor(client: JobsClient, clock: Clock) {
+    this.#client = client;
+    this.#clock = clock;
+  }
+
+  get acceptedCount(): number {
+    return this.#entries.size;
+  }
+
+  get endedCount(): number {
+    return [...this.#entries.values()].filter(({ result }) => result !== undefined).length;
+  }
+
+  get eventCount(): number {
+    return [...this.#entries.values()].reduce((sum, { eventCount }) => sum + eventCount, 0);
+  }
+
+  /** Longest time between two events of a running job, milliseconds. */
+  get maxSilenceMs(): number {
+    return this.#maxSilenceMs;
+  }
+
+  countsByStatus(): Readonly<Record<string, number>> {
+    const counts: Record<string, number> = {};
+    for (const { result } of this.#entries.values()) {
+      const status = result?.status ?? "unfinished";
+      counts[status] = (counts[status] ?? 0) + 1;
+    }
+    return counts;
+  }
+
+  disturbed(disturbance: Disturbance): void {
+    this.#disturbances = [...this.#disturbances.slice(-100), disturbance];
+  }
+
+  /** Follows a job from its beginning to its end. */
+  accepted(jobId: string, options: { readonly isCancelled: boolean; readonly signal: AbortSignal }): void {
+    const entry: Entry = {
+      jobId,
+      isCancelled: options.isCancelled,
+      result: undefined,
+      resultCount: 0,
+      lastOffset: 0n,
+      eventCount: 0,
+      leaders: new Map(),
+      failure: undefined,
+    };
+    this.#entries.set(jobId, entry);
+    const watch = this.#watch(entry, options.signal)
+      .catch((error: unknown) => {
+        entry.failure = toWireError(error).message;
+      })
+      .finally(() => this.#watches.delete(watch));
+    this.#watches.add(watch);
+  }
+
+  /** Until every watch has ended. */
+  async settled(): Promise<void> {
+    while (this.#watches.size > 0) await Promise.all([...this.#watches]);
+  }
+
+  async #watch(entry: Entry, signal: AbortSignal): Promise<void> {
+    let lastAt = this.#clock.monotonicNow();
+    for await (const item of this.#client.watch(entry.jobId, { signal })) {
+      const now = this.#clock.monotonicNow();
+      this.#maxSilenceMs = Math.max(this.#maxSilenceMs, now - lastAt);
+      lastAt = now;
+      this.#take(entry, item, now);
+    }
+  }
+
+  #take(entry: Entry, item: WatchItem, now: number): void {
+    if (item.kind === "reset") this.#violated(entry, `its watch was reset (${item.reason})`);
+    if (item.kind !== "event") return;
+    const offset = BigInt(item.position.offset);
+    if (offset !== entry.lastOffset + 1n) {
+      this.#violated(entry, `event ${offset} came after event ${entry.lastOffset}`);
+    }
+    entry.lastOffset = offset;
+    entry.eventCount += 1;
+    const { event } = item;
+    if (entry.result !== undefined) this.#violated(entry, `a ${event.type} came after the result`);
+    if (event.type === "job.leader") {
+      const place = `${event.role} ${event.datacenter ?? ""}`;
+      const before = entry.leaders.get(place);
+      const fence = BigInt(event.leader.fence);
+      if (before !== undefined && fence <= before.fence) {
+        this.#violated(entry, `${place} leads with fence ${fence} after ${before.fence}`);
+      }
+      if (before !== undefined && before.nodeId !== event.leader.nodeId) {
+        const cause = this.#disturbances.findLast(({ nodeId }) => nodeId === before.nodeId);
+        if (cause !== undefined) this.takeOvers.push({ role: event.role, ms: now - cause.at });
+      }
+      entry.leaders.set(place, { nodeId: event.leader.nodeId, fence });
+    }
+    if (event.type === "job.result" && event.datacenter === undefined) {
+      entry.resultCount += 1;
+      entry.result = event.result;
+      if (
+        event.result.status !== "completed" &&
+        !(entry.isCancelled && event.result.status === "cancelled")
+      ) {
+        this.#violated(entry, `it ended ${event.result.status}: ${event.result.errors.join("; ")}`);
+      }
+    }
+  }
+
+  /** Holds what the databases say against what was told. Call when everything has settled. */
+  async check(databases: ReadonlyMap<string, PostgresServer>): Promise<{ readonly rowCount: number }> {
+    let rowCount = 0;
+    const counts = new Map<string, number>();
+    for (const [datacenter, server] of databases) {
+      const rows = await server.sql(
+        "select job_id, shard, step, count(*) from soak_effects group by 1, 2, 3",
+      );
+      for (const line of rows.split("\n").filter((text) => text !== "")) {
+        const [jobId = "", shard, step, count] = line.split("|");
+        rowCount += Number(count);
+        if (Number(count) !== 1) {
+          this.violations.push(`${jobId}: shard ${shard} left step ${step} ${count} times in ${datacenter}`);
+        }
+        const place = `${jobId} ${datacenter}`;
+        counts.set(place, (counts.get(place) ?? 0) + Number(count));
+      }
+    }
+    for (const entry of this.#entries.values()) {
+      if (entry.result === undefined) {
+        this.#violated(entry, `it never ended for the client (${entry.failure ?? "no reason"})`);
+      } else if (entry.result.status === "completed") {
+        for (const workflow of entry.result.workflows) {
+          for (const datacenter of Object.keys(entry.result.datacenters)) {
+            const rows = counts.get(`${entry.jobId} ${datacenter}`) ?? 0;
+            const part = workflow.datacenters?.[datacenter] ?? workflow;
+            if (rows !== 2 * part.shards.total) {
+              this.#violated(entry, `${part.shards.total} shards left ${rows} rows in ${datacenter}`);
+            }
+          }
+        }
+      }
+    }
+    return { rowCount };
+  }
+
+  #violated(entry: Entry, what: string): void {
+    this.violations.push(`${entry.jobId}: ${what}`);
+  }
+}
