@@ -16,6 +16,7 @@ import { CacheCounters, type CacheStats } from "./cache-counters.ts";
 import { type CacheKey, keyName } from "./cache-key.ts";
 import { type CacheOptions, type CacheSettings, checkTags, type GetOptions } from "./cache-options.ts";
 import { type CacheChanges, ChangeList, type PutOptions } from "./changes.ts";
+import { type CacheServer, describeServer } from "./cache-server.ts";
 import { encodeValue, readPayload, valueIn } from "./codec.ts";
 import { type FlightContext, lifetime } from "./flight.ts";
 import { NearCache } from "./near-cache.ts";
@@ -68,6 +69,8 @@ export interface InvalidationRequest {
 export class Cache implements AsyncDisposable {
   readonly events: Emitter<CacheEvents>;
   readonly #settings: CacheSettings;
+  readonly #name: string;
+  readonly #redis: CacheOptions["redis"];
   readonly #sql: CacheOptions["sql"];
   readonly #clock: Clock;
   readonly #counters = new CacheCounters();
@@ -85,6 +88,8 @@ export class Cache implements AsyncDisposable {
   constructor({ options, settings, stores, clock, random, logger }: CacheParts) {
     this.events = new Emitter((err, event) => logger.error({ err, event }, "a listener of the cache failed"));
     this.#settings = settings;
+    this.#name = options.name;
+    this.#redis = options.redis;
     this.#sql = options.sql;
     this.#clock = clock;
     this.#logger = logger;
@@ -279,6 +284,13 @@ export class Cache implements AsyncDisposable {
     this.events.emit("invalidationPending", { keyCount: changes.keys.size, tagCount: changes.tags.size });
     if (onPending === "reject") throw new InvalidationPendingError(waitMs);
     return result;
+  }
+
+  /** The server behind the cache, with warnings. @throws RedisConnectError (retryable). */
+  async server(): Promise<CacheServer> {
+    this.#refuseClosed();
+    if (this.#redis === undefined) return { kind: "memory", warnings: [] };
+    return describeServer(this.#redis, `{${this.#name}.0}`, () => this.#clock.monotonicNow());
   }
 
   /** Creates the outbox where it is missing. Safe to call from many programs at once. */

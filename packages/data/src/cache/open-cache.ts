@@ -19,6 +19,8 @@ export const openCache = async (options: CacheOptions): Promise<Cache> => {
   const stores = await openStores(options, settings);
   const cache = new Cache({ options, settings, stores, clock, random, logger });
   await cache.start();
+  const server = await cache.server().catch(() => undefined);
+  for (const warning of server?.warnings ?? []) logger.warn({ cache: options.name }, warning);
   return cache;
 };
 

@@ -16,6 +16,8 @@ export interface RedisServerInfo {
    */
   readonly incarnation: string;
   readonly replicaCount: number;
+  /** `min-replicas-to-write` is set. */
+  readonly hasWriteQuorum: boolean;
   /** Of `maxmemory-policy`. */
   readonly evictionPolicy: string;
 }
@@ -137,6 +139,7 @@ export class RedisLink {
       mode: mode === "cluster" || mode === "sentinel" ? mode : "standalone",
       role: field(replication, "role") === "master" ? "master" : "replica",
       incarnation: `${field(server, "run_id") ?? ""}:${field(replication, "master_replid") ?? ""}`,
+      hasWriteQuorum: field(replication, "min_slaves_good_slaves") !== undefined,
       replicaCount: Number(field(replication, "connected_slaves") ?? 0),
       evictionPolicy: field(memory, "maxmemory_policy") ?? "unknown",
     };

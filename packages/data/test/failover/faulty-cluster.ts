@@ -50,6 +50,17 @@ const signalAll = (pids: readonly number[], signal: NodeJS.Signals): void => {
   }
 };
 
+/**
+ * Ends a frozen Patroni before the rest wakes up, as a watchdog does, and starts it again. One that is merely woken may
+ * be just before renewing its key, and Patroni 3.0 with etcd 3 then writes it over the new leader's: seen here. The
+ * older server refuses nothing by itself in that case; our clients do, and nobody writes until a person has decided.
+ */
+const restartFrozen = async (node: PatroniNode, frozen: readonly number[]): Promise<void> => {
+  await node.killPatroni();
+  signalAll(frozen, "SIGCONT");
+  await node.start();
+};
+
 /** A Patroni cluster with synchronous replication whose every link can be cut: clients to node, node to etcd. */
 export class FaultyCluster implements AsyncDisposable {
   readonly servers: PatroniCluster;
@@ -131,12 +142,12 @@ export class FaultyCluster implements AsyncDisposable {
         return () => leader.start();
       case "SIGSTOP of Patroni":
         leader.pausePatroni();
-        return async () => leader.resumePatroni();
+        return () => restartFrozen(leader, []);
       case "SIGSTOP of everything": {
         const postmaster = await leader.postgresPid();
         const frozen = [leader.pid, ...(postmaster === undefined ? [] : familyOf(postmaster))];
         signalAll(frozen, "SIGSTOP");
-        return async () => signalAll(frozen, "SIGCONT");
+        return () => restartFrozen(leader, frozen);
       }
       case "cut from etcd":
         this.#etcdLinks[index]?.set({ cut: true });

@@ -1,7 +1,7 @@
 // Many failovers under a write load, started by bench/soak/failover.mjs. The last line is the report as JSON.
 import { parseArgs } from "node:util";
 import { seededRandom } from "@holdfast/kernel";
-import { FaultyCluster } from "../failover/faulty-cluster.ts";
+import { FAULTS, FaultyCluster } from "../failover/faulty-cluster.ts";
 import { Ledger } from "../failover/ledger.ts";
 import { type FailoverRecord, failOver, faultPlan } from "../failover/run-failovers.ts";
 
@@ -11,6 +11,7 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "60" },
     seed: { type: "string", default: "1" },
     workers: { type: "string", default: "6" },
+    fault: { type: "string" },
   },
 });
 const failovers = Number(values.failovers);
@@ -27,7 +28,8 @@ const ledger = new Ledger(database, random);
 await ledger.start(Number(values.workers));
 const records: FailoverRecord[] = [];
 let problem: string | undefined;
-for (const fault of faultPlan(failovers, random)) {
+const plan = faultPlan(failovers, random).map((fault) => FAULTS.find((each) => each === values.fault) ?? fault);
+for (const fault of plan) {
   if (performance.now() >= endAt) break;
   try {
     const record = await failOver(cluster, database, ledger, fault);
@@ -38,6 +40,13 @@ for (const fault of faultPlan(failovers, random)) {
   } catch (error) {
     problem = `failover ${records.length + 1} (${fault}): ${(error as Error).message}`;
     console.log(JSON.stringify({ problem, status: database.status().condition }));
+    for (const node of cluster.servers.nodes) {
+      const said = await node.ask("/cluster").then(
+        (answer) => answer.text(),
+        (failure: Error) => failure.message,
+      );
+      console.error(`${node.name}: ${said}\n${node.log.split("\n").slice(-40).join("\n")}`);
+    }
     break;
   }
 }
