@@ -178,6 +178,24 @@ describe("failing nodes", () => {
     await settle(client.disconnect());
   });
 
+  it("lose no read of hundreds that were in flight on one of them, however it fails", async () => {
+    const { client, clock, node, nodes, settle } = await cluster(3, { requestTimeoutMs: 300 });
+    await settle(client.connect());
+    for (const each of nodes) each.delayMs = 50;
+    const ask = (count: number) =>
+      Promise.all(Array.from({ length: count }, () => client.request(echo, { text: "x" })));
+    // A busy client: what it may repeat grows with what it asks.
+    for (let round = 0; round < 20; round += 1) await settle(ask(600));
+    const killed = ask(600);
+    await clock.advance(10);
+    await node(1).kill();
+    expect((await settle(killed)).length).toBe(600);
+    const frozen = ask(600);
+    node(2).isFrozen = true;
+    expect((await settle(frozen)).length).toBe(600);
+    await settle(client.disconnect());
+  });
+
   it("are ejected after three failures in a row, tried once when the time is over, and restored", async () => {
     const events: (keyof ManagerEvents)[] = [];
     const { client, clock, node, settle } = await cluster(2, { pool: { minCount: 0 } });

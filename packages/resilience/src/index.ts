@@ -88,6 +88,7 @@ export {
 export { SlidingWindow } from "./rate-limit/sliding-window.ts";
 export { TokenBucket, type TokenBucketOptions } from "./rate-limit/token-bucket.ts";
 export { isRefusal, isRetryable, type RetryClassifier, retryOn, retryOnCodes } from "./retry/classifier.ts";
+export { EitherBudget } from "./retry/either-budget.ts";
 export {
   type GiveUpReason,
   Retry,

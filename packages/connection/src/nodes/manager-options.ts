@@ -1,9 +1,11 @@
-import { InvalidInputError, type Logger } from "@holdfast/kernel";
+import { type Clock, InvalidInputError, type Logger } from "@holdfast/kernel";
 import {
+  EitherBudget,
   type HedgeOptions,
   type RetryBudget,
   type RetryPreset,
   retryPresets,
+  ShareBudget,
   TokenBudget,
 } from "@holdfast/resilience";
 import { formatAddress, parseAddress } from "../address.ts";
@@ -42,7 +44,10 @@ export interface ConnectionManagerOptions extends EndpointOptions {
   readonly requestTimeoutMs?: number;
   /** Default: `retryPresets.standard`, 3 retries. */
   readonly retry?: RetryPreset;
-  /** Limits the retries of all requests together. Default: 100 tokens, as gRPC does. */
+  /**
+   * Limits the retries of all requests together. Default: 100 tokens as in gRPC, which is enough in quiet times, or a
+   * tenth of the requests of the last 10 s, so that a busy node may take more with it when it dies.
+   */
   readonly retryBudget?: RetryBudget;
   /** Asks a second node when an idempotent request takes longer than most. Default: off. */
   readonly hedge?: HedgeOptions;
@@ -95,13 +100,16 @@ export const managerSettingsOf = (options: ConnectionManagerOptions): ManagerSet
     connectTimeoutMs: whole("connectTimeoutMs", options.connectTimeoutMs ?? 5_000, { min: 1 }),
     requestTimeoutMs: whole("requestTimeoutMs", options.requestTimeoutMs ?? 5_000, { min: 1 }),
     retry: options.retry ?? retryPresets.standard,
-    retryBudget: options.retryBudget ?? new TokenBudget(),
+    retryBudget: options.retryBudget ?? defaultBudget(options.clock),
     hedge: options.hedge,
     health: healthSettingsOf(options.health),
     picker: options.picker ?? powerOfTwoChoices({ random: options.random }),
     probeEveryMs: whole("probeEveryMs", options.probeEveryMs ?? 1_000, { min: 10 }),
   };
 };
+
+const defaultBudget = (clock: Clock): RetryBudget =>
+  new EitherBudget(new TokenBudget(), new ShareBudget({ share: 0.1, minPerSecond: 0, clock }));
 
 export const hostOf = (text: string): string =>
   formatAddress(parseAddress(text, { field: "hosts", defaultPort: DEFAULT_PORT }));
