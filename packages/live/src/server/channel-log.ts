@@ -74,6 +74,8 @@ export interface Following {
  * After `close` every call rejects with ClosedError.
  */
 export interface ChannelLog extends AsyncDisposable {
+  /** True when other servers may be there on the same log: then presence is shared with them. Default false. */
+  readonly isShared?: boolean;
   /**
    * Publishes all drafts, in order within a channel.
    * @throws OverloadedError when a bound of the backend is reached; nothing was published; retryable.

@@ -19,7 +19,7 @@ export class ClientChannels {
   readonly #core: ServerCore;
   readonly #writer: Writer;
   readonly #permit: (channel: string, token: string | undefined) => Promise<void>;
-  readonly #joinPresence: (channel: string, data: Presence["data"]) => readonly Presence[];
+  readonly #joinPresence: (channel: string, data: Presence["data"]) => Promise<readonly Presence[]>;
   readonly #leavePresence: (channel: string) => void;
   readonly #signal: AbortSignal;
   readonly #entries = new Map<
@@ -31,7 +31,7 @@ export class ClientChannels {
     readonly core: ServerCore;
     readonly writer: Writer;
     readonly permit: (channel: string, token: string | undefined) => Promise<void>;
-    readonly joinPresence: (channel: string, data: Presence["data"]) => readonly Presence[];
+    readonly joinPresence: (channel: string, data: Presence["data"]) => Promise<readonly Presence[]>;
     readonly leavePresence: (channel: string) => void;
     /** Aborts when the connection is gone. */
     readonly signal: AbortSignal;
@@ -68,7 +68,10 @@ export class ClientChannels {
       this.#signal.throwIfAborted();
       const started = subscription;
       if (request.presence === undefined) this.#leavePresence(name);
-      const present = request.presence === undefined ? undefined : this.#joinPresence(name, request.presence);
+      const present =
+        request.presence === undefined ? undefined : await this.#joinPresence(name, request.presence);
+      // Whoever left while it was asked for is not there.
+      if (this.#signal.aborted) this.#leavePresence(name);
       return {
         answer: present === undefined || answer.state === "refused" ? answer : { ...answer, present },
         start: () => {

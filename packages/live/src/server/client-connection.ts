@@ -294,7 +294,7 @@ export class ClientConnection implements Writer {
     for (const { start } of results) start?.();
   }
 
-  #joinPresence(channel: string, data: Presence["data"]): readonly Presence[] {
+  #joinPresence(channel: string, data: Presence["data"]): Promise<readonly Presence[]> {
     const user = this.#identity?.user;
     const presence = { key: this.key, client: this.#client, ...(user === undefined ? {} : { user }), data };
     return this.#core.presence.join(channel, presence, this);

@@ -32,7 +32,7 @@ export class ServerCore {
   readonly counters = new LiveCounters();
   readonly hub: ChannelHub;
   readonly gatekeeper: Gatekeeper;
-  readonly presence = new PresenceBook();
+  readonly presence: PresenceBook;
   readonly tasks: TaskGroup;
 
   constructor(settings: LiveSettings) {
@@ -40,6 +40,7 @@ export class ServerCore {
     this.hub = new ChannelHub(settings.log, settings.logger);
     this.gatekeeper = new Gatekeeper(settings);
     this.tasks = new TaskGroup({ logger: settings.logger });
+    this.presence = new PresenceBook(settings, this.tasks);
   }
 
   /**

@@ -50,6 +50,7 @@ export interface StoredChannelLogOptions<Tx> {
  * servers that are given one key in the same moment may both publish.
  */
 export class StoredChannelLog<Tx = never> implements ChannelLog {
+  readonly isShared = true;
   readonly #log: Log<Tx>;
   readonly #prefix: string;
   readonly #historyMaxCount: number;
