@@ -51,7 +51,10 @@ const interleave = async (seed: number, lossRatio: number): Promise<CacheHistory
       sum += 1;
       const sumVersion = sum;
       await pick()?.invalidate({ keys: [key], tags: ["rows"] });
-      history.writes.push({ key, version, toldAt: world.now }, { key: "sum", version: sumVersion, toldAt: world.now });
+      history.writes.push(
+        { key, version, toldAt: world.now },
+        { key: "sum", version: sumVersion, toldAt: world.now },
+      );
     }
   };
   await scheduler.run([
@@ -62,7 +65,9 @@ const interleave = async (seed: number, lossRatio: number): Promise<CacheHistory
   await scheduler.run([scheduler.clock.sleep(maxStalenessMs + 10)]);
   const look = (cache: Cache) => async () => {
     for (const key of KEYS) {
-      await noteRead(history, now, { key, maxStalenessMs }, () => cache.get(key, { load: () => rows.read(key) }));
+      await noteRead(history, now, { key, maxStalenessMs }, () =>
+        cache.get(key, { load: () => rows.read(key) }),
+      );
     }
   };
   await scheduler.run(caches.map((cache) => look(cache)()));
@@ -114,13 +119,17 @@ describe("interleavings of readers and writers", () => {
     expect(brokenCount).toBeGreaterThan(10);
   });
 
-  it("never leave an old value in 10,000, with lost messages in half of them", { timeout: 120_000 }, async () => {
-    let readCount = 0;
-    for (let seed = 0; seed < 10_000; seed += 1) {
-      const history = await interleave(seed, seed % 2 === 0 ? 0 : 0.5);
-      readCount += history.reads.length;
-      expect({ seed, stale: staleReads(history) }).toEqual({ seed, stale: [] });
-    }
-    expect(readCount).toBeGreaterThanOrEqual(10_000 * READERS * ROUNDS);
-  });
+  it(
+    "never leave an old value in 10,000, with lost messages in half of them",
+    { timeout: 120_000 },
+    async () => {
+      let readCount = 0;
+      for (let seed = 0; seed < 10_000; seed += 1) {
+        const history = await interleave(seed, seed % 2 === 0 ? 0 : 0.5);
+        readCount += history.reads.length;
+        expect({ seed, stale: staleReads(history) }).toEqual({ seed, stale: [] });
+      }
+      expect(readCount).toBeGreaterThanOrEqual(10_000 * READERS * ROUNDS);
+    },
+  );
 });

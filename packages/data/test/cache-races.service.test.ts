@@ -1,4 +1,11 @@
-import { type Cache, type CacheOptions, type Database, openCache, openPostgres, openRedis } from "@holdfast/data";
+import {
+  type Cache,
+  type CacheOptions,
+  type Database,
+  openCache,
+  openPostgres,
+  openRedis,
+} from "@holdfast/data";
 import { type PostgresServer, type RedisServer, startPostgres, startRedis } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
 import { afterAll, afterEach, beforeAll } from "vitest";

@@ -24,7 +24,9 @@ export const cacheRacesSuite = (world: () => RaceWorld): void => {
     count += 1;
     const table = `things_${count}`;
     const { sql } = world();
-    await sql.query(`CREATE TABLE ${table} (id int PRIMARY KEY, namespace text DEFAULT 'n', v text NOT NULL)`);
+    await sql.query(
+      `CREATE TABLE ${table} (id int PRIMARY KEY, namespace text DEFAULT 'n', v text NOT NULL)`,
+    );
     await sql.query(`INSERT INTO ${table} (id, v) VALUES (1, 'v1')`, []);
     const read = async (id = 1): Promise<string | undefined> => {
       const [row] = await sql.query<{ v: string }>(`SELECT v FROM ${table} WHERE id = $1`, [id]);
@@ -110,7 +112,10 @@ export const cacheRacesSuite = (world: () => RaceWorld): void => {
       await sql
         .transaction(async (tx) => {
           await tx.query(`UPDATE ${table} SET v = 'ghost'`, []);
-          await cache.get("1", async () => (await tx.query<{ v: string }>(`SELECT v FROM ${table}`, []))[0]?.v);
+          await cache.get(
+            "1",
+            async () => (await tx.query<{ v: string }>(`SELECT v FROM ${table}`, []))[0]?.v,
+          );
           throw new Error("rolled back");
         })
         .catch(() => undefined);
@@ -170,7 +175,9 @@ export const cacheRacesSuite = (world: () => RaceWorld): void => {
         // It sees its own write all the same, and then it is gone.
         expect(await writer.get("1", { load: () => read() })).toBe("v2");
       }
-      await vi.waitFor(async () => expect(await reader.get("1", { load: () => read(), ...LATEST })).toBe("v2"));
+      await vi.waitFor(async () =>
+        expect(await reader.get("1", { load: () => read(), ...LATEST })).toBe("v2"),
+      );
       expect(reader.stats().invalidationRelayedCount).toBe(1);
     });
   });
@@ -246,7 +253,10 @@ export const cacheRacesSuite = (world: () => RaceWorld): void => {
       const cache = new NaiveCache(new NaiveShared());
       await cache.get("1", async () => database.read("1"));
       database.failOver();
-      expect([database.read("1"), await cache.get("1", async () => database.read("1"))]).toEqual(["v1", "lost"]);
+      expect([database.read("1"), await cache.get("1", async () => database.read("1"))]).toEqual([
+        "v1",
+        "lost",
+      ]);
     });
 
     it("makes every entry of the lost history a miss, though positions are given again", async () => {
@@ -319,7 +329,8 @@ export const cacheRacesSuite = (world: () => RaceWorld): void => {
   describe("race 8: results that other rows belong to", () => {
     it("stay as they were in a naive cache that deletes by key", async () => {
       const { sql, table } = await setUp();
-      const list = async () => (await sql.query<{ id: number }>(`SELECT id FROM ${table} ORDER BY id`, [])).length;
+      const list = async () =>
+        (await sql.query<{ id: number }>(`SELECT id FROM ${table} ORDER BY id`, [])).length;
       const cache = new NaiveCache(new NaiveShared());
       await cache.get("list", list);
       await sql.query(`INSERT INTO ${table} (id, v) VALUES (2, 'x')`, []);
@@ -333,9 +344,10 @@ export const cacheRacesSuite = (world: () => RaceWorld): void => {
       const countOf = (namespace: string) => ({
         tags: [`namespace:${namespace}`],
         load: async () => {
-          const [row] = await sql.query<{ n: string }>(`SELECT count(*) AS n FROM ${table} WHERE namespace = $1`, [
-            namespace,
-          ]);
+          const [row] = await sql.query<{ n: string }>(
+            `SELECT count(*) AS n FROM ${table} WHERE namespace = $1`,
+            [namespace],
+          );
           return Number(row?.n);
         },
         ...LATEST,

@@ -1,9 +1,10 @@
-import { seededRandom, systemClock } from "@holdfast/kernel";
+import { seededRandom, systemClock, systemRandom } from "@holdfast/kernel";
 import { type RedisServer, startRedis, startRedisCluster } from "@holdfast/testkit";
 import { describeService, expectNoLeaks } from "@holdfast/testkit/vitest";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { RedisPartition } from "../src/cache/redis-partition.ts";
 import { readCacheScripts } from "../src/cache/redis-scripts.ts";
+import type { SharedStore } from "../src/cache/shared-store.ts";
 import { openRedis, type RedisOptions } from "../src/redis/open-redis.ts";
 import { type StoreSetUp, sharedStoreSuite } from "./cache-store.suite.ts";
 
@@ -23,7 +24,14 @@ const setUpOn = async (
       // A connection of its own, as another process has.
       const redis = openRedis(target);
       opened.push(redis);
-      const store = new RedisPartition({ redis, scripts, slot, tagKeepMs: 3_600_000, clock: systemClock, random });
+      const store = new RedisPartition({
+        redis,
+        scripts,
+        slot,
+        tagKeepMs: 3_600_000,
+        clock: systemClock,
+        random,
+      });
       stores.push(store);
       return store;
     },
@@ -54,5 +62,134 @@ describeService("redis", "the shared store in Redis", () => {
   describe("by the rules of every store", () => {
     expectNoLeaks();
     sharedStoreSuite(setUp);
+  });
+
+  describe("what Redis adds", () => {
+    const k = { key: "k", tags: ["t"] };
+    const entry = { payload: "j1", freshMs: 60_000, keepMs: 60_000 };
+    const fill = async (store: SharedStore): Promise<void> => {
+      const claim = await store.claim(k, { leaseMs: 10_000 });
+      if (claim.kind === "granted") await store.fill(k, claim.ticket, entry);
+    };
+
+    it("makes an entry a miss when any of its guards was evicted", async () => {
+      await using shared = await setUp();
+      const store = shared.open();
+      const evict = (name: string) => server.command("DEL", `{store-${slotCount}}:${name}`);
+      await fill(store);
+      expect((await store.read(k))?.payload).toBe("j1");
+      await evict("t:t");
+      expect(await store.read(k)).toBeUndefined();
+      await fill(store);
+      await evict("state");
+      // Whoever wants to add or to take away finds out, and begins anew.
+      const claim = await store.claim({ key: "other", tags: [] }, { leaseMs: 1_000 });
+      expect(claim.kind).toBe("granted");
+      expect(await store.read(k)).toBeUndefined();
+      await fill(store);
+      await evict("gen");
+      await evict("state");
+      expect(await store.read(k)).toBeUndefined();
+      await fill(store);
+      // The state knows it all: this one alone is made again.
+      await evict("gen");
+      expect((await store.read(k))?.payload).toBe("j1");
+    });
+
+    it("invalidates on a server that is full and refuses to write", async () => {
+      await using full = await startRedis({
+        settings: { maxmemory: "4mb", "maxmemory-policy": "noeviction" },
+      });
+      await using shared = await setUpOn({ url: full.url }, (...args) => full.command(...args));
+      const store = shared.open();
+      await fill(store);
+      await full.command("CONFIG", "SET", "maxmemory", "1mb");
+      await expect(store.claim({ key: "x", tags: [] }, { leaseMs: 1_000 })).rejects.toThrow(
+        /cannot be reached/,
+      );
+      expect((await store.read(k))?.payload).toBe("j1");
+      await store.invalidate({ keys: ["k"], tags: [] }).catch(() => undefined);
+      const read = await store.read(k).catch(() => undefined);
+      expect(read).toBeUndefined();
+      await full.command("CONFIG", "SET", "maxmemory", "0");
+      expect(await store.read(k)).toBeUndefined();
+    });
+
+    it("resyncs a process that missed messages, and resets one that missed more than are kept", async () => {
+      await using shared = await setUp();
+      const [one, two] = [shared.open(), shared.open()];
+      await two.sync();
+      const kinds: string[] = [];
+      // As if its messages were lost: it only learns what a sync tells.
+      two.listen((event) => kinds.push(event.kind));
+      await Promise.all(
+        Array.from({ length: 3 }, (_, index) => one.invalidate({ keys: [`a${index}`], tags: [] })),
+      );
+      await two.sync();
+      expect(kinds).not.toContain("reset");
+      await server.command("DEL", `{store-${slotCount}}:log`);
+      await server.command("HINCRBY", `{store-${slotCount}}:state`, "events", 2);
+      await two.sync();
+      expect(kinds).toContain("reset");
+    });
+
+    it("starts over after the server was restarted, though its disk brings everything back", async () => {
+      await using durable = await startRedis({ settings: { appendonly: "yes", appendfsync: "always" } });
+      await using shared = await setUpOn({ url: durable.url }, (...args) => durable.command(...args));
+      const store = shared.open();
+      await fill(store);
+      await durable.restart();
+      await vi.waitFor(async () => expect(await store.read(k)).toBeUndefined());
+      const held = String(await durable.command("GET", `{store-${slotCount}}:e:k`));
+      expect(held).toContain("j1");
+      await fill(store);
+      expect((await store.read(k))?.payload).toBe("j1");
+    });
+  });
+});
+
+describeService("redis", "the shared store in a Redis Cluster", () => {
+  it("keeps each partition by the same rules, wherever its slot lies, also when its master dies", async () => {
+    await using cluster = await startRedisCluster({ replicasPerMaster: 1 });
+    const target = { clusterUrls: cluster.urls.slice(0, 2) };
+    await using redis = openRedis(target);
+    const scripts = await readCacheScripts();
+    const partitions = Array.from(
+      { length: 6 },
+      (_, index) =>
+        new RedisPartition({
+          redis,
+          scripts,
+          slot: `c.${index}`,
+          tagKeepMs: 3_600_000,
+          clock: systemClock,
+          random: systemRandom,
+        }),
+    );
+    const k = { key: "k", tags: ["t"] };
+    const fill = async (store: SharedStore): Promise<void> => {
+      const claim = await store.claim(k, { leaseMs: 10_000 });
+      if (claim.kind === "granted") {
+        await store.fill(k, claim.ticket, { payload: "j1", freshMs: 60_000, keepMs: 60_000 });
+      }
+    };
+    const servers = new Set<string>();
+    for (const [index, store] of partitions.entries()) {
+      await fill(store);
+      expect((await store.read(k))?.payload).toBe("j1");
+      servers.add((await redis.link(`{c.${index}}`)).link.server);
+    }
+    expect(servers.size).toBeGreaterThan(1);
+    const [victimName] = servers;
+    await cluster.nodes.find(({ port }) => victimName?.endsWith(`:${port}`))?.kill();
+    for (const store of partitions) {
+      // What a promoted replica has may lack invalidations: it is nothing. What lives on stays.
+      await vi.waitFor(() => store.sync(), { timeout: 15_000, interval: 100 });
+      await fill(store);
+      expect((await store.read(k))?.payload).toBe("j1");
+      await store.invalidate({ keys: [], tags: ["t"] });
+      expect(await store.read(k)).toBeUndefined();
+    }
+    for (const store of partitions) await store.close();
   });
 });

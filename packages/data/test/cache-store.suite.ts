@@ -226,9 +226,9 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       await tell(two, 90n, 2n);
       expect(await one.read(plain("lost"))).toBeUndefined();
       expect(await one.fill(plain("k"), ticket, entry("j1"))).toBe("generation");
-      expect(await two.fill(plain("k"), await granted(two, "k"), { ...entry("j1"), observed: at(95n, 1n) })).toBe(
-        "behind",
-      );
+      expect(
+        await two.fill(plain("k"), await granted(two, "k"), { ...entry("j1"), observed: at(95n, 1n) }),
+      ).toBe("behind");
     });
 
     it("loses the lost history too when the first to come from the new one is an invalidation", async () => {

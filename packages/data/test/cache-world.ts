@@ -42,7 +42,6 @@ export class Scheduler {
 class SlowStore implements SharedStore {
   readonly #inner: SharedStore;
   readonly #scheduler: Scheduler;
-  readonly #lossRatio: number;
   #listener: (event: FeedEvent) => void = () => undefined;
   /** Published, in order, not yet here. */
   #undelivered: { readonly event: FeedEvent; isLost: boolean }[] = [];
@@ -50,7 +49,6 @@ class SlowStore implements SharedStore {
   constructor(inner: SharedStore, scheduler: Scheduler, lossRatio: number) {
     this.#inner = inner;
     this.#scheduler = scheduler;
-    this.#lossRatio = lossRatio;
     inner.listen((event) => {
       if (event.kind === "reset") {
         this.#undelivered = [];
@@ -74,11 +72,13 @@ class SlowStore implements SharedStore {
   read: SharedStore["read"] = (lookup) => this.#call(() => this.#inner.read(lookup));
   claim: SharedStore["claim"] = (lookup, options) => this.#call(() => this.#inner.claim(lookup, options));
   ticket: SharedStore["ticket"] = (lookup) => this.#call(() => this.#inner.ticket(lookup));
-  fill: SharedStore["fill"] = (lookup, ticket, entry) => this.#call(() => this.#inner.fill(lookup, ticket, entry));
+  fill: SharedStore["fill"] = (lookup, ticket, entry) =>
+    this.#call(() => this.#inner.fill(lookup, ticket, entry));
   write: SharedStore["write"] = (lookup, ticket, entry, position) =>
     this.#call(() => this.#inner.write(lookup, ticket, entry, position));
   release: SharedStore["release"] = (lookup, ticket) => this.#call(() => this.#inner.release(lookup, ticket));
-  invalidate: SharedStore["invalidate"] = (invalidation) => this.#call(() => this.#inner.invalidate(invalidation));
+  invalidate: SharedStore["invalidate"] = (invalidation) =>
+    this.#call(() => this.#inner.invalidate(invalidation));
   clear: SharedStore["clear"] = () => this.#call(() => this.#inner.clear());
   sync: SharedStore["sync"] = async (position) => {
     await this.#scheduler.step();

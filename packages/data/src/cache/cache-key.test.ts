@@ -65,7 +65,8 @@ describe("a cache key", () => {
     const vector = new Float32Array(384).fill(0.1);
     const other = vector.slice();
     other[383] = 0.10000001;
-    const search = (v: Float32Array, options: { k: number; filter: string }) => keyName(["search", "ns", v, options]);
+    const search = (v: Float32Array, options: { k: number; filter: string }) =>
+      keyName(["search", "ns", v, options]);
     expect(search(vector, { k: 10, filter: "x" })).not.toBe(search(other, { k: 10, filter: "x" }));
     expect(search(vector, { k: 10, filter: "x" })).not.toBe(search(vector, { k: 11, filter: "x" }));
     expect(keyName(["s", { k: 1, f: 2 }])).toBe(keyName(["s", { f: 2, k: 1 }]));

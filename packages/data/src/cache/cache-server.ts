@@ -14,7 +14,11 @@ export interface CacheServer {
   readonly warnings: readonly string[];
 }
 
-export const warningsOf = ({ evictionPolicy, replicaCount, hasWriteQuorum }: RedisServerInfo): readonly string[] => {
+export const warningsOf = ({
+  evictionPolicy,
+  replicaCount,
+  hasWriteQuorum,
+}: RedisServerInfo): readonly string[] => {
   const warnings: string[] = [];
   if (!/lru|lfu/.test(evictionPolicy)) {
     warnings.push(

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import {
   type Abortable,
   type Clock,
@@ -15,8 +16,8 @@ import { Auditor } from "./auditor.ts";
 import { CacheCounters, type CacheStats } from "./cache-counters.ts";
 import { type CacheKey, keyName } from "./cache-key.ts";
 import { type CacheOptions, type CacheSettings, checkTags, type GetOptions } from "./cache-options.ts";
-import { type CacheChanges, ChangeList, type PutOptions } from "./changes.ts";
 import { type CacheServer, describeServer } from "./cache-server.ts";
+import { type CacheChanges, ChangeList, type PutOptions } from "./changes.ts";
 import { encodeValue, readPayload, valueIn } from "./codec.ts";
 import { type FlightContext, lifetime } from "./flight.ts";
 import { NearCache } from "./near-cache.ts";
@@ -94,6 +95,8 @@ export class Cache implements AsyncDisposable {
     this.#clock = clock;
     this.#logger = logger;
     this.#tasks = new TaskGroup({ logger });
+    // Every load and every wait listens to it; the number of loads is the number of their readers.
+    setMaxListeners(0, this.#tasks.signal);
     const tick = (): number => this.#tick();
     const counters = this.#counters;
     const entryMaxCount =

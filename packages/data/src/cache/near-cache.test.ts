@@ -60,7 +60,12 @@ describe("the copies of a process", () => {
 
   it("are not what an answer brings that an invalidation overtook", () => {
     const near = new NearCache({ entryMaxCount: 10, bytesMax: 1e9 });
-    const [byKey, byTag, other, later] = [pendingOf("a"), pendingOf("b", ["x"]), pendingOf("c"), pendingOf("a")];
+    const [byKey, byTag, other, later] = [
+      pendingOf("a"),
+      pendingOf("b", ["x"]),
+      pendingOf("c"),
+      pendingOf("a"),
+    ];
     for (const pending of [byKey, byTag, other]) near.enter(pending);
     near.invalidate(["a"], ["x"]);
     near.enter(later);

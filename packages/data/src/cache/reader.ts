@@ -79,8 +79,10 @@ export class Reader {
   }
 
   #isNewEnough(partition: Partition, copy: NearEntry, options: GetOptions<unknown>, now: number): boolean {
-    const notBefore = this.#notBefore(options, now);
-    // The instant itself is too early for it to be certain.
+    const { maxStalenessMs = this.#maxStalenessMs, session } = options;
+    // Without a bound only the store knows. With a session it matters who came first, so instants must differ.
+    if (maxStalenessMs === 0) return false;
+    const notBefore = this.#notBefore(options, session === undefined ? now : this.#context.tick());
     return partition.syncedAt > notBefore || copy.confirmedAt > notBefore;
   }
 

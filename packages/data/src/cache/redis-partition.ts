@@ -216,7 +216,12 @@ export class RedisPartition implements SharedStore {
   async release({ key }: Lookup, { generation, token }: Ticket): Promise<void> {
     const session = await this.#ready("release");
     await this.#guarded("release", session, () =>
-      this.#script(session, "release-lease", [this.#leaseKey(key)], [`${generation} ${token}`, this.#channel, key]),
+      this.#script(
+        session,
+        "release-lease",
+        [this.#leaseKey(key)],
+        [`${generation} ${token}`, this.#channel, key],
+      ),
     );
   }
 

@@ -25,7 +25,7 @@ import {
 } from "./redis-target.ts";
 
 export type RedisOptions = RedisTarget & {
-  /** Milliseconds to wait for a connection, at least 1. Default 2_000. */
+  /** Milliseconds to wait for a connection, at least 1. Default 1_000. */
   readonly connectTimeoutMs?: number;
   /** A server that answers nothing for this long counts as gone, at least 10. Default 1_000. */
   readonly answerTimeoutMs?: number;
@@ -41,7 +41,8 @@ export type RedisOptions = RedisTarget & {
 export interface Redis extends RedisClient, AsyncDisposable {
   /**
    * The connection to the master that serves `key`, with what it said of itself when the connection was opened.
-   * @throws RedisConnectError (retryable) when there is none; after failures not before a pause of up to 1 s.
+   * @throws RedisConnectError (retryable) when there is none. After a failure the next attempts, with pauses of up to
+   *   1 s, run by themselves, and calls meanwhile fail at once.
    */
   link(key: string, options?: Abortable): Promise<VerifiedLink>;
   /** Looks again at which master serves `key`: call it after a MOVED, READONLY or CLUSTERDOWN answer. */
@@ -106,7 +107,7 @@ class RedisConnections implements Redis {
     this.#masterName = "masterName" in options ? options.masterName : "";
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
-    this.#connectTimeoutMs = options.connectTimeoutMs ?? 2_000;
+    this.#connectTimeoutMs = options.connectTimeoutMs ?? 1_000;
     this.#answerTimeoutMs = options.answerTimeoutMs ?? 1_000;
     this.#loops = new TaskGroup({ logger: options.logger ?? silentLogger });
   }
@@ -123,6 +124,8 @@ class RedisConnections implements Redis {
       });
       place.opening.catch(() => undefined);
     }
+    // After a failure nobody waits for the next attempt: it goes on by itself.
+    if (place.failedCount > 0) return Promise.reject(place.lastError);
     return untilAborted(place.opening, options.signal);
   }
 

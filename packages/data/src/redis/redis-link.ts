@@ -83,7 +83,7 @@ export class RedisLink {
     const link = new RedisLink(client, options);
     client.on("error", () => link.destroy());
     client.on("end", () => link.destroy());
-    const timer = options.clock.schedule(options.connectTimeoutMs * 2, () => link.destroy());
+    const timer = options.clock.schedule(options.connectTimeoutMs, () => link.destroy());
     try {
       await client.connect();
     } catch (cause) {

@@ -50,6 +50,15 @@ const signalAll = (pids: readonly number[], signal: NodeJS.Signals): void => {
   }
 };
 
+/** The whole server at once: a child that outlives its parent would hold the shared memory, and it could not start again. */
+const killFamily = async (node: PatroniNode): Promise<void> => {
+  const postmaster = await node.postgresPid();
+  if (postmaster === undefined) return;
+  const [, ...children] = familyOf(postmaster);
+  signalAll([postmaster, ...children], "SIGKILL");
+  await node.killPostgres();
+};
+
 /**
  * Ends a frozen Patroni before the rest wakes up, as a watchdog does, and starts it again. One that is merely woken may
  * be just before renewing its key, and Patroni 3.0 with etcd 3 then writes it over the new leader's: seen here. The
@@ -132,10 +141,10 @@ export class FaultyCluster implements AsyncDisposable {
     const index = this.servers.nodes.indexOf(leader);
     switch (fault) {
       case "kill -9 of PostgreSQL and Patroni":
-        await leader.kill();
+        await Promise.all([leader.killPatroni(), killFamily(leader)]);
         return () => leader.start();
       case "kill -9 of PostgreSQL":
-        await leader.killPostgres();
+        await killFamily(leader);
         return async () => undefined;
       case "kill -9 of Patroni":
         await leader.killPatroni();
