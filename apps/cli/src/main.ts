@@ -10,6 +10,7 @@ import { compareCommand } from "./commands/compare.ts";
 import { devCommand } from "./commands/dev.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import type { ExitCode } from "./commands/exit-code.ts";
+import { haCommand } from "./commands/ha-commands.ts";
 import {
   cancelCommand,
   jobCommand,
@@ -17,6 +18,7 @@ import {
   resultCommand,
   watchCommand,
 } from "./commands/job-commands.ts";
+import { localClusterCommand } from "./commands/local-cluster-commands.ts";
 import { gateCommand, managerCommand, nodeCommand, workerCommand } from "./commands/node-commands.ts";
 import { publishCommand } from "./commands/publish.ts";
 import { submitCommand } from "./commands/submit.ts";
@@ -102,10 +104,16 @@ const createProgram = (session: Session, exit: ExitCode): Command => {
     gateCommand(session),
     managerCommand(session),
     workerCommand(session),
+    localClusterCommand(session),
+    haCommand(session, exit),
     doctorCommand(session, exit),
   ];
-  for (const command of commands) {
-    program.addCommand(command.exitOverride().configureOutput(program.configureOutput()));
-  }
+  for (const command of commands) program.addCommand(withOurExit(command, program));
   return program.exitOverride();
+};
+
+/** A command and all below it report wrong usage to us instead of ending the process. */
+const withOurExit = (command: Command, program: Command): Command => {
+  for (const below of command.commands) withOurExit(below, program);
+  return command.exitOverride().configureOutput(program.configureOutput());
 };

@@ -41,7 +41,6 @@ export {
 } from "./bulk/bulk-load.ts";
 export type { ColumnCodec, ColumnTypeName } from "./bulk/column-codec.ts";
 export type { Cache, CacheEvents, CacheTransactionOptions, InvalidationRequest } from "./cache/cache.ts";
-export type { CacheServer } from "./cache/cache-server.ts";
 export type { CacheStats } from "./cache/cache-counters.ts";
 export type { CacheKey, CacheKeyPart } from "./cache/cache-key.ts";
 export type {
@@ -51,6 +50,7 @@ export type {
   LoadContext,
   PositionSource,
 } from "./cache/cache-options.ts";
+export type { CacheServer } from "./cache/cache-server.ts";
 export type { CacheChanges, PutOptions } from "./cache/changes.ts";
 export { openCache } from "./cache/open-cache.ts";
 export type { CachePosition } from "./cache/shared-store.ts";
@@ -132,7 +132,7 @@ export type {
   DatabaseStats,
   Durability,
   IsolationLevel,
-  ListenOptions,
+  ListenInterruption,
   SessionCloseReason,
   StatementOptions,
   StatementResult,

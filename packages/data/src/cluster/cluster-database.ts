@@ -6,7 +6,7 @@ import type { Lease, PostgresDatabase } from "../postgres/postgres-database.ts";
 import type {
   Database,
   DatabaseStats,
-  ListenOptions,
+  ListenInterruption,
   StatementOptions,
   StatementResult,
   Transaction,
@@ -342,10 +342,10 @@ export class ClusterStatements
   listen(
     channel: string,
     onPayload: (payload: string) => void,
-    options?: ListenOptions,
+    onInterrupted?: (what: ListenInterruption) => void,
   ): Promise<AsyncDisposable> {
     refuseInsideTransaction(this.#router.owner, "listen");
-    return this.#router.listener.listen(channel, onPayload, options);
+    return this.#router.listener.listen(channel, onPayload, onInterrupted);
   }
 
   stats(): DatabaseStats {

@@ -57,6 +57,8 @@ export interface ClusterOptions extends Abortable, Omit<PostgresOptions, "url"> 
   readonly catchUpMs?: number | undefined;
   /** Milliseconds that COMMIT may wait for a synchronous replica, 0 is no limit. Default 10_000. */
   readonly commitTimeoutMs?: number | undefined;
+  /** Whether opening waits for a primary. Default true; without one a look at every server is enough. */
+  readonly needsPrimary?: boolean | undefined;
   /** The only database system to accept. Default: that of the first server that answers. */
   readonly systemId?: string | undefined;
 }

@@ -1,4 +1,4 @@
-import { InvalidInputError } from "@holdfast/kernel";
+import { InvalidInputError, untilAborted } from "@holdfast/kernel";
 import { readPoolOptions } from "../postgres/open-postgres.ts";
 import { type ClusterSession, createSession } from "../session/cluster-session.ts";
 import type { Database } from "../sql/database.ts";
@@ -113,7 +113,8 @@ class Cluster extends ClusterStatements implements ClusterDatabase {
 }
 
 /**
- * Opens a cluster and waits until its primary is found and answers, at most `connectTimeoutMs`.
+ * Opens a cluster and waits until its primary is found and answers, at most `connectTimeoutMs`; without
+ * `needsPrimary`, until every server was looked at once.
  *
  * @throws InvalidInputError for options that cannot be used, AuthenticationError, UnsupportedServerError: not retryable.
  * @throws NoPrimaryError, ConnectError: retryable. No message holds a password.
@@ -180,6 +181,13 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
   router.use({ monitor, pools, pool, settings, logger });
   const cluster = new Cluster(router, new Switchover({ router, clients, clock, logger }));
   monitor.start();
+  if (options.needsPrimary === false) {
+    await untilAborted(monitor.refresh(), options.signal).catch(async (reason: unknown) => {
+      await cluster.close({ graceMs: 0 });
+      throw reason;
+    });
+    return cluster;
+  }
   try {
     const pass = await router.gate.enter({ waitMs: pool.connectTimeoutMs, signal: options.signal });
     try {
@@ -194,9 +202,8 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
     );
     await cluster.close({ graceMs: 0 });
     if (!(error instanceof NoPrimaryError)) throw error;
-    throw new NoPrimaryError(
-      problems.length === 0 ? "no server of it was found" : problems.join("; "),
-      pool.connectTimeoutMs,
-    );
+    if (problems.length > 0) throw new NoPrimaryError(problems.join("; "), pool.connectTimeoutMs);
+    const isKnown = monitor.status.nodes.length > 0;
+    throw new NoPrimaryError(isKnown ? "no node leads" : "no server of it was found", pool.connectTimeoutMs);
   }
 };

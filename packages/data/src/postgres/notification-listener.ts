@@ -1,6 +1,6 @@
 import { type Clock, ClosedError, type Logger, type Random, TaskGroup, untilAborted } from "@holdfast/kernel";
 import { exponentialBackoff } from "@holdfast/resilience";
-import type { ListenOptions } from "../sql/database.ts";
+import type { ListenInterruption } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import { Subscriptions } from "../sql/subscriptions.ts";
 import { outsideTransactions } from "../sql/transaction-scope.ts";
@@ -49,10 +49,10 @@ export class NotificationListener {
   async listen(
     channel: string,
     onPayload: (payload: string) => void,
-    options: ListenOptions = {},
+    onInterrupted?: (what: ListenInterruption) => void,
   ): Promise<AsyncDisposable> {
     quoteIdentifier(channel, "channel");
-    const remove = this.#subscriptions.add(channel, onPayload, options.onGap);
+    const remove = this.#subscriptions.add(channel, onPayload, onInterrupted);
     try {
       await this.#change(() => this.#listenTo(channel));
     } catch (error) {
@@ -145,6 +145,7 @@ export class NotificationListener {
     signal.throwIfAborted();
     if (this.#connection !== connection) return;
     this.#connection = undefined;
+    this.#subscriptions.interrupt("lost");
     await this.#reconnect(signal);
   }
 
@@ -155,7 +156,7 @@ export class NotificationListener {
           this.#change(async () => {
             if (this.#connection === undefined && this.#subscriptions.size > 0) {
               await this.#connect();
-              this.#subscriptions.deliverGap();
+              this.#subscriptions.interrupt("listening");
             }
           }),
           signal,

@@ -2,7 +2,7 @@ import { assert, type Clock } from "@holdfast/kernel";
 import type {
   Database,
   DatabaseStats,
-  ListenOptions,
+  ListenInterruption,
   SessionCloseReason,
   StatementOptions,
   StatementResult,
@@ -168,11 +168,11 @@ export class PostgresDatabase implements Database {
   async listen(
     channel: string,
     onPayload: (payload: string) => void,
-    options?: ListenOptions,
+    onInterrupted?: (what: ListenInterruption) => void,
   ): Promise<AsyncDisposable> {
     refuseInsideTransaction(this.#owner, "listen");
     assert(this.#listener !== undefined, "a pool without a listener is asked to listen");
-    return this.#listener.listen(channel, onPayload, options);
+    return this.#listener.listen(channel, onPayload, onInterrupted);
   }
 
   stats(): DatabaseStats {

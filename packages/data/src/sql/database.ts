@@ -78,13 +78,11 @@ export interface TransactionOptions extends Abortable {
   readonly commitTimeoutMs?: number | undefined;
 }
 
-export interface ListenOptions {
-  /**
-   * Called each time the listening connection was lost and is there again: what was sent in between did not come,
-   * and never will. Look for what changed.
-   */
-  readonly onGap?: (() => void) | undefined;
-}
+/**
+ * `lost`: the listening connection broke, so nothing comes for now. `listening`: it is there again, and what was sent in
+ * between did not come and never will: look for what changed.
+ */
+export type ListenInterruption = "lost" | "listening";
 
 /** What an acknowledged commit survives. */
 export type Durability =
@@ -148,12 +146,12 @@ export interface Database extends StatementRunner, AsyncDisposable {
   transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /**
    * Calls `onPayload` for each NOTIFY on `channel`, after its transaction committed, until disposed. Survives
-   * reconnects and failovers, but may miss what was sent meanwhile: `onGap` says when, so look for what changed.
+   * reconnects and failovers, but may miss what was sent meanwhile: `onInterrupted` says when.
    */
   listen(
     channel: string,
     onPayload: (payload: string) => void,
-    options?: ListenOptions,
+    onInterrupted?: (what: ListenInterruption) => void,
   ): Promise<AsyncDisposable>;
   stats(): DatabaseStats;
   /**

@@ -54,8 +54,8 @@ const run = async (script: Script, options: { attemptMaxCount?: number } = {}) =
     },
     { ...options, clock, random: seededRandom(1), resolveWaitMs: 1_000 },
   ).then(
-    (value) => ({ value }),
-    (error: unknown) => ({ error }),
+    (value) => ({ value, error: undefined }),
+    (error: unknown) => ({ value: undefined, error }),
   );
   for (let turn = 0; turn < 200; turn += 1) await clock.advance(50);
   return { ...(await end), bodies, attempts: attempts(), asked };

@@ -1,9 +1,10 @@
 import type { Logger } from "@holdfast/kernel";
+import type { ListenInterruption } from "./database.ts";
 import { outsideTransactions } from "./transaction-scope.ts";
 
 interface Listener {
   readonly onPayload: (payload: string) => void;
-  readonly onGap: (() => void) | undefined;
+  readonly onInterrupted: ((what: ListenInterruption) => void) | undefined;
 }
 
 /** Who listens to which channel of one database. */
@@ -30,8 +31,12 @@ export class Subscriptions {
   }
 
   /** Returns the function that removes the listener and tells whether it was the last of its channel. */
-  add(channel: string, onPayload: (payload: string) => void, onGap?: () => void): () => boolean {
-    const listener = { onPayload, onGap };
+  add(
+    channel: string,
+    onPayload: (payload: string) => void,
+    onInterrupted?: Listener["onInterrupted"],
+  ): () => boolean {
+    const listener = { onPayload, onInterrupted };
     const listeners = this.#byChannel.get(channel) ?? new Set();
     this.#byChannel.set(channel, listeners);
     listeners.add(listener);
@@ -48,10 +53,10 @@ export class Subscriptions {
     }
   }
 
-  /** Tells every listener that it may have missed something. */
-  deliverGap(): void {
+  /** Tells every listener that it may miss something, or may have missed it. */
+  interrupt(what: ListenInterruption): void {
     for (const [channel, listeners] of [...this.#byChannel]) {
-      for (const listener of [...listeners]) this.#call(channel, () => listener.onGap?.());
+      for (const listener of [...listeners]) this.#call(channel, () => listener.onInterrupted?.(what));
     }
   }
 
