@@ -1,4 +1,5 @@
 import { HoldfastError, type HoldfastErrorInit } from "@holdfast/kernel";
+import type { Json } from "./json.ts";
 
 /** The store could not be asked. Nothing is known about names, holders or tasks: this is never "empty" or "busy". Retryable. */
 export class StoreUnavailableError extends HoldfastError {
@@ -141,5 +142,61 @@ export class UnsupportedError extends HoldfastError {
 
   constructor(what: string, reason: string, init: HoldfastErrorInit = {}) {
     super(`${what} is not supported: ${reason}`, { ...init, details: { ...init.details, what, reason } });
+  }
+}
+
+/** A conditional write of shared state found something else. Nothing was changed. Retryable after reading again. */
+export class StateConflictError extends HoldfastError {
+  override readonly name = "StateConflictError";
+  readonly code = "COORDINATION_STATE_CONFLICT";
+  /** What was to be written; undefined for a delete. */
+  readonly wanted: Json | undefined;
+  /** What is there instead; undefined when there is nothing. */
+  readonly present: { readonly value: Json; readonly revision: bigint } | undefined;
+
+  constructor(
+    conflict: {
+      readonly namespace: string;
+      readonly key: string;
+      readonly wanted: Json | undefined;
+      readonly ifRevision: bigint | undefined;
+      readonly entry: { readonly value: Json; readonly revision: bigint } | undefined;
+    },
+    init: HoldfastErrorInit = {},
+  ) {
+    const { namespace, key, ifRevision, entry } = conflict;
+    const revision = (entry?.revision ?? 0n).toString();
+    super(
+      `${key} of ${namespace} is at revision ${revision}, not ${ifRevision ?? "as expected"}: read it again and decide anew`,
+      { ...init, details: { ...init.details, namespace, key, revision } },
+    );
+    this.wanted = conflict.wanted;
+    this.present = entry === undefined ? undefined : { value: entry.value, revision: entry.revision };
+  }
+}
+
+/** A value of shared state was to be incremented but is no integer, or the sum is not a safe one. Nothing was changed. Not retryable. */
+export class StateNotIntegerError extends HoldfastError {
+  override readonly name = "StateNotIntegerError";
+  readonly code = "COORDINATION_STATE_NOT_INTEGER";
+
+  constructor(namespace: string, key: string, init: HoldfastErrorInit = {}) {
+    super(`${key} of ${namespace} cannot be incremented: it, or the sum, is no safe integer`, {
+      ...init,
+      details: { ...init.details, namespace, key },
+    });
+  }
+}
+
+/** What is stored under a key of shared state cannot be read. Write or delete it. Not retryable. */
+export class StateCorruptError extends HoldfastError {
+  override readonly name = "StateCorruptError";
+  readonly code = "COORDINATION_STATE_CORRUPT";
+
+  constructor(namespace: string, key: string, init: HoldfastErrorInit = {}) {
+    super(`the stored value of ${key} in ${namespace} cannot be read: write it anew or delete it`, {
+      ...init,
+      details: { ...init.details, namespace, key },
+    });
   }
 }

@@ -7,6 +7,9 @@ export {
   LockTimeoutError,
   PayloadTooLargeError,
   SchemaTooNewError,
+  StateConflictError,
+  StateCorruptError,
+  StateNotIntegerError,
   StoreConflictError,
   StoreUnavailableError,
   TaskCancelledError,
@@ -73,7 +76,7 @@ export type { Log, LogAppend, LogEntry, LogRead, LogTailItem, ReadOptions, Strea
 export { fromWirePosition, type Position, toWirePosition, type WirePosition } from "./position.ts";
 export { ClaimKeeper, type ClaimKeeperOptions, type KeptClaim } from "./queue/claim-keeper.ts";
 export { type ClaimOrWaitOptions, claimOrWait, type TimedClaims } from "./queue/claim-or-wait.ts";
-export { runWorker, type TaskContext, type TaskHandler, type WorkerOptions } from "./queue/run-worker.ts";
+export { runWorker } from "./queue/run-worker.ts";
 export {
   type Backoff,
   type ClaimedTask,
@@ -92,4 +95,24 @@ export {
   type TaskRef,
   type TaskState,
 } from "./queue/task-queue.ts";
+export type { StateUpdate } from "./state-sync/replica-follower.ts";
+export {
+  type GetOptions,
+  type SetOptions,
+  StateReplica,
+  type StateReplicaOptions,
+  type StateReplicaStats,
+} from "./state-sync/state-replica.ts";
+export { StateReplicas } from "./state-sync/state-replicas.ts";
+export type {
+  CorruptEntry,
+  StateChange,
+  StateChanges,
+  StateEntry,
+  StateSnapshot,
+  States,
+  StateWrite,
+  StateWriteOptions,
+  WriteOutcome,
+} from "./state-sync/states.ts";
 export type { CoordinationStore } from "./store.ts";

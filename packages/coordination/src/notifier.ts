@@ -1,5 +1,5 @@
 import type { Clock, Logger, TaskGroup } from "@holdfast/kernel";
-import type { WakeUps } from "./wake-ups.ts";
+import { INTERRUPTED_KEY, type WakeUps } from "./wake-ups.ts";
 
 /** How long to wait before listening is tried again; polls bridge the time. */
 const RETRY_MS = 5000;
@@ -21,8 +21,15 @@ const decodeWakeUp = (payload: string): readonly string[] | undefined => {
   }
 };
 
-/** Calls back for each message on a channel until disposed. Survives reconnects, but may miss what was sent meanwhile. */
-export type Listen = (channel: string, onPayload: (payload: string) => void) => Promise<AsyncDisposable>;
+/**
+ * Calls back for each message on a channel until disposed. Survives reconnects, but may miss what was sent meanwhile;
+ * says so where it notices.
+ */
+export type Listen = (
+  channel: string,
+  onPayload: (payload: string) => void,
+  onInterrupted: () => void,
+) => Promise<AsyncDisposable>;
 
 /**
  * Turns notifications of the store's channel into wake-ups. Listens from the first subscription on, and
@@ -64,12 +71,17 @@ export class Notifier {
   async #listen(signal: AbortSignal): Promise<void> {
     for (;;) {
       try {
-        await using _listening = await this.#listenTo(this.#channel, (payload) => this.#onPayload(payload));
+        await using _listening = await this.#listenTo(
+          this.#channel,
+          (payload) => this.#onPayload(payload),
+          () => this.#onInterrupted(),
+        );
         this.#wakeUps.wakeAll();
         await untilAbort(signal);
         return;
       } catch (err) {
         if (signal.aborted) return;
+        this.#wakeUps.wake(INTERRUPTED_KEY);
         this.#logger.warn(
           { err, channel: this.#channel },
           "cannot listen for notifications; polling until then",
@@ -77,6 +89,11 @@ export class Notifier {
         await this.#clock.sleep(RETRY_MS, { signal });
       }
     }
+  }
+
+  #onInterrupted(): void {
+    this.#wakeUps.wake(INTERRUPTED_KEY);
+    this.#wakeUps.wakeAll();
   }
 
   #onPayload(payload: string): void {

@@ -2,6 +2,7 @@ import type { Abortable } from "@holdfast/kernel";
 import type { Leases } from "./lease/leases.ts";
 import type { Log } from "./log/log.ts";
 import type { TaskQueue } from "./queue/task-queue.ts";
+import type { States } from "./state-sync/states.ts";
 
 /**
  * One place that holds leases, logs and queues, so that changes to several of them commit together.
@@ -13,6 +14,7 @@ import type { TaskQueue } from "./queue/task-queue.ts";
 export interface CoordinationStore<Tx = unknown> extends AsyncDisposable {
   readonly leases: Leases<Tx>;
   readonly log: Log<Tx>;
+  readonly states: States<Tx>;
   /** The queue of this name; the same object for the same name. Names: 1 to 128 characters of `[A-Za-z0-9_.:-]`. */
   queue(name: string): TaskQueue<Tx>;
   /**

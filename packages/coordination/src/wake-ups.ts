@@ -3,6 +3,16 @@ export const streamKey = (stream: string): string => `s${stream}`;
 /** The key under which tasks that may be claimable are announced. */
 export const queueKey = (queue: string): string => `q${queue}`;
 
+/** The key under which the release of a lease is announced; with a name that ends in `/`, of each lease right below it. */
+export const leaseKey = (name: string): string => `l${name}`;
+/** What is announced when a lease is released: the lease itself, and what it lies below. */
+export const releaseKeys = (name: string): readonly string[] => {
+  const slash = name.lastIndexOf("/", name.length - 2);
+  return slash < 0 ? [leaseKey(name)] : [leaseKey(name), leaseKey(name.slice(0, slash + 1))];
+};
+/** The key under which it is announced that announcements may have been missed. */
+export const INTERRUPTED_KEY = "!";
+
 /** Who wants to hear that something under a key may have changed. A wake-up carries nothing and may come for nothing. */
 export class WakeUps {
   readonly #listeners = new Map<string, Set<() => void>>();
@@ -41,6 +51,6 @@ export class WakeUps {
   }
 
   wakeAll(): void {
-    for (const key of [...this.#listeners.keys()]) this.wake(key);
+    for (const key of [...this.#listeners.keys()]) if (key !== INTERRUPTED_KEY) this.wake(key);
   }
 }

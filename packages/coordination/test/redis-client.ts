@@ -34,11 +34,13 @@ export const openRedis = async (url: string): Promise<RedisClient & AsyncDisposa
   await connection.connect();
   return {
     runScript: (script, keys, args) => runScript(connection, script, keys, args),
-    async subscribe(channel, onMessage) {
+    async subscribe(channel, onMessage, onInterrupted) {
       const subscriber = connection.duplicate();
-      subscriber.on("error", () => undefined);
+      subscriber.on("error", () => onInterrupted?.());
       await subscriber.connect();
       await subscriber.subscribe(channel, (message: string) => onMessage(message));
+      // Subscribed again by then: the client does that before it says that it is ready.
+      subscriber.on("ready", () => onInterrupted?.());
       return {
         async [Symbol.asyncDispose]() {
           subscriber.destroy();

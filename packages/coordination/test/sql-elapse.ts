@@ -5,6 +5,7 @@ export const elapseInSql = async (sql: SqlClient, schema: string, ms: number): P
   const by = "$1::float8 * interval '1 millisecond'";
   await sql.transaction(async (tx) => {
     await tx.query(`UPDATE "${schema}".leases SET expires_at = expires_at - ${by}`, [ms]);
+    await tx.query(`UPDATE "${schema}".states SET expires_at = expires_at - ${by}`, [ms]);
     // Touches rows in no order, so no other writer of tasks may be under way.
     await tx.query(`LOCK TABLE "${schema}".tasks IN EXCLUSIVE MODE`);
     await tx.query(

@@ -36,6 +36,11 @@ export interface GrantOptions extends Abortable {
    * the same id, instead of waiting for the lease to expire.
    */
   readonly requestId?: string;
+  /**
+   * When the lease is held: its holder's release shall be told to {@link Leases.onReleased} everywhere. Without it
+   * a release may go untold, which spares uncontended leases the notification. Default false.
+   */
+  readonly awaitRelease?: boolean;
 }
 
 /** Below this a lease could lapse inside one store round trip. */
@@ -73,7 +78,20 @@ export interface Leases<Tx> {
   /** The unexpired lease of this name, if there is one. */
   read(name: string, options?: Abortable): Promise<LeaseInfo | undefined>;
   /** The unexpired leases whose name starts with `prefix`, ordered by name, at most `limit` (default 1000). */
-  list(prefix: string, options?: Abortable & { readonly limit?: number }): Promise<readonly LeaseInfo[]>;
+  list(
+    prefix: string,
+    options?: Abortable & {
+      readonly limit?: number;
+      /** As for `grant`: the release of each of them shall be told. Default false. */
+      readonly awaitRelease?: boolean;
+    },
+  ): Promise<readonly LeaseInfo[]>;
+  /**
+   * Calls `listener` when a lease that was looked at with `awaitRelease` was released, until the returned function
+   * is called. `name` is that of the lease, or ends in `/` for all leases right below it. It may be called for
+   * nothing, and not at all when a lease expires or the connection was lost: look again when the lease ends.
+   */
+  onReleased(name: string, listener: () => void): () => void;
   /**
    * Succeeds only when `token` is the newest grant of `name` and unexpired, and keeps it so until `tx` ends
    * (a competing grant waits or fails). Makes a paused, deposed holder harmless.

@@ -5,6 +5,7 @@ import { logSuite } from "./log.suite.ts";
 import { outboxSuite } from "./outbox.suite.ts";
 import { queueLimitsSuite } from "./queue-limits.suite.ts";
 import { schedulesSuite } from "./schedules.suite.ts";
+import { type StateSyncHarness, stateSyncSuite } from "./state-sync.suite.ts";
 import { taskClaimsSuite } from "./task-claims.suite.ts";
 import { taskFeaturesSuite } from "./task-features.suite.ts";
 import { taskQueueSuite } from "./task-queue.suite.ts";
@@ -12,7 +13,15 @@ import { taskUpkeepSuite } from "./task-upkeep.suite.ts";
 import { transactionsSuite } from "./transactions.suite.ts";
 
 export type { CoordinationHarness, LeasesSetUp, LogSetUp, SetUp, TasksSetUp } from "./harness.ts";
-export { historiesSuite, leasesSuite, logSuite, outboxSuite, transactionsSuite };
+export {
+  historiesSuite,
+  leasesSuite,
+  logSuite,
+  outboxSuite,
+  type StateSyncHarness,
+  stateSyncSuite,
+  transactionsSuite,
+};
 
 /** Every guarantee of a task queue that stands alone, as Vitest tests. */
 export const queueSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {

@@ -40,6 +40,7 @@ export class FaultyStore implements JobStore {
     this.coordination = {
       leases,
       log,
+      states: coordination.states,
       queue: (name) => {
         const queue = queues.get(name) ?? cutOff(coordination.queue(name));
         queues.set(name, queue);

@@ -10,6 +10,8 @@ import {
   LIST_LIMIT_DEFAULT,
 } from "../../lease/grant-checks.ts";
 import type { GrantOptions, GrantOutcome, LeaseInfo, Leases } from "../../lease/leases.ts";
+import { encodeWakeUp, type Notifier } from "../../notifier.ts";
+import { leaseKey, releaseKeys } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
@@ -32,9 +34,11 @@ const GRANT_TRIES = 5;
 
 export class PostgresLeases implements Leases<SqlExecutor> {
   readonly #statements: StatementRunner;
+  readonly #notifier: Notifier;
 
-  constructor(statements: StatementRunner) {
+  constructor(statements: StatementRunner, notifier: Notifier) {
     this.#statements = statements;
+    this.#notifier = notifier;
   }
 
   async grant(name: string, options: GrantOptions): Promise<GrantOutcome> {
@@ -43,7 +47,7 @@ export class PostgresLeases implements Leases<SqlExecutor> {
     for (let tries = 0; tries < GRANT_TRIES; tries += 1) {
       const [row] = await this.#statements.run<LeaseRow & { readonly granted: boolean }>(
         "grant-lease",
-        [name, owner, ttlMs, requestId ?? null, metadata],
+        [name, owner, ttlMs, requestId ?? null, metadata, options.awaitRelease ?? false],
         { signal },
         { isRepeatable: requestId !== undefined },
       );
@@ -77,8 +81,17 @@ export class PostgresLeases implements Leases<SqlExecutor> {
   }
 
   async release(lease: LeaseRef, options: Abortable = {}): Promise<boolean> {
-    const rows = await this.#statements.run("release-lease", [lease.name, lease.token.toString()], options);
+    const notice = encodeWakeUp(releaseKeys(lease.name));
+    const rows = await this.#statements.run(
+      "release-lease",
+      [lease.name, lease.token.toString(), notice],
+      options,
+    );
     return rows.length > 0;
+  }
+
+  onReleased(name: string, listener: () => void): () => void {
+    return this.#notifier.subscribe(leaseKey(name), listener);
   }
 
   async read(name: string, options: Abortable = {}): Promise<LeaseInfo | undefined> {
@@ -89,12 +102,15 @@ export class PostgresLeases implements Leases<SqlExecutor> {
 
   async list(
     prefix: string,
-    options: Abortable & { readonly limit?: number } = {},
+    options: Abortable & { readonly limit?: number; readonly awaitRelease?: boolean } = {},
   ): Promise<readonly LeaseInfo[]> {
     const limit = checkLimit(options.limit, LIST_LIMIT_DEFAULT);
-    const rows = await this.#statements.run<LeaseRow>("list-leases", [prefix, limit], {
-      signal: options.signal,
-    });
+    const rows = await this.#statements.run<LeaseRow>(
+      options.awaitRelease ? "await-leases" : "list-leases",
+      [prefix, limit],
+      { signal: options.signal },
+      { isRepeatable: true },
+    );
     return rows.map(toInfo);
   }
 

@@ -16,6 +16,13 @@ export interface SqlExecutor {
 export interface SqlClient extends SqlExecutor {
   /** READ COMMITTED unless said otherwise. Commits when `body` resolves, rolls back when it rejects. */
   transaction<T>(body: (tx: SqlExecutor) => Promise<T>, options?: Abortable): Promise<T>;
-  /** Calls `onPayload` for each NOTIFY on `channel` until disposed. Survives reconnects, but may miss what was sent meanwhile. */
-  listen(channel: string, onPayload: (payload: string) => void): Promise<AsyncDisposable>;
+  /**
+   * Calls `onPayload` for each NOTIFY on `channel` until disposed. Survives reconnects, but may miss what was sent
+   * meanwhile: a client that notices calls `onInterrupted` when the connection is lost, and again once it listens anew.
+   */
+  listen(
+    channel: string,
+    onPayload: (payload: string) => void,
+    onInterrupted?: () => void,
+  ): Promise<AsyncDisposable>;
 }

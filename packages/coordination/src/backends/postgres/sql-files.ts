@@ -10,6 +10,7 @@ const STATEMENT_NAMES = [
   "advance-schedule",
   "append-entries",
   "assert-fence",
+  "await-leases",
   "cancel-groups",
   "claim-limited",
   "claim-tasks",
@@ -18,6 +19,7 @@ const STATEMENT_NAMES = [
   "delete-streams",
   "enqueue-alike-tasks",
   "enqueue-tasks",
+  "expire-states",
   "fail-tasks",
   "find-existing-tasks",
   "grant-lease",
@@ -38,6 +40,7 @@ const STATEMENT_NAMES = [
   "read-entries",
   "read-lease",
   "read-settings",
+  "read-states",
   "recover-tasks",
   "release-lease",
   "remove-schedule",
@@ -50,13 +53,18 @@ const STATEMENT_NAMES = [
   "sweep-leases",
   "sweep-queues",
   "trim-stream",
+  "write-states",
 ] as const;
 
 export type StatementName = (typeof STATEMENT_NAMES)[number];
 export type Statements = Readonly<Record<StatementName, string>>;
 
 /** The migrations in order; the place in the list plus one is the schema version that each leads to. */
-const MIGRATION_FILES = ["0001-leases-log-tasks.sql", "0002-queue-features.sql"] as const;
+const MIGRATION_FILES = [
+  "0001-leases-log-tasks.sql",
+  "0002-queue-features.sql",
+  "0003-states-and-lease-waiters.sql",
+] as const;
 
 const read = async (path: string, schema: string): Promise<string> => {
   const text = await readFile(new URL(path, HERE), "utf8");

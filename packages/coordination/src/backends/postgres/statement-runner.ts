@@ -20,6 +20,7 @@ const READS: ReadonlySet<StatementName> = new Set<StatementName>([
   "read-entries",
   "read-lease",
   "read-settings",
+  "read-states",
 ]);
 
 /** Runs the store's statements, one round trip each, and says in the store's terms what went wrong. */

@@ -24,6 +24,7 @@ import { migrate } from "./migrate.ts";
 import type { SqlClient, SqlExecutor } from "./sql-client.ts";
 import { channelOf, readStatements } from "./sql-files.ts";
 import { StatementRunner } from "./statement-runner.ts";
+import { PostgresStates } from "./states.ts";
 import { PostgresTaskQueue, type QueueParts } from "./task-queue.ts";
 
 export interface PostgresStoreOptions extends Abortable {
@@ -65,6 +66,7 @@ export const createPostgresStore = async (
 class PostgresStore implements CoordinationStore<SqlExecutor> {
   readonly leases: PostgresLeases;
   readonly log: PostgresLog;
+  readonly states: PostgresStates;
   readonly #statements: StatementRunner;
   readonly #queueParts: QueueParts;
   readonly #queues = new Map<string, PostgresTaskQueue>();
@@ -82,15 +84,16 @@ class PostgresStore implements CoordinationStore<SqlExecutor> {
     this.#loops = new TaskGroup({ logger });
     this.#wakeUps = new WakeUps((err, key) => logger.error({ err, key }, "a wake-up listener threw"));
     const notifier = new Notifier({
-      listen: (channel, onPayload) => sql.listen(channel, onPayload),
+      listen: (channel, onPayload, onInterrupted) => sql.listen(channel, onPayload, onInterrupted),
       channel: channelOf(schema),
       wakeUps: this.#wakeUps,
       loops: this.#loops,
       clock,
       logger,
     });
-    this.leases = new PostgresLeases(statements);
+    this.leases = new PostgresLeases(statements, notifier);
     this.log = new PostgresLog({ statements, notifier, clock, payloadMaxBytes });
+    this.states = new PostgresStates({ statements, notifier, log: this.log, valueMaxBytes: payloadMaxBytes });
     this.#queueParts = { statements, notifier, random, payloadMaxBytes };
     this.#loops.spawn("sweep", (signal) => this.#sweep(clock, logger, signal));
   }

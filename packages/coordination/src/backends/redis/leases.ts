@@ -10,6 +10,8 @@ import {
   LIST_LIMIT_DEFAULT,
 } from "../../lease/grant-checks.ts";
 import type { GrantOptions, GrantOutcome, LeaseInfo, Leases } from "../../lease/leases.ts";
+import { encodeWakeUp, type Notifier } from "../../notifier.ts";
+import { leaseKey, releaseKeys } from "../../wake-ups.ts";
 import type { ScriptRunner } from "./script-runner.ts";
 
 interface LeaseRef {
@@ -22,10 +24,14 @@ export class RedisLeases implements Leases<never> {
   readonly #keyPrefix: string;
   readonly #tokenKey: string;
   readonly #endsKey: string;
+  readonly #notifier: Notifier;
+  readonly #channel: string;
 
   /** `slot` is the hash tag that keeps every key of the store on one node. */
-  constructor(scripts: ScriptRunner, slot: string) {
+  constructor(scripts: ScriptRunner, slot: string, notifier: Notifier, channel: string) {
     this.#scripts = scripts;
+    this.#notifier = notifier;
+    this.#channel = channel;
     this.#keyPrefix = `${slot}:lease:`;
     this.#tokenKey = `${slot}:token`;
     this.#endsKey = `${slot}:leases`;
@@ -37,7 +43,15 @@ export class RedisLeases implements Leases<never> {
     const reply = await this.#scripts.run<readonly string[]>(
       "grant-lease",
       [this.#keyPrefix + name, this.#tokenKey, this.#endsKey],
-      [name, owner, `${ttlMs}`, requestId ?? "", metadata, `${LAPSED_KEPT_MS}`],
+      [
+        name,
+        owner,
+        `${ttlMs}`,
+        requestId ?? "",
+        metadata,
+        `${LAPSED_KEPT_MS}`,
+        options.awaitRelease ? "1" : "0",
+      ],
       { signal, isRepeatable: requestId !== undefined },
     );
     const [granted, ...rest] = reply;
@@ -71,10 +85,14 @@ export class RedisLeases implements Leases<never> {
     const reply = await this.#scripts.run<string>(
       "release-lease",
       [this.#keyPrefix + lease.name, this.#endsKey],
-      [lease.name, lease.token.toString()],
+      [lease.name, lease.token.toString(), this.#channel, encodeWakeUp(releaseKeys(lease.name))],
       { signal: options.signal, isRepeatable: false },
     );
     return reply === "1";
+  }
+
+  onReleased(name: string, listener: () => void): () => void {
+    return this.#notifier.subscribe(leaseKey(name), listener);
   }
 
   async read(name: string, options: Abortable = {}): Promise<LeaseInfo | undefined> {
@@ -88,13 +106,13 @@ export class RedisLeases implements Leases<never> {
 
   async list(
     prefix: string,
-    options: Abortable & { readonly limit?: number } = {},
+    options: Abortable & { readonly limit?: number; readonly awaitRelease?: boolean } = {},
   ): Promise<readonly LeaseInfo[]> {
     const limit = checkLimit(options.limit, LIST_LIMIT_DEFAULT);
     const reply = await this.#scripts.run<readonly string[]>(
       "list-leases",
       [this.#endsKey],
-      [this.#keyPrefix, prefix],
+      [this.#keyPrefix, prefix, options.awaitRelease ? "1" : "0"],
       { signal: options.signal, isRepeatable: true },
     );
     const infos: LeaseInfo[] = [];
@@ -113,10 +131,15 @@ export class RedisLeases implements Leases<never> {
   }
 
   async revokeAll(options: Abortable = {}): Promise<number> {
-    const reply = await this.#scripts.run<string>("revoke-leases", [this.#endsKey], [this.#keyPrefix], {
-      signal: options.signal,
-      isRepeatable: true,
-    });
+    const reply = await this.#scripts.run<string>(
+      "revoke-leases",
+      [this.#endsKey],
+      [this.#keyPrefix, this.#channel],
+      {
+        signal: options.signal,
+        isRepeatable: true,
+      },
+    );
     return Number(reply);
   }
 }

@@ -20,6 +20,13 @@ export interface RedisClient {
     args: readonly string[],
     options?: Abortable,
   ): Promise<unknown>;
-  /** Calls `onMessage` for each message on `channel` until disposed. Survives reconnects, but misses what was sent meanwhile. */
-  subscribe(channel: string, onMessage: (message: string) => void): Promise<AsyncDisposable>;
+  /**
+   * Calls `onMessage` for each message on `channel` until disposed. Survives reconnects, but misses what was sent
+   * meanwhile: a client that notices calls `onInterrupted` when the connection is lost, and again once it listens anew.
+   */
+  subscribe(
+    channel: string,
+    onMessage: (message: string) => void,
+    onInterrupted?: () => void,
+  ): Promise<AsyncDisposable>;
 }

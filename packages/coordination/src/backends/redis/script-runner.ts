@@ -10,29 +10,67 @@ const HERE = new URL("../../../src/backends/redis/scripts/", import.meta.url);
 const SCRIPT_NAMES = [
   "append-entries",
   "delete-streams",
+  "expire-states",
   "grant-lease",
   "list-leases",
   "now",
   "read-entries",
   "read-lease",
+  "read-states",
   "release-lease",
   "renew-leases",
   "revoke-leases",
   "trim-stream",
+  "write-states",
 ] as const;
 
-export type ScriptName = (typeof SCRIPT_NAMES)[number];
+/** These begin with what task-steps.lua says. */
+const QUEUE_SCRIPT_NAMES = [
+  "advance-schedule",
+  "cancel-groups",
+  "change-settings",
+  "claim-tasks",
+  "complete-tasks",
+  "delete-groups",
+  "enqueue-alike-tasks",
+  "enqueue-tasks",
+  "fail-tasks",
+  "list-schedules",
+  "list-tasks",
+  "next-due",
+  "purge-tasks",
+  "put-schedule",
+  "queue-stats",
+  "read-settings",
+  "recover-tasks",
+  "remove-schedule",
+  "renew-claims",
+  "report-progress",
+  "requeue-dead",
+] as const;
+
+export type QueueScriptName = (typeof QUEUE_SCRIPT_NAMES)[number];
+export type ScriptName = (typeof SCRIPT_NAMES)[number] | QueueScriptName;
 export type Scripts = Readonly<Record<ScriptName, RedisScript>>;
 
 export const readScripts = async (): Promise<Scripts> => {
-  const entries = await Promise.all(
-    SCRIPT_NAMES.map(async (name) => {
-      const text = await readFile(new URL(`${name}.lua`, HERE), "utf8");
-      return [name, { name, text, sha1: createHash("sha1").update(text).digest("hex") }] as const;
-    }),
-  );
-  return Object.fromEntries(entries) as Record<ScriptName, RedisScript>;
+  const steps = await readScript("task-steps");
+  const own = SCRIPT_NAMES.map(async (name) => toScript(name, await readScript(name)));
+  const ofQueues = QUEUE_SCRIPT_NAMES.map(async (name) => toScript(name, steps + (await readScript(name))));
+  const scripts = await Promise.all([...own, ...ofQueues]);
+  return Object.fromEntries(scripts.map((script) => [script.name, script])) as Record<
+    ScriptName,
+    RedisScript
+  >;
 };
+
+const readScript = (name: string): Promise<string> => readFile(new URL(`${name}.lua`, HERE), "utf8");
+
+const toScript = (name: ScriptName, text: string): RedisScript => ({
+  name,
+  text,
+  sha1: createHash("sha1").update(text).digest("hex"),
+});
 
 /** Error replies that pass: loading, a demoted or cut off master, a cluster that is being changed, no memory. */
 const OUTAGE_REPLY = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM)\b/;

@@ -1,8 +1,12 @@
--- Ends a lease that its token holds.
--- Inputs: $1 name, $2 token. Result: one row when it was held.
+-- Ends a lease that its token holds, and tells those who wait for that.
+-- Inputs: $1 name, $2 token, $3 what to notify. Result: one row when it was held.
 -- Invariant: the row stays, so that the next grant draws its token under the row's lock; the request id goes,
 --   so that the released grant is not found again.
-UPDATE :"schema".leases
-SET released = true, expires_at = clock_timestamp(), request_id = NULL
-WHERE name = $1::text AND token = $2::bigint AND NOT released AND expires_at > clock_timestamp()
-RETURNING name
+WITH ended AS (
+  UPDATE :"schema".leases
+  SET released = true, expires_at = clock_timestamp(), request_id = NULL
+  WHERE name = $1::text AND token = $2::bigint AND NOT released AND expires_at > clock_timestamp()
+  RETURNING name, awaited
+),
+told AS MATERIALIZED (SELECT pg_notify(:'channel', $3::text) FROM ended WHERE awaited)
+SELECT e.name FROM ended e LEFT JOIN told ON true

@@ -1,6 +1,7 @@
 -- Takes a lease when it is free, or finds the grant of the same request again.
 -- KEYS: 1 the lease (hash), 2 the last token, 3 the leases by their end (sorted set).
--- ARGV: 1 name, 2 owner, 3 TTL in ms, 4 request id or "", 5 metadata (JSON), 6 ms that a lapsed lease is kept.
+-- ARGV: 1 name, 2 owner, 3 TTL in ms, 4 request id or "", 5 metadata (JSON), 6 ms that a lapsed lease is kept,
+--   7 "1" to mark a held lease so that its release is told.
 -- Result: {"1", token} when granted, {"0", owner, token, remaining ms, metadata} when held.
 -- Invariant: tokens grow, also after a failover that lost the last of them, because they follow the clock
 --   (microseconds) wherever it is ahead of the counter.
@@ -10,6 +11,7 @@ local now = micros / 1000
 local held = redis.call('HMGET', KEYS[1], 'owner', 'token', 'ends', 'request', 'metadata')
 local isRepeat = ARGV[4] ~= '' and held[4] == ARGV[4]
 if held[2] and not isRepeat and tonumber(held[3]) > now then
+  if ARGV[7] == '1' then redis.call('HSET', KEYS[1], 'awaited', '1') end
   return {'0', held[1], held[2], string.format('%.3f', held[3] - now), held[5]}
 end
 local token = held[2]
@@ -17,6 +19,7 @@ if not isRepeat then
   local last = tonumber(redis.call('GET', KEYS[2]) or '0')
   token = string.format('%.0f', math.max(last + 1, micros))
   redis.call('SET', KEYS[2], token)
+  redis.call('HSET', KEYS[1], 'awaited', '0')
 end
 local ends = now + ARGV[3]
 redis.call('HSET', KEYS[1], 'owner', ARGV[2], 'token', token, 'ends', string.format('%.3f', ends),
