@@ -4,6 +4,7 @@ import { echo, startTestCluster, type TestCluster, type TestServer, write } from
 import { ConnectionManager, type ManagerStats, tcpTransport } from "../../src/index.ts";
 import { FAULTS, type FaultName } from "./faults.ts";
 import { LoadRecord, type LoadStats } from "./load-record.ts";
+import { openLoad } from "./open-load.ts";
 
 export interface ClusterSoakOptions {
   readonly seed: number;
@@ -79,8 +80,6 @@ class ClusterSoak {
   readonly #writes: LoadRecord;
   /** Of the fault that lasts now. */
   #during: LoadRecord | undefined;
-  readonly #running = new Set<Promise<void>>();
-  #askedCount = 0;
 
   constructor(cluster: TestCluster, client: ConnectionManager, options: ClusterSoakOptions) {
     this.#cluster = cluster;
@@ -95,7 +94,7 @@ class ClusterSoak {
     const { deadlineMs, lapCount, seed } = this.#options;
     const startedAt = systemClock.monotonicNow();
     const stop = new AbortController();
-    const load = this.#load(stop.signal);
+    const load = openLoad(this.#options.rate, (number, dueAt) => this.#ask(number, dueAt), stop.signal);
     const faults: FaultReport[] = [];
     try {
       for (let lap = 0; lap < lapCount; lap += 1) {
@@ -106,7 +105,6 @@ class ClusterSoak {
     } finally {
       stop.abort();
       await load;
-      await Promise.all(this.#running);
     }
     const { connections, ejectedCount, retries } = this.#client.stats;
     return {
@@ -121,21 +119,6 @@ class ClusterSoak {
       ejectedCount,
       connections,
     };
-  }
-
-  /** Begins requests at a constant rate; a late turn of the event loop makes up for what it missed. */
-  async #load(signal: AbortSignal): Promise<void> {
-    const startedAt = systemClock.monotonicNow();
-    while (!signal.aborted) {
-      const dueCount = Math.floor(((systemClock.monotonicNow() - startedAt) * this.#options.rate) / 1_000);
-      while (this.#askedCount < dueCount) {
-        const dueAt = startedAt + (this.#askedCount * 1_000) / this.#options.rate;
-        this.#askedCount += 1;
-        const asked = this.#ask(this.#askedCount, dueAt).finally(() => this.#running.delete(asked));
-        this.#running.add(asked);
-      }
-      await systemClock.sleep(5);
-    }
   }
 
   async #ask(number: number, dueAt: number): Promise<void> {

@@ -1,0 +1,40 @@
+// One host of a back end, in a process of its own: prints its address as one line and serves until its input ends.
+
+import { systemClock, systemRandom } from "@holdfast/kernel";
+import { Bulkhead } from "@holdfast/resilience";
+import { createHandlers, serve, tcpTransport } from "../../src/index.ts";
+import { control, work } from "../overload/backend-requests.ts";
+import { ServiceUnavailableError } from "../overload/service-unavailable-error.ts";
+
+/** Who waits longer than the deadline of the callers waits for nothing: 20 times 5 ms is well below it. */
+const line = new Bulkhead({ name: "the processor", concurrencyMaxCount: 1, waiterMaxCount: 20 });
+let isFailing = false;
+let arrivedCount = 0;
+
+const burn = (ms: number): void => {
+  const endsAt = systemClock.monotonicNow() + ms;
+  while (systemClock.monotonicNow() < endsAt);
+};
+
+const handlers = createHandlers();
+handlers.onRequest(work, async ({ ms }) => {
+  arrivedCount += 1;
+  if (isFailing) throw new ServiceUnavailableError();
+  if (ms > 0) await line.execute(async () => burn(ms));
+  return { host: process.pid };
+});
+handlers.onRequest(control, async (input) => {
+  isFailing = input.isFailing;
+  return { arrivedCount };
+});
+
+const server = await serve({
+  clock: systemClock,
+  random: systemRandom,
+  transport: tcpTransport(),
+  identity: { nodeId: `host-${process.pid}`, role: "backend" },
+  handlers,
+  listen: "127.0.0.1:0",
+});
+console.log(server.address);
+process.stdin.resume().on("end", () => process.exit(0));
