@@ -11,6 +11,8 @@ export interface ClaimOrWaitOptions extends Abortable {
   /** How often to look without being woken. Default 1000. */
   readonly pollMs?: number;
   readonly clock: Clock;
+  /** Called when it begins to wait because nothing is due. */
+  readonly onEmpty?: () => void;
 }
 
 /** A due task may be of a type that was not asked for; then looking again at once would only spin. */
@@ -57,6 +59,7 @@ export const claimOrWait = async (
       const dueInMs = (await queue.nextDueInMs({ signal })) ?? pollMs;
       signal?.throwIfAborted();
       if (wakeCount !== seen) continue;
+      options.onEmpty?.();
       const woken = deferred<void>();
       onWake = () => woken.resolve();
       const onAbort = (): void => woken.reject(signal?.reason);

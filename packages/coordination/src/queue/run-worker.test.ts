@@ -3,8 +3,9 @@ import { seededRandom, silentLogger, TaskGroup } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it, vi } from "vitest";
 import { StoreUnavailableError, TaskCancelledError } from "../errors.ts";
-import { runWorker, type TaskContext, type WorkerOptions } from "./run-worker.ts";
+import { runWorker } from "./run-worker.ts";
 import type { NewTask } from "./task-queue.ts";
+import type { TaskContext, WorkerOptions } from "./worker-options.ts";
 
 const LEASE_MS = 3000;
 

@@ -1,56 +1,21 @@
 import {
-  type Abortable,
-  Batcher,
   type Clock,
   childController,
   deferred,
-  isHoldfastError,
   type Logger,
   silentLogger,
   systemClock,
   TaskGroup,
-  TimeoutError,
   toWireError,
   untilAborted,
 } from "@holdfast/kernel";
 import { ClaimLostError, TaskCancelledError } from "../errors.ts";
 import { checkInteger, checkNumber } from "../input-checks.ts";
 import type { Json } from "../json.ts";
-import { ClaimKeeper, type KeptClaim } from "./claim-keeper.ts";
 import { claimOrWait } from "./claim-or-wait.ts";
-import type { ClaimedTask, TaskFailure, TaskQueue, TaskRef } from "./task-queue.ts";
-
-export interface TaskContext {
-  readonly task: ClaimedTask;
-  /**
-   * Aborts when the claim is lost (ClaimLostError), the task is cancelled (TaskCancelledError), its time is over
-   * (TimeoutError) or the worker must stop. Stop soon: another worker may run the task.
-   */
-  readonly signal: AbortSignal;
-}
-
-/** Does the work of one task; what it resolves with is the task's result. It may run more than once for a task. */
-export type TaskHandler = (context: TaskContext) => Promise<Json | undefined>;
-
-export interface WorkerOptions extends Abortable {
-  readonly queue: TaskQueue<never>;
-  /** This worker's name, for people. */
-  readonly worker: string;
-  /** By task type. Only tasks of these types are claimed. */
-  readonly handlers: Readonly<Record<string, TaskHandler>>;
-  /** Most tasks at a time. Default 10. */
-  readonly concurrency?: number;
-  /** Default 30_000; renewed every third of it. */
-  readonly leaseMs?: number;
-  /** Longest run of one attempt, milliseconds; then it counts as failed. Default: none. */
-  readonly timeoutMs?: number;
-  /** How long running tasks may go on after the signal aborted, before they are given back. Default 10_000. */
-  readonly drainMs?: number;
-  /** Errors for which trying again is useless; their task goes to dead letter at once. Default: none. */
-  readonly isFinal?: (error: unknown) => boolean;
-  readonly clock?: Clock;
-  readonly logger?: Logger;
-}
+import { HeldClaims, type HeldTask, sharedSignal } from "./held-claims.ts";
+import { type Reported, TaskReports } from "./task-reports.ts";
+import type { BatchHandler, TaskHandler, WorkerOptions } from "./worker-options.ts";
 
 /** Why a running task was aborted when its worker stopped. */
 class DrainedError extends Error {
@@ -59,7 +24,6 @@ class DrainedError extends Error {
 
 /** Pause after the store did not answer. */
 const OUTAGE_PAUSE_MS = 500;
-const BATCH_MAX_COUNT = 1000;
 
 /**
  * Works on a queue until the signal aborts: claims, renews, runs, completes or fails, and takes back what other
@@ -78,42 +42,51 @@ class Worker {
   readonly #options: WorkerOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #handlers: Readonly<Record<string, TaskHandler>>;
+  readonly #batches: Readonly<Record<string, BatchHandler>>;
   readonly #concurrency: number;
+  readonly #prefetch: number;
   readonly #leaseMs: number;
-  readonly #claims: ClaimKeeper;
-  readonly #completions: Batcher<TaskRef & { readonly result?: Json }, undefined>;
-  readonly #failures: Batcher<TaskFailure, undefined>;
-  /** Aborted when the drain is over. */
-  readonly #draining = new AbortController();
-  readonly #running = new Set<Promise<void>>();
-  #onSlot: (() => void) | undefined;
+  readonly #claims: HeldClaims;
+  readonly #reports: TaskReports;
+  /** Claimed, not started. */
+  #ready: HeldTask[] = [];
+  #readyAt = 0;
+  readonly #running = new Set<HeldTask>();
+  /** Everything claimed whose end is not reported yet. */
+  #heldCount = 0;
+  #onChange: (() => void) | undefined;
+  #isStopping = false;
 
   constructor(options: WorkerOptions) {
-    const { queue, clock = systemClock, logger = silentLogger, concurrency = 10, leaseMs = 30_000 } = options;
+    const { queue, clock = systemClock, logger = silentLogger, leaseMs = 30_000 } = options;
+    const { concurrency = 10, prefetch = 0, handlers = {}, batches = {} } = options;
     checkInteger("worker.concurrency", concurrency, 1, 10_000);
+    checkInteger("worker.prefetch", prefetch, 0, 10_000);
     if (options.timeoutMs !== undefined) checkNumber("worker.timeoutMs", options.timeoutMs, 1, 2 ** 31);
+    for (const [type, { maxCount }] of Object.entries(batches)) {
+      checkInteger(`worker.batches.${type}.maxCount`, maxCount, 1, 10_000);
+    }
     this.#options = options;
     this.#clock = clock;
     this.#logger = logger.child({ queue: queue.name, worker: options.worker });
+    this.#handlers = handlers;
+    this.#batches = batches;
     this.#concurrency = concurrency;
+    this.#prefetch = prefetch;
     this.#leaseMs = leaseMs;
-    this.#claims = new ClaimKeeper({ queue, leaseMs, clock, logger });
-    const bounds = { batchMaxCount: BATCH_MAX_COUNT, pendingMaxCount: concurrency };
-    this.#completions = new Batcher({
-      ...bounds,
-      name: "completions",
-      run: async (items) => {
-        await queue.complete(items);
-        return items.map(() => undefined);
-      },
+    this.#reports = new TaskReports({
+      queue,
+      clock,
+      logger: this.#logger,
+      onReported: (reported) => this.#onReported(reported),
     });
-    this.#failures = new Batcher({
-      ...bounds,
-      name: "failures",
-      run: async (items) => {
-        await queue.fail(items);
-        return items.map(() => undefined);
-      },
+    this.#claims = new HeldClaims({
+      queue,
+      leaseMs,
+      clock,
+      logger,
+      onProgress: (held, progress) => this.#reports.progress(held, progress),
     });
   }
 
@@ -126,10 +99,14 @@ class Worker {
       await this.#claimUntil(stopping.signal);
     } finally {
       stopping.dispose();
+      this.#isStopping = true;
+      for (const held of this.#ready.splice(this.#readyAt)) this.#giveBack(held);
       const drainEnd = this.#clock.schedule(drainMs, () => {
-        this.#draining.abort(new DrainedError("the worker stops"));
+        this.#reports.isHurried = true;
+        for (const held of [...this.#running]) held.stop(new DrainedError("the worker stops"));
       });
-      while (this.#running.size > 0) await Promise.all([...this.#running]);
+      while (this.#heldCount > 0) await this.#changed();
+      await this.#reports.settle();
       drainEnd.cancel();
       await loops.stop();
       await this.#claims.close();
@@ -137,24 +114,33 @@ class Worker {
   }
 
   async #claimUntil(signal: AbortSignal): Promise<void> {
-    const { queue, worker, handlers } = this.#options;
-    const types = Object.keys(handlers);
+    const { queue, worker } = this.#options;
+    const types = [...new Set([...Object.keys(this.#handlers), ...Object.keys(this.#batches)])];
+    const capacity = this.#concurrency + this.#prefetch;
     while (!signal.aborted) {
-      const maxCount = this.#concurrency - this.#running.size;
       try {
-        if (maxCount === 0) await untilAborted(this.#slot(), signal);
-        else {
-          const { tasks, askedAt } = await claimOrWait(queue, {
-            worker,
-            maxCount,
-            leaseMs: this.#leaseMs,
-            types,
-            waitMs: this.#leaseMs,
-            clock: this.#clock,
-            signal,
-          });
-          for (const task of tasks) this.#start(task, askedAt);
+        const room = capacity - this.#heldCount;
+        // A slot that could run is filled at once; what is only fetched ahead comes in larger pieces.
+        const isHungry = this.#running.size + this.#readyCount < this.#concurrency;
+        if (room === 0 || !(isHungry || room > this.#prefetch / 2)) {
+          await untilAborted(this.#changed(), signal);
+          continue;
         }
+        const { tasks, askedAt } = await claimOrWait(queue, {
+          worker,
+          maxCount: Math.min(room, 10_000),
+          leaseMs: this.#leaseMs,
+          types,
+          waitMs: this.#leaseMs,
+          clock: this.#clock,
+          onEmpty: () => {
+            if (this.#heldCount === 0) this.#options.events?.emit("idle", { worker });
+          },
+          signal,
+        });
+        this.#heldCount += tasks.length;
+        this.#ready.push(...this.#claims.keep(tasks, askedAt));
+        this.#startReady();
       } catch (err) {
         if (signal.aborted) return;
         this.#logger.warn({ err }, "could not claim tasks; trying again");
@@ -163,73 +149,165 @@ class Worker {
     }
   }
 
-  #slot(): Promise<void> {
-    const slot = deferred<void>();
-    this.#onSlot = () => slot.resolve();
-    return slot.promise;
+  get #readyCount(): number {
+    return this.#ready.length - this.#readyAt;
   }
 
-  #start(task: ClaimedTask, askedAt: number): void {
-    const claim = this.#claims.keep(task, { askedAt });
-    const running = this.#work(task, claim).finally(() => {
-      claim.drop();
-      this.#running.delete(running);
-      this.#onSlot?.();
-      this.#onSlot = undefined;
-    });
-    this.#running.add(running);
+  #changed(): Promise<void> {
+    const change = deferred<void>();
+    this.#onChange = () => change.resolve();
+    return change.promise;
   }
 
-  async #work(task: ClaimedTask, claim: KeptClaim): Promise<void> {
-    const { handlers, timeoutMs, isFinal = () => false } = this.#options;
-    const stop = childController(claim.signal, this.#draining.signal);
-    const timer =
-      timeoutMs === undefined
-        ? undefined
-        : this.#clock.schedule(timeoutMs, () => stop.abort(new TimeoutError(`task ${task.id}`, timeoutMs)));
-    let report: () => Promise<undefined>;
+  #tellChange(): void {
+    const onChange = this.#onChange;
+    this.#onChange = undefined;
+    onChange?.();
+  }
+
+  #startReady(): void {
+    while (this.#readyAt < this.#ready.length && this.#running.size < this.#concurrency) {
+      const held = this.#ready[this.#readyAt] as HeldTask;
+      if (held.isStopped) {
+        // Lost or cancelled while it waited for its turn.
+        this.#readyAt += 1;
+        this.#release(held);
+        this.#options.events?.emit("lost", { task: held.task });
+        continue;
+      }
+      const batch = this.#batches[held.task.type];
+      if (batch !== undefined) {
+        this.#startBatch(batch, this.#takeAlike(held.task.type, batch.maxCount));
+        continue;
+      }
+      this.#readyAt += 1;
+      this.#start(held);
+    }
+    if (this.#readyAt === this.#ready.length || this.#readyAt > 4096) {
+      this.#ready.splice(0, this.#readyAt);
+      this.#readyAt = 0;
+    }
+  }
+
+  /** The next ready tasks of a type, as far as there are slots. */
+  #takeAlike(type: string, maxCount: number): readonly HeldTask[] {
+    const room = Math.min(maxCount, this.#concurrency - this.#running.size);
+    const rest = this.#ready.splice(this.#readyAt);
+    const taken: HeldTask[] = [];
+    for (const held of rest) {
+      if (held.task.type === type && taken.length < room) taken.push(held);
+      else this.#ready.push(held);
+    }
+    return taken;
+  }
+
+  #begin(held: HeldTask): void {
+    const timeoutMs = held.task.timeoutMs ?? this.#options.timeoutMs;
+    if (timeoutMs !== undefined) held.limitTime(this.#clock, timeoutMs);
+    this.#running.add(held);
+    this.#options.events?.emit("started", { task: held.task });
+    // A handler that ignores its signal must not hold its slot.
+    held.onStop = (reason) => this.#failed(held, reason);
+  }
+
+  #start(held: HeldTask): void {
+    this.#begin(held);
     try {
-      const handler = handlers[task.type] as TaskHandler;
-      const result = await settledOrAborted(handler({ task, signal: stop.signal }), stop.signal);
-      report = () => this.#completions.add(result === undefined ? task : { ...task, result });
+      const handling = (this.#handlers[held.task.type] as TaskHandler)(held);
+      handling.then(
+        (result) => this.#succeeded(held, result),
+        (error: unknown) => this.#failed(held, error),
+      );
     } catch (error) {
-      if (error instanceof ClaimLostError || error instanceof TaskCancelledError) {
-        this.#logger.info({ err: error, taskId: task.id }, "stopped a task that is not ours any more");
-        return;
-      }
-      const drained = error instanceof DrainedError;
-      const failure: TaskFailure = {
-        id: task.id,
-        token: task.token,
-        error: toJson(error),
-        retry: drained || !isFinal(error),
-        ...(drained ? { uncounted: true, retryDelayMs: 0 } : {}),
-      };
-      report = () => this.#failures.add(failure);
-    } finally {
-      timer?.cancel();
-      stop.dispose();
+      this.#failed(held, error);
     }
-    await this.#reportWhileHeld(report, task, claim);
   }
 
-  /** A report is idempotent by its token, so it is repeated until it is answered or the claim is over. */
-  async #reportWhileHeld(
-    report: () => Promise<undefined>,
-    task: ClaimedTask,
-    claim: KeptClaim,
-  ): Promise<void> {
-    for (;;) {
-      try {
-        await report();
-        return;
-      } catch (err) {
-        const mayPass = isHoldfastError(err) && (err.retryable || err.code === "KERNEL_OUTCOME_UNKNOWN");
-        this.#logger.warn({ err, taskId: task.id }, "could not report a task's end");
-        if (!mayPass || !claim.isHeld || this.#draining.signal.aborted) return;
-        await this.#clock.sleep(OUTAGE_PAUSE_MS);
-      }
+  #startBatch(batch: BatchHandler, held: readonly HeldTask[]): void {
+    for (const one of held) this.#begin(one);
+    const { signal, dispose } = sharedSignal(held);
+    const failAll = (error: unknown): void => {
+      for (const one of held) this.#failed(one, error);
+    };
+    try {
+      batch
+        .run(held, { signal })
+        .then((results) => {
+          held.forEach((one, index) => {
+            const result = results[index];
+            if (result instanceof Error) this.#failed(one, result);
+            else this.#succeeded(one, result);
+          });
+        }, failAll)
+        .finally(dispose);
+    } catch (error) {
+      dispose();
+      failAll(error);
     }
+  }
+
+  #succeeded(held: HeldTask, result: Json | undefined): void {
+    if (!this.#settle(held)) return;
+    this.#reports.add({ held, result });
+    this.#next();
+  }
+
+  #failed(held: HeldTask, error: unknown): void {
+    if (!this.#settle(held)) return;
+    if (error instanceof ClaimLostError || error instanceof TaskCancelledError) {
+      this.#logger.info({ err: error, taskId: held.task.id }, "stopped a task that is not ours any more");
+      this.#options.events?.emit("lost", { task: held.task });
+      this.#release(held);
+      this.#tellChange();
+    } else if (error instanceof DrainedError) this.#giveBack(held);
+    else {
+      const isFinal = this.#options.isFinal?.(error) ?? false;
+      this.#reports.add({ held, failure: { error: toJson(error), retry: !isFinal } });
+    }
+    this.#next();
+  }
+
+  /** False when it has ended before. */
+  #settle(held: HeldTask): boolean {
+    if (!this.#running.delete(held)) return false;
+    held.settle();
+    return true;
+  }
+
+  #next(): void {
+    if (this.#isStopping) return;
+    this.#startReady();
+    if (this.#readyCount === 0) this.#tellChange();
+  }
+
+  #giveBack(held: HeldTask): void {
+    const error = toJson(new DrainedError("the worker stops"));
+    this.#reports.add({ held, failure: { error, uncounted: true, retryDelayMs: 0 } });
+  }
+
+  #release(held: HeldTask): void {
+    held.drop();
+    this.#heldCount -= 1;
+  }
+
+  #onReported(reported: readonly Reported[]): void {
+    const { events } = this.#options;
+    for (const one of reported) {
+      const { held } = one.end;
+      this.#release(held);
+      if (events === undefined) continue;
+      const { task } = held;
+      if (one.outcome === "completed" && one.end.failure === undefined) {
+        events.emit("completed", { task, result: one.end.result });
+      } else if (
+        one.outcome === "failed" &&
+        one.result.outcome !== "stale" &&
+        one.end.failure !== undefined
+      ) {
+        events.emit("failed", { task, error: one.end.failure.error, ...one.result });
+      } else events.emit("lost", { task });
+    }
+    this.#tellChange();
   }
 
   async #recover(signal: AbortSignal): Promise<void> {
@@ -245,15 +323,6 @@ class Worker {
     }
   }
 }
-
-/** Waits for the handler, but not beyond the abort: a handler that ignores its signal must not hold its slot. */
-const settledOrAborted = <T>(handling: Promise<T>, signal: AbortSignal): Promise<T> =>
-  new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
-    handling.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 
 const toJson = (error: unknown): Json => {
   const { code, message, retryable, details } = toWireError(error);
