@@ -8,6 +8,7 @@ import { Command, Option } from "commander";
 import { nameList, wholeNumber } from "../flags.ts";
 import { schemaFor, startGate, startManager, startWorker } from "../nodes/cell.ts";
 import { createNodeLogger } from "../nodes/logger.ts";
+import { loadReporters } from "../nodes/reporter-module.ts";
 import { RunningParts } from "../nodes/running.ts";
 import { findWorkflowModule } from "../nodes/workflow-module.ts";
 import { readNodeSecurity } from "../security.ts";
@@ -21,6 +22,7 @@ interface DevFlags {
   readonly workers: number;
   readonly cores?: number;
   readonly workflows?: string;
+  readonly reporters?: string;
   readonly json?: boolean;
 }
 
@@ -58,12 +60,14 @@ export const devCommand = (session: Session): Command =>
       "--workflows <file>",
       "module that exports workflows (default: holdfast.workflows.js or .ts here)",
     )
+    .option("--reporters <file>", "module that exports reporters for the results of jobs")
     .option("--json", "print JSON lines, the first when ready")
     .action((flags: DevFlags) => runDev(session, flags));
 
 const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
   const startedAt = session.clock.monotonicNow();
   const modulePath = findWorkflowModule(session.cwd, flags.workflows);
+  const reporters = flags.reporters === undefined ? [] : await loadReporters(flags.reporters);
   const parts = new RunningParts();
   try {
     const security = await readNodeSecurity({}, [], {});
@@ -96,6 +100,7 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
       datacenters,
       nodeId: "gate",
       exclusive: true,
+      reporters,
     });
     const starting = Object.entries(datacenters).flatMap(([datacenter, managers]) =>
       Array.from({ length: flags.workers }, (_, index) =>

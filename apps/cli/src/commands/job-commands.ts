@@ -81,6 +81,13 @@ const renderJob = (session: Session, job: JobView): string => {
       cell.leader === undefined ? "" : `, led by ${cell.leader.nodeId} with fence ${cell.leader.fence}`;
     lines.push(`${datacenter}: ${style(statusFormat(cell.status), cell.status)}${led}`);
   }
+  for (const { reporter, status, attempts, error } of job.reports ?? []) {
+    const format = status === "delivered" ? "green" : status === "failed" ? "red" : "yellow";
+    const tries = attempts > 1 ? ` after ${attempts} attempts` : "";
+    lines.push(
+      `report to ${reporter}: ${style(format, status)}${tries}${error === undefined ? "" : ` (${error})`}`,
+    );
+  }
   for (const error of job.errors) lines.push(`${style("red", "✗")} ${error}`);
   return lines.join("\n");
 };

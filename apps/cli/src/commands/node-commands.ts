@@ -8,6 +8,7 @@ import { parseAddresses } from "../addresses.ts";
 import { wholeNumber } from "../flags.ts";
 import { type CellContext, schemaFor, startGate, startManager, startWorker } from "../nodes/cell.ts";
 import { createNodeLogger } from "../nodes/logger.ts";
+import { loadReporters } from "../nodes/reporter-module.ts";
 import { RunningParts } from "../nodes/running.ts";
 import { findWorkflowModule } from "../nodes/workflow-module.ts";
 import { readNodeSecurity, type SecurityFlags } from "../security.ts";
@@ -113,24 +114,43 @@ const collectDatacenter = (text: string, before: Record<string, string[]>): Reco
   return { ...before, [name]: parseAddresses("--datacenter", addresses, 7411) };
 };
 
+/** @throws UsageError for anything but `host:port`. */
+const advertiseOf = ({ advertise }: { readonly advertise?: string }): { readonly advertise?: string } => {
+  if (advertise === undefined) return {};
+  const [address, ...others] = parseAddresses("--advertise", advertise, 7401);
+  if (address === undefined || others.length > 0) throw new UsageError("--advertise takes one host:port");
+  return { advertise: address };
+};
+
 const defaultCores = (): number => Math.max(1, availableParallelism());
 
 export const gateCommand = (session: Session): Command =>
   withNodeFlags(new Command("gate"))
     .description("run a gate: takes jobs from clients, places them in datacenters, merges their results")
     .option("--listen <host:port>", "where clients connect", "127.0.0.1:7401")
+    .option("--advertise <host:port>", "the address that others dial, when it is not the one listened on")
     .option("--console <host:port>", "serve the console here")
+    .option("--reporters <file>", "module that exports reporters for the results of jobs")
     .addOption(
       new Option("--datacenter <name=host:port,...>", "managers of a datacenter; repeat for each")
         .default({})
         .argParser(collectDatacenter),
     )
     .action(
-      (flags: NodeFlags & { listen: string; console?: string; datacenter: Record<string, string[]> }) => {
+      (
+        flags: NodeFlags & {
+          listen: string;
+          advertise?: string;
+          console?: string;
+          reporters?: string;
+          datacenter: Record<string, string[]>;
+        },
+      ) => {
         if (Object.keys(flags.datacenter).length === 0)
           throw new UsageError("a gate needs at least one --datacenter NAME=host:port");
         const listens = [flags.listen, ...(flags.console === undefined ? [] : [flags.console])];
         return runNode(session, flags, listens, async (context) => {
+          const reporters = flags.reporters === undefined ? [] : await loadReporters(flags.reporters);
           const database = await openDatabase(session, context, flags, "gate");
           const gate = await startGate(context, {
             listen: flags.listen,
@@ -138,6 +158,8 @@ export const gateCommand = (session: Session): Command =>
             schema: "gate",
             datacenters: flags.datacenter,
             exclusive: false,
+            reporters,
+            ...advertiseOf(flags),
             ...(flags.id === undefined ? {} : { nodeId: flags.id }),
           });
           const console =
@@ -159,7 +181,8 @@ export const managerCommand = (session: Session): Command =>
     .description("run a manager: schedules the jobs of one datacenter onto its workers")
     .requiredOption("--datacenter <name>", "the datacenter it belongs to")
     .option("--listen <host:port>", "where workers, gates and clients connect", "127.0.0.1:7411")
-    .action((flags: NodeFlags & { listen: string; datacenter: string }) =>
+    .option("--advertise <host:port>", "the address that others dial, when it is not the one listened on")
+    .action((flags: NodeFlags & { listen: string; advertise?: string; datacenter: string }) =>
       runNode(session, flags, [flags.listen], async (context) => {
         const database = await openDatabase(session, context, flags, "manager");
         const manager = await startManager(context, {
@@ -168,6 +191,7 @@ export const managerCommand = (session: Session): Command =>
           database,
           schema: schemaFor("dc", flags.datacenter),
           exclusive: false,
+          ...advertiseOf(flags),
           ...(flags.id === undefined ? {} : { nodeId: flags.id }),
         });
         return {
@@ -227,6 +251,7 @@ export const nodeCommand = (session: Session): Command =>
       "127.0.0.1:7401",
     )
     .option("--console <host:port>", "serve the console here", "127.0.0.1:7400")
+    .option("--reporters <file>", "module that exports reporters for the results of jobs")
     .option(
       "--workflows <file>",
       "module that exports workflows (default: holdfast.workflows.js or .ts here)",
@@ -242,12 +267,14 @@ export const nodeCommand = (session: Session): Command =>
           datacenter: string;
           listen: string;
           console: string;
+          reporters?: string;
           workflows?: string;
           cores?: number;
         },
       ) =>
         runNode(session, flags, [flags.listen, flags.console], async (context) => {
           const modulePath = findWorkflowModule(session.cwd, flags.workflows);
+          const reporters = flags.reporters === undefined ? [] : await loadReporters(flags.reporters);
           const database = await openDatabase(session, context, flags, "node");
           const [host = "127.0.0.1", port = "0"] = [
             flags.listen.slice(0, flags.listen.lastIndexOf(":")),
@@ -267,6 +294,7 @@ export const nodeCommand = (session: Session): Command =>
             schema: "gate",
             datacenters: { [flags.datacenter]: [manager.address] },
             exclusive: false,
+            reporters,
           });
           await startWorker(context, {
             datacenter: flags.datacenter,

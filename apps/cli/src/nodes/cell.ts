@@ -3,6 +3,7 @@ import { createEffects, type Database } from "@holdfast/data";
 import { createRegistry, createSqlJobStore, type JobStore } from "@holdfast/jobs";
 import { createGate, type Gate } from "@holdfast/jobs/gate";
 import { createManager, type Manager } from "@holdfast/jobs/manager";
+import type { JobReporter } from "@holdfast/jobs/reporters";
 import {
   createInlineExecutor,
   createThreadExecutor,
@@ -67,6 +68,8 @@ export const startManager = async (
     readonly datacenter: string;
     readonly listen: string;
     readonly nodeId?: string;
+    /** The address that others dial, when it is not the one listened on. */
+    readonly advertise?: string;
   },
 ): Promise<Manager> => {
   const nodeId = options.nodeId ?? newId("manager", systemRandom);
@@ -82,6 +85,7 @@ export const startManager = async (
     random: systemRandom,
     logger,
     ...leaseOf(options),
+    ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
     ...authenticateOf(context),
   });
   context.parts.add({ name: nodeId, stop: (stop) => manager.stop(stop) });
@@ -94,6 +98,9 @@ export const startGate = async (
     readonly listen: string;
     readonly datacenters: Readonly<Record<string, readonly string[]>>;
     readonly nodeId?: string;
+    /** The address that others dial, when it is not the one listened on. */
+    readonly advertise?: string;
+    readonly reporters?: readonly JobReporter[];
   },
 ): Promise<Gate> => {
   const nodeId = options.nodeId ?? newId("gate", systemRandom);
@@ -110,6 +117,8 @@ export const startGate = async (
     logger,
     ...leaseOf(options),
     ...(options.exclusive ? { healthEveryMs: EXCLUSIVE_HEALTH_EVERY_MS } : {}),
+    ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
+    ...(options.reporters === undefined ? {} : { reporters: options.reporters }),
     ...authenticateOf(context),
     ...credentialOf(context),
   });

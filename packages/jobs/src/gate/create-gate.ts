@@ -30,6 +30,7 @@ import { JobBook } from "./job-book.ts";
 import { JobCommits } from "./job-commits.ts";
 import { JobQueries } from "./job-queries.ts";
 import { PartRunner } from "./part-runner.ts";
+import { ReportDeliveries } from "./report-deliveries.ts";
 import { Retention } from "./retention.ts";
 import { Submissions } from "./submission.ts";
 
@@ -177,6 +178,13 @@ class GateNode implements Gate {
       onLost: () => this.#book?.dropAll("the gate's lease is lost"),
     });
     this.#lease = lease;
+    const reports = new ReportDeliveries({
+      reporters: this.#settings.reporters,
+      store,
+      nodeId: this.nodeId,
+      clock,
+      logger: this.#logger,
+    });
     const commits = new JobCommits({
       store,
       logger: this.#logger,
@@ -188,6 +196,7 @@ class GateNode implements Gate {
       },
       onDuration: (durationMs) => detector.recordLatency(Math.max(durationMs, COMMIT_CALM_MS)),
       monotonicNow: () => clock.monotonicNow(),
+      onEnding: (jobs, tx) => reports.enqueue(jobs, tx),
     });
     this.#commits = commits;
     const runner = new PartRunner({
@@ -215,7 +224,7 @@ class GateNode implements Gate {
     this.#book = book;
     const leaderOf = (row: Pick<JobRow, "owner" | "fence">): Leader => this.#leaderOf(row);
     const peers = new GatePeers({ links, logger: this.#logger, self });
-    const queries = new JobQueries({ store, book, peers, datacenters, clock, self, leaderOf });
+    const queries = new JobQueries({ store, book, peers, datacenters, clock, self, leaderOf, reports });
     const feed = new EventFeed({
       log: store.coordination.log,
       clock,
@@ -231,6 +240,7 @@ class GateNode implements Gate {
       commits,
       datacenters,
       validation: new InputValidation(),
+      reports,
       clock,
       self,
       leaderOf,
@@ -270,8 +280,16 @@ class GateNode implements Gate {
     await lease.start();
     this.#live = await lease.live();
     book.start();
-    const retention = new Retention({ store, settings: this.#settings, logger: this.#logger, feed, book });
+    const retention = new Retention({
+      store,
+      settings: this.#settings,
+      logger: this.#logger,
+      feed,
+      book,
+      reports,
+    });
     this.#tasks.spawn("retention", (signal) => retention.run(signal, { isLeader: () => lease.isLeader }));
+    this.#tasks.spawn("reports", (signal) => reports.run(signal));
     this.#state = "active";
     this.#logger.info({ address: self.address }, "the gate takes jobs");
   }

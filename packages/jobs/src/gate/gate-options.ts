@@ -1,17 +1,9 @@
 import { type Credential, parseAddress, type ServerOptions, type Transport } from "@holdfast/connection";
 import { type Clock, InvalidInputError, type Logger, type Random } from "@holdfast/kernel";
 import type { OverloadSource, WindowLimit } from "@holdfast/resilience";
+import type { JobReporter } from "../model/job-reporter.ts";
 import type { JobStore } from "../model/job-table.ts";
-
-/** How long finished jobs are kept. What is over either limit goes, oldest first, with its log. */
-export interface GateRetentionOptions {
-  /** Default 7 days. */
-  readonly keepMs?: number;
-  /** Default 10_000. */
-  readonly keepMaxCount?: number;
-  /** How often it is looked after. Default 60_000. */
-  readonly sweepEveryMs?: number;
-}
+import { checkName, checkRange, type RetentionOptions, retentionSettings } from "../node/option-checks.ts";
 
 /** What `createGate` takes. Durations are milliseconds. */
 export interface GateOptions {
@@ -51,7 +43,9 @@ export interface GateOptions {
   readonly rateLimits?: Readonly<Record<string, WindowLimit>> | "off";
   /** How loaded the machine is, beside what the gate measures itself (its commits). */
   readonly load?: OverloadSource;
-  readonly retention?: GateRetentionOptions;
+  readonly retention?: RetentionOptions;
+  /** Send the results of jobs elsewhere. All gates of a cluster should have the same. Default none. The gate closes them. */
+  readonly reporters?: readonly JobReporter[];
   /** Changes waiting for a commit; more are refused with KERNEL_OVERLOADED. Default 20_000. */
   readonly pendingMaxCount?: number;
 }
@@ -59,7 +53,7 @@ export interface GateOptions {
 type Optional = "authenticate" | "advertise" | "retention" | "credential" | "rateLimits" | "load";
 
 export type GateSettings = Required<Omit<GateOptions, Optional>> &
-  Pick<GateOptions, Optional> & { readonly retention: Required<GateRetentionOptions> };
+  Pick<GateOptions, Optional> & { readonly retention: Required<RetentionOptions> };
 
 /** The options with defaults filled in. @throws InvalidInputError naming the option. */
 export const gateSettings = (options: GateOptions): GateSettings => {
@@ -72,10 +66,11 @@ export const gateSettings = (options: GateOptions): GateSettings => {
     endingGraceMs: 60_000,
     timeoutGraceMs: 2_000,
     pendingMaxCount: 20_000,
+    reporters: [],
     ...options,
-    retention: { keepMs: 7 * 86_400_000, keepMaxCount: 10_000, sweepEveryMs: 60_000, ...options.retention },
+    retention: retentionSettings(options.retention),
   };
-  checkText("nodeId", settings.nodeId);
+  checkName("nodeId", settings.nodeId);
   checkRange("nodeLeaseMs", settings.nodeLeaseMs, 300, 3_600_000);
   checkRange("sweepEveryMs", settings.sweepEveryMs, 10, 60_000);
   checkRange("healthEveryMs", settings.healthEveryMs, 10, 60_000);
@@ -83,15 +78,13 @@ export const gateSettings = (options: GateOptions): GateSettings => {
   checkRange("endingGraceMs", settings.endingGraceMs, 0, 86_400_000);
   checkRange("timeoutGraceMs", settings.timeoutGraceMs, 0, 86_400_000);
   checkRange("pendingMaxCount", settings.pendingMaxCount, 1, 1_000_000);
-  checkRange("retention.keepMs", settings.retention.keepMs, 0, Number.MAX_SAFE_INTEGER);
-  checkRange("retention.keepMaxCount", settings.retention.keepMaxCount, 0, Number.MAX_SAFE_INTEGER);
-  checkRange("retention.sweepEveryMs", settings.retention.sweepEveryMs, 10, 86_400_000);
+  checkRateLimits(settings.rateLimits);
   const datacenters = Object.entries(settings.datacenters);
   if (datacenters.length === 0) {
     throw new InvalidInputError("datacenters", "{}", "at least one datacenter with the address of a manager");
   }
   for (const [name, addresses] of datacenters) {
-    checkText("datacenters", name);
+    checkName("datacenters", name);
     if (addresses.length === 0)
       throw new InvalidInputError(`datacenters.${name}`, "[]", "at least one address");
     for (const [index, address] of addresses.entries()) {
@@ -101,15 +94,13 @@ export const gateSettings = (options: GateOptions): GateSettings => {
   return settings;
 };
 
-/** Ids stand in lease names beside other parts. */
-const checkText = (field: string, value: string): void => {
-  if (typeof value !== "string" || value.length < 1 || value.length > 200 || /[\0\n#]/.test(value)) {
-    throw new InvalidInputError(field, value, "1 to 200 characters without '#' and line breaks");
-  }
-};
-
-const checkRange = (field: string, value: number, min: number, max: number): void => {
-  if (!(value >= min && value <= max)) {
-    throw new InvalidInputError(field, value, `a number from ${min} to ${max}`);
+/** @throws InvalidInputError naming the operation. */
+const checkRateLimits = (limits: GateOptions["rateLimits"]): void => {
+  if (limits === undefined || limits === "off") return;
+  for (const [operation, { limit, windowMs }] of Object.entries(limits)) {
+    const field = `rateLimits.${operation}`;
+    if (!Number.isInteger(limit)) throw new InvalidInputError(`${field}.limit`, limit, "a whole number");
+    checkRange(`${field}.limit`, limit, 1, 1_000_000);
+    checkRange(`${field}.windowMs`, windowMs, 1, 3_600_000);
   }
 };

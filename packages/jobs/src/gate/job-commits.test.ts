@@ -50,6 +50,7 @@ const setup = async () => {
     onUnknown: () => undefined,
     onDuration: () => undefined,
     monotonicNow: () => systemClock.monotonicNow(),
+    onEnding: async () => undefined,
   });
   return {
     store,

@@ -50,6 +50,8 @@ export interface JobCommitsOptions {
   /** How long transactions take, milliseconds, for the load of the node. */
   readonly onDuration: (durationMs: number) => void;
   readonly monotonicNow: () => number;
+  /** Joins the transaction that ends these jobs. */
+  readonly onEnding: (jobs: readonly GateJob[], tx: unknown) => Promise<void>;
 }
 
 /** Events of one transaction; a job with more goes on in the next. */
@@ -107,7 +109,7 @@ export class JobCommits {
   }
 
   async #commit(items: readonly Item[]): Promise<readonly (Out | Error)[]> {
-    const { store, monotonicNow, onCommitted, onDuration } = this.#options;
+    const { store, monotonicNow, onCommitted, onDuration, onEnding } = this.#options;
     const startedAt = monotonicNow();
     for (const item of items) {
       if (item.kind === "insert") continue;
@@ -143,6 +145,12 @@ export class JobCommits {
         return { item, outcome: isCurrent, from, to: appends.length };
       });
       const positions = appends.length === 0 ? [] : await store.coordination.log.append(appends, { tx });
+      const ended = outcomes.flatMap(({ item, outcome }) =>
+        item.kind === "update" && outcome === true && item.taken.some(({ type }) => type === "job.result")
+          ? [item.change.job]
+          : [],
+      );
+      if (ended.length > 0) await onEnding(ended, tx);
       return { outcomes, appends, positions };
     });
     onDuration(monotonicNow() - startedAt);

@@ -1,12 +1,9 @@
 import type { RequestContext } from "@holdfast/connection";
-import type { Position } from "@holdfast/coordination";
 import type { Clock } from "@holdfast/kernel";
 import {
   cancelJob,
   getJob,
   type getResult,
-  type JobEvent,
-  type JobResult,
   type JobSummary,
   type JobView,
   type Leader,
@@ -15,7 +12,6 @@ import {
 } from "@holdfast/protocol/contract";
 import type { z } from "zod";
 import { JobNotFoundError, NodeNotReadyError, StaleFenceError } from "../errors.ts";
-import { jobStream } from "../model/job-stream.ts";
 import type { JobRow, JobStore } from "../model/job-table.ts";
 import type { FollowedJob } from "../node/event-feed.ts";
 import type { Datacenter } from "./datacenter.ts";
@@ -25,7 +21,9 @@ import type { GatePeers } from "./gate-peers.ts";
 import type { JobBook } from "./job-book.ts";
 import { summaryOfJob, summaryOfRow, viewOfJob, viewOfResult } from "./job-views.ts";
 import type { LedJob } from "./led-job.ts";
+import type { ReportDeliveries } from "./report-deliveries.ts";
 import { restoreJob } from "./restore-job.ts";
+import { storedResult } from "./stored-result.ts";
 
 export interface JobQueriesOptions {
   readonly store: JobStore;
@@ -35,6 +33,7 @@ export interface JobQueriesOptions {
   readonly clock: Clock;
   readonly self: { readonly nodeId: string; readonly address: string };
   readonly leaderOf: (row: Pick<JobRow, "owner" | "fence">) => Leader;
+  readonly reports: ReportDeliveries;
 }
 
 type CancelInput = z.output<typeof cancelJob.input>;
@@ -58,12 +57,17 @@ export class JobQueries {
     const row = await this.#row(input.jobId, context.signal);
     const leader = leaderOf(row);
     if (isTerminal(row.status)) {
-      const result = await this.#storedResult(row.jobId, context.signal);
+      const [result, reports] = await Promise.all([
+        storedResult(store, row.jobId, context.signal),
+        this.#options.reports.views(row.jobId, context.signal),
+      ]);
       const job = decodeGateJob(row);
       job.head = result.head;
-      return result.result === undefined
-        ? viewOfJob(job, { leader, wallNow: clock.wallNow() })
-        : viewOfResult(job, { leader, result: result.result, progress: storedProgress(row.state) });
+      const view =
+        result.result === undefined
+          ? viewOfJob(job, { leader, wallNow: clock.wallNow() })
+          : viewOfResult(job, { leader, result: result.result, progress: storedProgress(row.state) });
+      return reports.length === 0 ? view : { ...view, reports: [...reports] };
     }
     const remote = await peers.ask(leader, getJob, input, context);
     if (remote !== undefined) return remote;
@@ -86,7 +90,7 @@ export class JobQueries {
     if (led !== undefined) return { jobId: input.jobId, status: committedStatus(led) };
     const row = await this.#row(input.jobId, context.signal);
     if (!isTerminal(row.status)) return { jobId: row.jobId, status: row.status };
-    const { result } = await this.#storedResult(row.jobId, context.signal);
+    const { result } = await storedResult(this.#options.store, row.jobId, context.signal);
     return { jobId: row.jobId, status: row.status, ...(result === undefined ? {} : { result }) };
   }
 
@@ -203,20 +207,6 @@ export class JobQueries {
     const [row] = await this.#options.store.jobs.get([jobId], { signal });
     if (row === undefined) throw new JobNotFoundError(jobId, this.#options.self.nodeId);
     return row;
-  }
-
-  /** The result of a job that has ended is the last entry of its log. */
-  async #storedResult(
-    jobId: string,
-    signal: AbortSignal,
-  ): Promise<{ readonly head: Position; readonly result: JobResult | undefined }> {
-    const { log } = this.#options.store.coordination;
-    const { head } = await log.bounds(jobStream(jobId), { signal });
-    if (head.offset === 0n) return { head, result: undefined };
-    const after = { epoch: head.epoch, offset: head.offset - 1n };
-    const read = await log.read(jobStream(jobId), { after, limit: 1, signal });
-    const event = read.kind === "entries" ? (read.entries[0]?.payload as unknown as JobEvent) : undefined;
-    return { head, result: event?.type === "job.result" ? event.result : undefined };
   }
 }
 

@@ -1,6 +1,7 @@
-import { type Clock, hasCode, type Logger, type TaskGroup } from "@holdfast/kernel";
+import { type Clock, hasCode, type Logger, type TaskGroup, type Timer } from "@holdfast/kernel";
 import type { JobEvent, JobResult, Leader } from "@holdfast/protocol/contract";
 import { NodeNotReadyError } from "../errors.ts";
+import { LazyAbort } from "../node/lazy-abort.ts";
 import { settleJob } from "./decide/end-job.ts";
 import { type GateJob, isTerminal } from "./gate-job.ts";
 import type { JobCommits, PendingChange } from "./job-commits.ts";
@@ -21,6 +22,12 @@ export interface LedJobParts {
 /** A commit that was refused because the line is full is tried again after this long. */
 const FULL_RETRY_MS = 50;
 
+/**
+ * What a datacenter tells of a job that goes on may wait this long for company: a job that is over by then is
+ * written once less. Nobody waits for it but people who watch; ends, cancels and take-overs are written at once.
+ */
+const LINGER_MS = 40;
+
 /** A job that this gate leads: its state, the changes that wait for their commit, and what runs for it. */
 export class LedJob {
   readonly job: GateJob;
@@ -30,9 +37,12 @@ export class LedJob {
   endingSince: number | undefined;
   readonly #parts: LedJobParts;
   readonly #change: PendingChange;
-  readonly #dropped = new AbortController();
-  readonly #ending = new AbortController();
+  readonly #dropped = new LazyAbort();
+  /** Aborts with either: nothing is to be sent to a datacenter any more. */
+  readonly #stopped = new LazyAbort();
+  readonly #stopListeners = new Set<() => void>();
   #commit: Promise<boolean> | undefined;
+  #linger: Timer | undefined;
   #result: JobResult | undefined;
 
   constructor(parts: LedJobParts, job: GateJob, options: { readonly deadlineAt: number }) {
@@ -43,14 +53,30 @@ export class LedJob {
     if (job.ending !== undefined) this.#noticeEnding();
   }
 
+  /** The job has ended, or is not led here any more. */
+  get isDropped(): boolean {
+    return this.#dropped.isAborted;
+  }
+
   /** Aborts when the job has ended, or is not led here any more. */
   get signal(): AbortSignal {
     return this.#dropped.signal;
   }
 
-  /** Aborts when the job is being ended early: stop dispatching, tell the datacenters. */
-  get ending(): AbortSignal {
-    return this.#ending.signal;
+  /** The job is being ended early: stop dispatching, tell the datacenters. */
+  get isEnding(): boolean {
+    return this.endingSince !== undefined;
+  }
+
+  /** Aborts when the job is being ended early, or is dropped. */
+  get stopped(): AbortSignal {
+    return this.#stopped.signal;
+  }
+
+  /** Calls `listener` when the job begins to end early and when it is dropped. Returns what removes it. */
+  onStopped(listener: () => void): () => void {
+    this.#stopListeners.add(listener);
+    return () => this.#stopListeners.delete(listener);
   }
 
   get leader(): Leader {
@@ -67,9 +93,12 @@ export class LedJob {
     return this.#change.events.length;
   }
 
-  /** Changes the job, draws the consequences, and commits what came of it. */
-  apply(change: (job: GateJob, at: number) => readonly JobEvent[]): void {
-    if (this.#dropped.signal.aborted) return;
+  /** Changes the job, draws the consequences, and commits what came of it; with `mayLinger` perhaps a moment later. */
+  apply(
+    change: (job: GateJob, at: number) => readonly JobEvent[],
+    { mayLinger = false }: { readonly mayLinger?: boolean } = {},
+  ): void {
+    if (this.#change.isDropped) return;
     const at = this.#parts.clock.wallNow();
     const events = change(this.job, at);
     const consequences = settleJob(this.job, at);
@@ -79,7 +108,12 @@ export class LedJob {
       this.#change.events.push(event);
       if (event.type === "job.result") this.#result = event.result;
     }
-    this.#startCommit();
+    if (mayLinger && this.job.ending === undefined && !isTerminal(this.job.status)) {
+      this.#linger ??= this.#parts.clock.schedule(LINGER_MS, () => {
+        this.#linger = undefined;
+        if (this.#change.events.length > 0) this.#startCommit();
+      });
+    } else this.#startCommit();
   }
 
   /**
@@ -87,6 +121,7 @@ export class LedJob {
    * @throws NodeNotReadyError when the job is not led here any more; retryable, nothing is known of the change.
    */
   async committed(): Promise<void> {
+    if (this.#change.events.length > 0) this.#startCommit();
     while (this.#commit !== undefined) await this.#commit;
     if (this.#change.isDropped) {
       throw new NodeNotReadyError(
@@ -102,16 +137,29 @@ export class LedJob {
   /** Forgets the job: nothing of it is written any more, and what runs for it stops. Idempotent. */
   drop(reason: string): void {
     this.#change.isDropped = true;
-    if (!this.#dropped.signal.aborted) this.#dropped.abort(new Error(reason));
+    this.#endLinger();
+    if (this.#dropped.isAborted) return;
+    const error = new Error(reason);
+    this.#dropped.abort(error);
+    this.#stopped.abort(error);
+    for (const listener of [...this.#stopListeners]) listener();
   }
 
   #noticeEnding(): void {
-    if (this.job.ending === undefined || this.#ending.signal.aborted) return;
+    if (this.job.ending === undefined || this.isEnding) return;
     this.endingSince = this.#parts.clock.monotonicNow();
-    this.#ending.abort(new Error(this.job.ending.reason));
+    this.#stopped.abort(new Error(this.job.ending.reason));
+    for (const listener of [...this.#stopListeners]) listener();
+  }
+
+  #endLinger(): void {
+    this.#linger?.cancel();
+    this.#linger = undefined;
   }
 
   #startCommit(): void {
+    this.#endLinger();
+    if (this.#change.isDropped) return;
     this.#commit ??= this.#commitAll().finally(() => {
       this.#commit = undefined;
     });

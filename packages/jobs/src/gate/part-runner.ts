@@ -1,18 +1,12 @@
-import {
-  type Clock,
-  childController,
-  hasCode,
-  isHoldfastError,
-  type Logger,
-  type TaskGroup,
-} from "@holdfast/kernel";
-import { cancelJob, getResult, submitJob } from "@holdfast/protocol/contract";
+import { type Clock, hasCode, isHoldfastError, type Logger, type TaskGroup } from "@holdfast/kernel";
+import { cancelJob, getResult, type JobEvent, submitJob } from "@holdfast/protocol/contract";
+import { consumeFeed } from "../caller/consume-feed.ts";
 import type { BegunFeed, FollowItem } from "../caller/follow-job.ts";
 import { isTransient } from "../caller/transient.ts";
 import type { Datacenter } from "./datacenter.ts";
 import { applyDatacenterEvent, endPartWith } from "./decide/datacenter-event.ts";
 import { endPartAs, replacePart } from "./decide/end-job.ts";
-import { type DatacenterPart, newPart } from "./gate-job.ts";
+import { type DatacenterPart, type GateJob, newPart } from "./gate-job.ts";
 import type { LedJob } from "./led-job.ts";
 
 export interface PartRunnerOptions {
@@ -64,16 +58,16 @@ export class PartRunner {
       return;
     }
     let begun: BegunFeed | undefined;
-    while (!led.signal.aborted && part.phase !== "ended" && led.job.parts.includes(part)) {
+    while (!led.isDropped && part.phase !== "ended" && led.job.parts.includes(part)) {
       try {
         if (part.phase === "accepted") {
           const feed = begun;
           begun = undefined;
           await this.#follow(led, part, datacenter, feed);
-        } else if (led.ending.aborted) await this.#endUndelivered(led, part, datacenter);
+        } else if (led.isEnding) await this.#endUndelivered(led, part, datacenter);
         else begun = await this.#dispatch(led, part, datacenter);
       } catch (error) {
-        if (led.signal.aborted) return;
+        if (led.isDropped) return;
         if (hasCode(error, "JOBS_STALE_FENCE")) {
           this.#options.onStale(led);
           return;
@@ -90,7 +84,6 @@ export class PartRunner {
   /** Returns the feed that the datacenter began with its answer. */
   async #dispatch(led: LedJob, part: DatacenterPart, datacenter: Datacenter): Promise<BegunFeed | undefined> {
     const { job } = led;
-    const scope = childController(led.signal, led.ending);
     const feed = datacenter.caller.openFeed();
     let begun: BegunFeed | undefined;
     try {
@@ -106,7 +99,7 @@ export class PartRunner {
         {
           jobId: job.jobId,
           deadlineMs: DISPATCH_ROUND_MS,
-          signal: scope.signal,
+          signal: led.stopped,
           onFailedAttempt: (error) => {
             if (mayHaveArrived(error)) part.phase = "uncertain";
           },
@@ -119,7 +112,7 @@ export class PartRunner {
       part.position ??= output.position;
       return begun;
     } catch (error) {
-      if (scope.signal.aborted) return undefined;
+      if (led.isDropped || led.isEnding) return undefined;
       if (hasCode(error, "JOBS_STALE_FENCE")) throw error;
       if (!isTransient(error)) {
         led.apply((_job, at) => endPartAs(part, { status: "failed", reason: error, at }));
@@ -129,7 +122,6 @@ export class PartRunner {
       throw error;
     } finally {
       if (begun === undefined) feed.close();
-      scope.dispose();
     }
   }
 
@@ -159,14 +151,21 @@ export class PartRunner {
     begun: BegunFeed | undefined,
   ): Promise<void> {
     const { job } = led;
+    let isTold = false;
     const tell = (): void => {
+      if (isTold || !led.isEnding || led.isDropped) return;
+      isTold = true;
       this.#options.tasks.spawn(`cancel ${job.jobId} in ${part.datacenter}`, () =>
         this.#cancel(led, part, datacenter),
       );
     };
-    if (led.ending.aborted) tell();
-    else led.ending.addEventListener("abort", tell, { once: true });
+    tell();
+    const stopListening = led.onStopped(tell);
     try {
+      if (begun !== undefined && (await this.#consume(led, part, datacenter, begun))) {
+        if (part.phase !== "ended" && !led.isDropped) await this.#fetchResult(led, part, datacenter);
+        return;
+      }
       const batches = datacenter.caller.followBatches(job.jobId, {
         after: part.position,
         signal: led.signal,
@@ -184,12 +183,42 @@ export class PartRunner {
       part.phase = "uncertain";
       part.position = undefined;
     } finally {
-      led.ending.removeEventListener("abort", tell);
+      stopListening();
+    }
+  }
+
+  /** Takes the feed's events as they come. False when it has to be followed on with more care. */
+  async #consume(
+    led: LedJob,
+    part: DatacenterPart,
+    datacenter: Datacenter,
+    begun: BegunFeed,
+  ): Promise<boolean> {
+    const consumption = consumeFeed(begun, {
+      clock: this.#options.clock,
+      silenceMs: datacenter.caller.options.silenceMs,
+      onItems: (items) => {
+        this.#take(led, part, items);
+        return led.pendingCount <= PENDING_MAX_COUNT;
+      },
+    });
+    const stopListening = led.onStopped(() => {
+      if (led.isDropped) consumption.stop();
+    });
+    try {
+      const isEnded = await consumption.ended;
+      if (isEnded) begun.feed.close();
+      return isEnded;
+    } catch (error) {
+      begun.feed.close();
+      throw error;
+    } finally {
+      stopListening();
     }
   }
 
   #take(led: LedJob, part: DatacenterPart, items: readonly FollowItem[]): void {
-    led.apply((job) =>
+    const take = (job: GateJob): readonly JobEvent[] =>
       items.flatMap((item) => {
         if (item.kind === "event") return applyDatacenterEvent(job, part, item);
         if (item.kind === "reset") {
@@ -200,8 +229,8 @@ export class PartRunner {
           part.position = undefined;
         }
         return [];
-      }),
-    );
+      });
+    led.apply(take, { mayLinger: true });
   }
 
   /** The log has ended without the result that we have not seen: it was merged up to its end by a former leader, or trimmed. */
@@ -215,14 +244,14 @@ export class PartRunner {
 
   /** Tells a datacenter that has the job to end it, until it has understood. Its log then brings the result. */
   async #cancel(led: LedJob, part: DatacenterPart, datacenter: Datacenter): Promise<void> {
-    while (!led.signal.aborted && part.phase === "accepted") {
+    while (!led.isDropped && part.phase === "accepted") {
       try {
         const outcome = await this.#askToCancel(led, datacenter);
         if (outcome !== "not-found") return;
         led.apply((_job, at) => endPartAs(part, { status: "cancelled", at }));
         return;
       } catch (error) {
-        if (led.signal.aborted) return;
+        if (led.isDropped) return;
         this.#options.logger.warn(
           { err: error, jobId: led.job.jobId, datacenter: part.datacenter },
           "a datacenter could not be told to end a job; trying again",
@@ -236,7 +265,7 @@ export class PartRunner {
   async #endUndelivered(led: LedJob, part: DatacenterPart, datacenter: Datacenter): Promise<void> {
     for (let missing = 0; part.phase === "uncertain" && missing < NOT_FOUND_COUNT; missing += 1) {
       if (missing > 0) await this.#pause(led, NOT_FOUND_PAUSE_MS);
-      if (led.signal.aborted) return;
+      if (led.isDropped) return;
       if ((await this.#askToCancel(led, datacenter)) !== "not-found") {
         part.phase = "accepted";
         return;

@@ -27,6 +27,11 @@ export interface ReportView {
   readonly error?: string;
 }
 
+export interface EndedJob {
+  readonly jobId: string;
+  readonly spec: Pick<JobSpec, "reporting" | "labels" | "workflows">;
+}
+
 export interface ReportDeliveriesOptions {
   readonly reporters: readonly JobReporter[];
   readonly store: JobStore;
@@ -61,10 +66,10 @@ export class ReportDeliveries {
     }
   }
 
-  /** What to enqueue, with `enqueue`, in the transaction that ends the job. */
-  tasksOf(jobId: string, spec: Pick<JobSpec, "reporting" | "labels">): readonly NewTask[] {
+  #tasksOf({ jobId, spec }: EndedJob): readonly NewTask[] {
     return [...this.#reporters.values()].flatMap((reporter): NewTask[] => {
-      const config = spec.reporting.find(({ type }) => type === reporter.name);
+      const wishes = [...spec.reporting, ...spec.workflows.flatMap(({ reporting }) => reporting ?? [])];
+      const config = wishes.find(({ type }) => type === reporter.name);
       if (config === undefined && reporter.when === "asked") return [];
       return [
         {
@@ -83,13 +88,24 @@ export class ReportDeliveries {
     });
   }
 
-  async enqueue(tasks: readonly NewTask[], tx: unknown): Promise<void> {
+  /** Has these jobs reported, if the transaction that ends them commits. */
+  async enqueue(jobs: readonly EndedJob[], tx: unknown): Promise<void> {
+    if (this.#reporters.size === 0) return;
+    const tasks = jobs.flatMap((job) => this.#tasksOf(job));
     if (tasks.length > 0) await this.#queue.enqueue(tasks, { tx });
   }
 
-  /** Delivers until the signal aborts. Does nothing without reporters. */
+  /** Delivers until the signal aborts, then closes the reporters. Does nothing without any. */
   async run(signal: AbortSignal): Promise<void> {
     if (this.#reporters.size === 0) return;
+    try {
+      await this.#work(signal);
+    } finally {
+      for (const reporter of this.#reporters.values()) await reporter.close();
+    }
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
     const { nodeId, clock, logger } = this.#options;
     const handlers = Object.fromEntries(
       [...this.#reporters.values()].map((reporter) => [
@@ -136,6 +152,7 @@ export class ReportDeliveries {
 
   /** How the reports of a job stand, in the order of their names. */
   async views(jobId: string, signal: AbortSignal): Promise<readonly ReportView[]> {
+    if (this.#reporters.size === 0) return [];
     const records = await this.#queue.list({ group: groupOf(jobId), signal });
     return records
       .map(({ type, state, attempt, failures }): ReportView => {
@@ -158,11 +175,8 @@ export class ReportDeliveries {
 
   /** Forgets the deliveries of jobs that are deleted in the same transaction. */
   async forget(jobIds: readonly string[], tx: unknown): Promise<void> {
-    if (jobIds.length > 0) await this.#queue.deleteGroups(jobIds.map(groupOf), { tx });
-  }
-
-  async close(): Promise<void> {
-    for (const reporter of this.#reporters.values()) await reporter.close();
+    if (jobIds.length > 0 && this.#reporters.size > 0)
+      await this.#queue.deleteGroups(jobIds.map(groupOf), { tx });
   }
 }
 

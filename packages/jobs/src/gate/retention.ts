@@ -4,6 +4,7 @@ import { type JobStore, TERMINAL_STATUSES } from "../model/job-table.ts";
 import type { EventFeed } from "../node/event-feed.ts";
 import type { GateSettings } from "./gate-options.ts";
 import type { JobBook } from "./job-book.ts";
+import type { ReportDeliveries } from "./report-deliveries.ts";
 
 export interface RetentionParts {
   readonly store: JobStore;
@@ -11,6 +12,7 @@ export interface RetentionParts {
   readonly logger: Logger;
   readonly feed: EventFeed;
   readonly book: JobBook;
+  readonly reports: ReportDeliveries;
 }
 
 /** Jobs deleted in one transaction. */
@@ -54,7 +56,7 @@ export class Retention {
     readonly maxCount: number;
     readonly signal: AbortSignal;
   }): Promise<void> {
-    const { store, feed, book } = this.#parts;
+    const { store, feed, book, reports } = this.#parts;
     let left = options.maxCount;
     while (left > 0) {
       options.signal.throwIfAborted();
@@ -63,6 +65,10 @@ export class Retention {
         const jobs = await store.jobs.purge({ olderThanMs: options.olderThanMs, limit }, tx);
         const streams = jobs.map(({ jobId }) => jobStream(jobId));
         if (streams.length > 0) await store.coordination.log.delete(streams, { tx });
+        await reports.forget(
+          jobs.map(({ jobId }) => jobId),
+          tx,
+        );
         return jobs;
       });
       for (const { jobId } of purged) {

@@ -31,6 +31,7 @@ import { encodeGateState, newGateJob, newPart } from "./gate-job.ts";
 import type { InputValidation } from "./input-validation.ts";
 import type { JobBook } from "./job-book.ts";
 import type { JobCommits } from "./job-commits.ts";
+import type { ReportDeliveries } from "./report-deliveries.ts";
 
 export interface SubmissionsOptions {
   readonly store: JobStore;
@@ -44,6 +45,7 @@ export interface SubmissionsOptions {
   /** The live gate behind an owner id, as far as this gate knows. */
   readonly leaderOf: (row: Pick<JobRow, "owner" | "fence">) => Leader;
   readonly followNew: EventFeed["followNew"];
+  readonly reports: ReportDeliveries;
 }
 
 type Submission = z.output<typeof submitJob.input>;
@@ -67,6 +69,7 @@ export class Submissions {
   async submit(submission: Submission, context: RequestContext): Promise<Answer> {
     const { clock } = this.#options;
     checkSubmission(submission);
+    this.#options.reports.check(submission.spec);
     const hash = hashOf(submission.spec);
     try {
       const placement = this.#place(submission.spec);

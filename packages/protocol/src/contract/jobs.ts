@@ -122,6 +122,17 @@ export const jobView = z.object({
   head: position,
   errors: z.array(z.string()),
   labels: z.record(z.string(), z.string()),
+  /** How the reports of a job that has ended stand, where its gates have reporters. */
+  reports: z
+    .array(
+      z.object({
+        reporter: z.string(),
+        status: z.enum(["pending", "delivered", "failed"]),
+        attempts: z.number(),
+        error: z.string().optional(),
+      }),
+    )
+    .optional(),
 });
 
 export const getJob = defineRequest({
