@@ -77,6 +77,7 @@ export { fromWirePosition, type Position, toWirePosition, type WirePosition } fr
 export { ClaimKeeper, type ClaimKeeperOptions, type KeptClaim } from "./queue/claim-keeper.ts";
 export { type ClaimOrWaitOptions, claimOrWait, type TimedClaims } from "./queue/claim-or-wait.ts";
 export { runWorker } from "./queue/run-worker.ts";
+export type { TaskContext, TaskHandler, WorkerOptions } from "./queue/worker-options.ts";
 export {
   type Backoff,
   type ClaimedTask,
