@@ -292,6 +292,8 @@ export class PostgresConnection implements SqlSession {
       return statement.isRepeatable ? this.#lost(error) : unknownOutcome(statement.text, error);
     }
     if (error.code === "25006") this.#markClosed("read-only");
+    // Class 08 is trouble with a connection. It may be another one (a foreign server's), but ours costs little to replace.
+    if (error.code?.startsWith("08")) this.#markClosed("broken");
     if (error.code !== "57014") return fromServerError(error);
     const { clock, statementTimeoutMs } = this.#settings;
     // The server's clock started a little after ours.
