@@ -110,6 +110,11 @@ export {
   RestoreFailedError,
   RestoreTargetError,
   SerializationFailureError,
+  ShardRebalanceError,
+  ShardSchemaDriftError,
+  ShardSchemaError,
+  ShardServerUnsupportedError,
+  ShardTenantCrossedError,
   type SqlFailure,
   StaleFenceError,
   StatementCancelledError,
@@ -127,6 +132,44 @@ export { PgPool, type PgPoolClient, type PgQueryConfig, type PgQueryResult } fro
 export { openRedis, type Redis, type RedisOptions } from "./redis/open-redis.ts";
 export type { RedisTarget } from "./redis/redis-target.ts";
 export type { ClusterSession } from "./session/cluster-session.ts";
+export { checkCitusVersion } from "./sharding/citus-version.ts";
+export { defineSchema } from "./sharding/define-schema.ts";
+export type { InDoubtTransaction } from "./sharding/in-doubt.ts";
+export { type CrossTenant, openShards, type Shards, type ShardsOptions } from "./sharding/open-shards.ts";
+export type {
+  NodeLoad,
+  PlacedShard,
+  PlacedTable,
+  PlacementReport,
+  ShardLocation,
+  ShardNode,
+} from "./sharding/placement.ts";
+export type {
+  RebalanceMove,
+  RebalanceOptions,
+  RebalanceProgress,
+  RebalanceReport,
+} from "./sharding/rebalance.ts";
+export {
+  type DistributedTable,
+  distributed,
+  type ForeignKey,
+  type InsertRow,
+  type LocalTable,
+  local,
+  type PartialRow,
+  type ReferenceTable,
+  reference,
+  type ShardColumn,
+  type ShardColumns,
+  type ShardColumnType,
+  type ShardSchema,
+  type ShardTables,
+  type TableIndex,
+  type TenantOf,
+} from "./sharding/schema.ts";
+export { type SchemaStep, schemaSteps } from "./sharding/schema-ddl.ts";
+export type { SelectOptions, Tenant, TenantRunner } from "./sharding/tenant.ts";
 export type {
   Database,
   DatabaseStats,
@@ -141,6 +184,7 @@ export type {
   TransactionOptions,
 } from "./sql/database.ts";
 export { type RetryTransactionOptions, retryTransaction } from "./sql/retry-transaction.ts";
+export { readServerFacts, type ServerFacts } from "./sql/server-facts.ts";
 export {
   markTransaction,
   type OutcomeOptions,

@@ -14,6 +14,8 @@ export interface NodeStatus {
   readonly timeline: number | undefined;
   /** What a primary has flushed, a replica replayed. */
   readonly lsn: bigint | undefined;
+  /** What a replica has received, replayed or not; the same as `lsn` on a primary. */
+  readonly receivedLsn: bigint | undefined;
   /**
    * Bytes that the replica has not replayed yet. 0 for the primary; undefined when it cannot be told: no primary, no
    * answer, or a timeline that the primary left.

@@ -85,6 +85,7 @@ const statusOf = (node: ObservedNode, primary: ObservedNode | undefined, input: 
     role,
     timeline: known?.timeline,
     lsn: known?.lsn,
+    receivedLsn: known?.receivedLsn,
     lagBytes: lag?.bytes,
     lagMs: lag?.ms,
     takesReads: health === "healthy" && takesReads(node, primary, lag, input),
@@ -150,4 +151,22 @@ const conditionOf = (
   return unfit.length === 0
     ? { kind: "healthy", takesWrites: true, takesReads: true }
     : { kind: "degraded", takesWrites: true, takesReads: true, nodes: unfit };
+};
+
+/**
+ * The replica that would lose least: healthy, on the newest timeline, and of those the one that has received most;
+ * by name when they are equal. Undefined when there is none.
+ */
+export const bestCandidate = (
+  nodes: readonly NodeStatus[],
+  timeline: number | undefined,
+): NodeStatus | undefined => {
+  const fit = nodes.filter(
+    (node) => node.health === "healthy" && node.role === "replica" && node.timeline === timeline,
+  );
+  return fit.sort(
+    (a, b) =>
+      Number((b.receivedLsn ?? 0n) > (a.receivedLsn ?? 0n)) -
+        Number((a.receivedLsn ?? 0n) > (b.receivedLsn ?? 0n)) || a.name.localeCompare(b.name),
+  )[0];
 };

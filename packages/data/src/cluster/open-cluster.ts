@@ -52,6 +52,12 @@ export interface ClusterDatabase extends Database {
    * @throws SwitchoverRefusedError when it did not happen: the old primary goes on.
    */
   switchover(options?: SwitchoverOptions): Promise<SwitchoverReport>;
+  /**
+   * Has a replica promoted when the primary is gone and nobody does it by himself. Commits that no synchronous replica
+   * had confirmed may be lost; sessions that saw them are told by PositionLostError.
+   * @throws SwitchoverRefusedError while the primary is well, without a healthy replica, or without Patroni.
+   */
+  failover(options?: SwitchoverOptions): Promise<SwitchoverReport>;
 }
 
 class Cluster extends ClusterStatements implements ClusterDatabase {
@@ -101,6 +107,10 @@ class Cluster extends ClusterStatements implements ClusterDatabase {
 
   switchover(options: SwitchoverOptions = {}): Promise<SwitchoverReport> {
     return this.#switchover.run(options);
+  }
+
+  failover(options: SwitchoverOptions = {}): Promise<SwitchoverReport> {
+    return this.#switchover.failOver(options);
   }
 
   close(options: { readonly graceMs?: number } = {}): Promise<void> {

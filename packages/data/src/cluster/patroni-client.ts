@@ -112,6 +112,19 @@ export class PatroniClient {
     return toSwitchoverAnswer(await this.#ask("POST", "/switchover", body, options, options.timeoutMs));
   }
 
+  /**
+   * Asks for `candidate` to be promoted although no leader can hand over. It may lack commits that the lost one had
+   * acknowledged without a synchronous replica.
+   * @throws PatroniUnreachableError when no answer came: then it may still happen.
+   */
+  async failover(
+    candidate: string,
+    options: Abortable & { readonly timeoutMs?: number } = {},
+  ): Promise<SwitchoverAnswer> {
+    const body = JSON.stringify({ candidate });
+    return toSwitchoverAnswer(await this.#ask("POST", "/failover", body, options, options.timeoutMs));
+  }
+
   /** Takes a scheduled switchover back; false when there was none (any more). */
   async cancelSwitchover(options: Abortable = {}): Promise<boolean> {
     return (await this.#ask("DELETE", "/switchover", undefined, options, undefined)).status === 200;

@@ -2,6 +2,7 @@ import { type Abortable, type Clock, childController, type Logger } from "@holdf
 import type { ClusterRouter } from "./cluster-database.ts";
 import { SwitchoverRefusedError } from "./cluster-errors.ts";
 import type { ClusterStatus, SwitchoverReport } from "./cluster-status.ts";
+import { bestCandidate } from "./judge.ts";
 import type { NodePool } from "./node-pools.ts";
 import type { PatroniClient, SwitchoverAnswer } from "./patroni-client.ts";
 
@@ -46,9 +47,9 @@ export class Switchover {
   /**
    * @throws SwitchoverRefusedError when it did not happen: the old primary goes on, and writes with it. Retryable.
    */
-  async run(options: SwitchoverOptions): Promise<SwitchoverReport> {
-    const from = this.#refuseUnlessReady(options.candidate);
-    await this.#refuseUnconfirmed(options);
+  async run(wish: SwitchoverOptions): Promise<SwitchoverReport> {
+    const from = this.#refuseUnlessReady(wish.candidate);
+    const options = await this.#choose(wish);
     // The shutdown checkpoint is short when there was one just before. Not everybody may ask for one.
     await from.database.execute("CHECKPOINT", undefined, { timeoutMs: 10_000 }).catch(() => undefined);
     const isScheduled = !this.#router.parts.monitor.status.isPaused;
@@ -56,6 +57,46 @@ export class Switchover {
     return isScheduled
       ? this.#atAgreedMoment(from, options, pauseMaxMs)
       : this.#atOnce(from, options, pauseMaxMs);
+  }
+
+  /**
+   * Has a replica promoted when the primary is gone and nobody does it: automatic failover is paused, or Patroni sees
+   * no candidate that confirms commits. Fencing is Patroni's: the key of the leader, which the lost one cannot renew.
+   * @throws SwitchoverRefusedError while the primary is well, without a candidate, or without Patroni.
+   */
+  async failOver(options: SwitchoverOptions): Promise<SwitchoverReport> {
+    this.#refuseWithoutPatroni();
+    const { monitor } = this.#router.parts;
+    const { status } = monitor;
+    if (status.primary !== undefined) {
+      const reason = `${status.primary} is the primary and well: use a switchover`;
+      throw new SwitchoverRefusedError(reason, { retryable: false });
+    }
+    if (options.candidate !== undefined) refuseUnfit(status, "", options.candidate);
+    const candidate = options.candidate ?? bestCandidate(status.nodes, status.timeline)?.name;
+    if (candidate === undefined) throw new SwitchoverRefusedError("no healthy replica could be promoted");
+    const startedAt = this.#clock.monotonicNow();
+    const timeoutMs = options.pauseMaxMs ?? 15_000;
+    const answer = await this.#first(
+      (client) => client.failover(candidate, { signal: options.signal, timeoutMs }),
+      options.signal,
+    );
+    if (answer.kind !== "done") throw new SwitchoverRefusedError(`${answer.kind}: ${answer.message}`);
+    while (monitor.status.primary === undefined) {
+      const pausedMs = this.#clock.monotonicNow() - startedAt;
+      if (pausedMs > timeoutMs)
+        throw new SwitchoverRefusedError(`${candidate} did not lead within ${timeoutMs} ms`);
+      monitor.poke();
+      await this.#clock.sleep(LOOK_EVERY_MS, { signal: options.signal });
+    }
+    return {
+      from: "",
+      to: monitor.status.primary ?? candidate,
+      timeline: monitor.status.timeline ?? 0,
+      pausedMs: this.#clock.monotonicNow() - startedAt,
+      waitedCount: 0,
+      cutCount: 0,
+    };
   }
 
   async #atAgreedMoment(
@@ -187,19 +228,40 @@ export class Switchover {
     return gate.target;
   }
 
-  /** With synchronous replication only a standby that confirms commits can take over without losing any. */
-  async #refuseUnconfirmed({ candidate, signal }: SwitchoverOptions): Promise<void> {
+  #refuseWithoutPatroni(): void {
+    if (this.#clients.length > 0) return;
+    throw new SwitchoverRefusedError(
+      'it takes Patroni: open the cluster with discovery { kind: "patroni" }',
+      {
+        retryable: false,
+      },
+    );
+  }
+
+  /**
+   * Names the candidate: of those that confirm commits where replication is synchronous, since only such a one can take
+   * over without losing any; otherwise the replica that has received most.
+   */
+  async #choose(wish: SwitchoverOptions): Promise<SwitchoverOptions> {
+    const { candidate, signal } = wish;
+    const { nodes, timeline } = this.#router.parts.monitor.status;
     const isSynchronous = await this.#first((client) => client.isSynchronous({ signal }), signal);
-    if (!isSynchronous) return;
+    if (!isSynchronous) return { ...wish, candidate: candidate ?? bestCandidate(nodes, timeline)?.name };
     const { members } = await this.#first((client) => client.cluster({ signal }), signal);
-    const fit = members.filter(({ role }) => role === "sync_standby" || role === "quorum_standby");
+    const fit = members
+      .filter(({ role }) => role === "sync_standby" || role === "quorum_standby")
+      .map(({ name }) => name);
     if (fit.length === 0) throw new SwitchoverRefusedError("no replica confirms commits yet");
-    if (candidate !== undefined && !fit.some(({ name }) => name === candidate)) {
-      const names = fit.map(({ name }) => name).join(", ");
+    if (candidate !== undefined && !fit.includes(candidate)) {
       throw new SwitchoverRefusedError(
-        `${candidate} does not confirm commits: it may have lost some; ${names} does`,
+        `${candidate} does not confirm commits, so it may lack some; ${fit.join(" and ")} may lead`,
       );
     }
+    const best = bestCandidate(
+      nodes.filter(({ name }) => fit.includes(name)),
+      timeline,
+    );
+    return { ...wish, candidate: candidate ?? best?.name ?? fit[0] };
   }
 
   /** Asks one Patroni after another until one answers. */
