@@ -55,10 +55,7 @@ export class NaiveCache {
   async get<T>(key: string, load: () => Promise<T>, tags: readonly string[] = []): Promise<T> {
     if (this.#copies.has(key)) return this.#copies.get(key) as T;
     const entry = this.#shared.entries.get(key);
-    if (
-      entry !== undefined &&
-      entry.tags.every((tag) => (this.#shared.taggedAt.get(tag) ?? 0) <= entry.storedAt)
-    ) {
+    if (entry?.tags.every((tag) => (this.#shared.taggedAt.get(tag) ?? 0) <= entry.storedAt)) {
       this.#copies.set(key, entry.value);
       return entry.value as T;
     }

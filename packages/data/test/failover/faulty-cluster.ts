@@ -176,6 +176,20 @@ export class FaultyCluster implements AsyncDisposable {
     };
   }
 
+  /** Cuts clients off from the Patroni of these nodes; their PostgreSQL can be reached. */
+  cutPatroni(nodes: readonly PatroniNode[]): () => Promise<void> {
+    const links = nodes.map((node) => this.#restLinks[this.servers.nodes.indexOf(node)]);
+    for (const link of links) link?.set({ cut: true });
+    return async () => {
+      await Promise.all(links.map((link) => link?.heal()));
+    };
+  }
+
+  /** Resets the connections of clients to PostgreSQL, on every node. */
+  resetClients(): void {
+    for (const link of this.#clientLinks) link.reset();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.servers[Symbol.asyncDispose]();
     const links = [...this.#etcdLinks, ...this.#clientLinks, ...this.#restLinks];
