@@ -228,7 +228,8 @@ export class ClientLink {
     this.#stopListening?.();
     this.#stopListening = undefined;
     this.#setState("disconnected", { attempt: this.#attempt, reason, terminal });
-    if (wasUp) this.#owner.onDown(closedError(reason));
+    // Whoever waits for a channel must not wait for ever.
+    if (wasUp || terminal) this.#owner.onDown(closedError(reason));
   }
 
   /** Forgets the socket: from here on nothing it says is heard. */

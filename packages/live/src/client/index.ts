@@ -46,4 +46,5 @@ export type { Change } from "./optimistic/overlay-log.ts";
 export type { TabLink } from "./optimistic/overlay-message.ts";
 export { type QueryKey, startsWith } from "./optimistic/query-key.ts";
 export type { Platform, TabChannelLike, WebSocketLike } from "./platform.ts";
+export { type LocksLike, type ShareSocketOptions, shareSocket } from "./shared/share-socket.ts";
 export { initSharedClient, sharedClient } from "./shared-client.ts";
