@@ -48,6 +48,7 @@ export type {
 export type { Json } from "./json.ts";
 export { type ElectionOptions, electLeader, type Term } from "./lease/elect-leader.ts";
 export {
+  type ExtendOptions,
   type HeldLease,
   type HoldOptions,
   type HoldOutcome,
@@ -72,12 +73,13 @@ export {
   Locks,
   type LocksOptions,
 } from "./lock/locks.ts";
+export { ReadWriteLock, type ReadWriteLockOptions, type ReadWriteLockState } from "./lock/read-write-lock.ts";
+export { type Permit, Semaphore, type SemaphoreOptions } from "./lock/semaphore.ts";
 export type { Log, LogAppend, LogEntry, LogRead, LogTailItem, ReadOptions, StreamBounds } from "./log/log.ts";
 export { fromWirePosition, type Position, toWirePosition, type WirePosition } from "./position.ts";
 export { ClaimKeeper, type ClaimKeeperOptions, type KeptClaim } from "./queue/claim-keeper.ts";
 export { type ClaimOrWaitOptions, claimOrWait, type TimedClaims } from "./queue/claim-or-wait.ts";
 export { runWorker } from "./queue/run-worker.ts";
-export type { TaskContext, TaskHandler, WorkerOptions } from "./queue/worker-options.ts";
 export {
   type Backoff,
   type ClaimedTask,
@@ -96,6 +98,7 @@ export {
   type TaskRef,
   type TaskState,
 } from "./queue/task-queue.ts";
+export type { TaskContext, TaskHandler, WorkerOptions } from "./queue/worker-options.ts";
 export type { StateUpdate } from "./state-sync/replica-follower.ts";
 export {
   type GetOptions,

@@ -1,6 +1,6 @@
 import { SchemaTooNewError, type SqlClient, type SqlExecutor } from "@holdfast/coordination";
 import { createPostgresStore } from "@holdfast/coordination/postgres";
-import { coordinationSuite, type SetUp, stateSyncSuite } from "@holdfast/coordination/testing";
+import { coordinationSuite, locksSuite, type SetUp, stateSyncSuite } from "@holdfast/coordination/testing";
 import { ClosedError, InvalidInputError } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -28,6 +28,7 @@ describe("the PostgreSQL store on the embedded database", () => {
   };
   coordinationSuite(setUp);
   stateSyncSuite(setUp);
+  locksSuite(setUp);
 
   it("refuses a schema that a newer program has changed, and touches nothing", async () => {
     const schema = "from_the_future";

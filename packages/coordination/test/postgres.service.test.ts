@@ -1,6 +1,6 @@
 import type { SqlClient, SqlExecutor } from "@holdfast/coordination";
 import { createPostgresStore } from "@holdfast/coordination/postgres";
-import { coordinationSuite, type SetUp, stateSyncSuite } from "@holdfast/coordination/testing";
+import { coordinationSuite, locksSuite, type SetUp, stateSyncSuite } from "@holdfast/coordination/testing";
 import { type PostgresServer, startPostgres } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -37,6 +37,7 @@ describeService("postgres", "the PostgreSQL store on a server", () => {
   };
   coordinationSuite(setUp);
   stateSyncSuite(setUp);
+  locksSuite(setUp);
 
   describe("start-up", () => {
     it("lets programs that start together bring the schema up once", async () => {

@@ -1,5 +1,5 @@
 import { createRedisStore, type FastStore, type RedisClient } from "@holdfast/coordination/redis";
-import { leasesSuite, logSuite } from "@holdfast/coordination/testing";
+import { leasesSuite, locksSuite, logSuite } from "@holdfast/coordination/testing";
 import { InvalidInputError } from "@holdfast/kernel";
 import { type RedisServer, startRedis, startRedisCluster } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
@@ -48,6 +48,7 @@ describeService("redis", "the Redis store", () => {
   };
   leasesSuite(setUp);
   logSuite(setUp);
+  locksSuite(setUp);
 
   describe("what Redis adds", () => {
     const fresh = async (): Promise<FastStore> => (await setUp()).store;

@@ -1,6 +1,7 @@
 import {
   type Abortable,
   type Clock,
+  InvalidInputError,
   isHoldfastError,
   type Logger,
   newId,
@@ -10,8 +11,15 @@ import {
   systemRandom,
 } from "@holdfast/kernel";
 import { LeaseLostError } from "../errors.ts";
+import { checkNumber } from "../input-checks.ts";
 import type { Json } from "../json.ts";
-import type { GrantOutcome, LeaseInfo, Leases } from "./leases.ts";
+import {
+  type GrantOutcome,
+  LEASE_TTL_MAX_MS,
+  LEASE_TTL_MIN_MS,
+  type LeaseInfo,
+  type Leases,
+} from "./leases.ts";
 import { type Kept, RenewalKeeper } from "./renewal-keeper.ts";
 
 /** A lease that renews itself until it is released or lost. */
@@ -28,11 +36,25 @@ export interface HeldLease extends AsyncDisposable {
   /** False from the loss, from nine tenths of the TTL without confirmation, or from `release` on. */
   readonly isHeld: boolean;
   /**
+   * Gives the lease a longer time now, for a stretch in which this process cannot renew it: `addMs` more than it
+   * surely has yet, or `ttlMs` from now. Renewal goes on once what is left is the usual time, and never shortens it.
+   * False when the lease is lost or was released; its signal has then aborted.
+   * @throws InvalidInputError unless exactly one is given and the whole is from 100 ms to a day.
+   * @throws StoreUnavailableError when the store does not answer; the lease is as it was, or longer.
+   */
+  extend(options: ExtendOptions): Promise<boolean>;
+  /**
    * Stops renewing and ends the lease. False when it was not held any more. When the store does not answer
    * it throws, and the lease ends by itself within its TTL. A second call returns false.
    */
   release(options?: Abortable): Promise<boolean>;
 }
+
+export type ExtendOptions = Abortable &
+  (
+    | { readonly addMs: number; readonly ttlMs?: undefined }
+    | { readonly ttlMs: number; readonly addMs?: undefined }
+  );
 
 export type HoldOutcome =
   | { readonly kind: "granted"; readonly lease: HeldLease }
@@ -42,6 +64,8 @@ export interface HoldOptions extends Abortable {
   /** Who holds it, for people. */
   readonly owner: string;
   readonly metadata?: Json;
+  /** When it is held by another: the release shall be told. See GrantOptions. */
+  readonly awaitRelease?: boolean;
 }
 
 export interface LeaseKeeperOptions {
@@ -136,13 +160,31 @@ export class LeaseKeeper implements AsyncDisposable {
     return this.close();
   }
 
+  async #extend(ref: LeaseRef, kept: Kept, options: ExtendOptions): Promise<boolean> {
+    const { addMs, ttlMs: setMs, signal } = options;
+    if ((addMs === undefined) === (setMs === undefined)) {
+      throw new InvalidInputError("extend", "both or neither", "addMs or ttlMs");
+    }
+    if (addMs !== undefined) checkNumber("addMs", addMs, 0, LEASE_TTL_MAX_MS);
+    const askedAt = this.#clock.monotonicNow();
+    const ttlMs = setMs ?? kept.remainingMs + (addMs ?? 0);
+    checkNumber("ttlMs", ttlMs, LEASE_TTL_MIN_MS, LEASE_TTL_MAX_MS);
+    const [isHeld] = await this.#leases.renew([ref], { ttlMs, signal });
+    if (isHeld !== true) kept.lose(new LeaseLostError(ref.name, ref.token));
+    return isHeld === true && kept.confirm({ askedAt, ttlMs });
+  }
+
   #keep(outcome: GrantOutcome, askedAt: number): HoldOutcome {
     if (outcome.kind === "held") return outcome;
     const { name, owner, token } = outcome.grant;
     const ref = { name, token };
-    const lease = new SelfRenewingLease(ref, owner, this.#keeper.keep(ref, { askedAt }), (options) => {
-      this.#held.delete(lease);
-      return this.#leases.release(ref, options);
+    const kept = this.#keeper.keep(ref, { askedAt });
+    const lease = new SelfRenewingLease(ref, owner, kept, {
+      end: (options) => {
+        this.#held.delete(lease);
+        return this.#leases.release(ref, options);
+      },
+      extend: (options) => this.#extend(ref, kept, options),
     });
     this.#held.add(lease);
     lease.signal.addEventListener("abort", () => this.#held.delete(lease), { once: true });
@@ -155,20 +197,25 @@ interface LeaseRef {
   readonly token: bigint;
 }
 
+interface LeaseActs {
+  end(options: Abortable): Promise<boolean>;
+  extend(options: ExtendOptions): Promise<boolean>;
+}
+
 class SelfRenewingLease implements HeldLease {
   readonly name: string;
   readonly token: bigint;
   readonly owner: string;
   readonly #kept: Kept;
-  readonly #end: (options: Abortable) => Promise<boolean>;
+  readonly #acts: LeaseActs;
   #released = false;
 
-  constructor(ref: LeaseRef, owner: string, kept: Kept, end: (options: Abortable) => Promise<boolean>) {
+  constructor(ref: LeaseRef, owner: string, kept: Kept, acts: LeaseActs) {
     this.name = ref.name;
     this.token = ref.token;
     this.owner = owner;
     this.#kept = kept;
-    this.#end = end;
+    this.#acts = acts;
   }
 
   get signal(): AbortSignal {
@@ -184,7 +231,11 @@ class SelfRenewingLease implements HeldLease {
     this.#released = true;
     this.#kept.drop();
     // Lost already: there is nothing of ours to end, and the new holder must not be disturbed by asking.
-    return this.signal.aborted ? false : this.#end(options);
+    return this.signal.aborted ? false : this.#acts.end(options);
+  }
+
+  async extend(options: ExtendOptions): Promise<boolean> {
+    return this.#released || this.signal.aborted ? false : this.#acts.extend(options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -21,6 +21,12 @@ export interface Kept {
   readonly signal: AbortSignal;
   /** Whether it is surely held now: by the local clock, counted from when it was asked for. */
   readonly isHeld: boolean;
+  /** How long the store surely keeps it yet. */
+  readonly remainingMs: number;
+  /** Renewed by other means, for `ttlMs` from `askedAt`. False when it was lost or dropped before. */
+  confirm(renewal: { readonly askedAt: number; readonly ttlMs: number }): boolean;
+  /** Known to be lost: its signal aborts. */
+  lose(reason: Error): void;
   /** Renews it no more; its signal will not abort. Idempotent. */
   drop(): void;
 }
@@ -55,11 +61,20 @@ class Item<Ref> implements Kept {
     return !this.signal.aborted && this.#keeper.isSafe(this);
   }
 
+  get remainingMs(): number {
+    return this.#keeper.remainingMs(this);
+  }
+
+  confirm(renewal: { readonly askedAt: number; readonly ttlMs: number }): boolean {
+    return this.#keeper.confirm(this, renewal);
+  }
+
   drop(): void {
     this.#keeper.drop(this);
   }
 
   lose(reason: Error): void {
+    this.#keeper.drop(this);
     this.#controller.abort(reason);
   }
 }
@@ -121,6 +136,18 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
     if (this.#items.delete(item) && this.#items.size === 0) this.#poke?.resolve();
   }
 
+  remainingMs(item: Item<Ref>): number {
+    return Math.max(0, item.confirmedAt + this.#options.ttlMs - this.#options.clock.monotonicNow());
+  }
+
+  /** A longer time counts as a later confirmation: renewal is due when the usual time is left. */
+  confirm(item: Item<Ref>, renewal: { readonly askedAt: number; readonly ttlMs: number }): boolean {
+    if (!this.#items.has(item)) return false;
+    item.confirmedAt = renewal.askedAt + renewal.ttlMs - this.#options.ttlMs;
+    this.#poke?.resolve();
+    return true;
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     const { clock, ttlMs } = this.#options;
     try {
@@ -159,7 +186,7 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
       due.forEach((item, index) => {
         const result = results[index];
         if (!this.#items.has(item) || result === undefined) return;
-        if (result === "renewed") item.confirmedAt = askedAt;
+        if (result === "renewed") item.confirmedAt = Math.max(item.confirmedAt, askedAt);
         else this.#lose(item, result.lost);
       });
     } catch (err) {
@@ -177,7 +204,6 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
   }
 
   #lose(item: Item<Ref>, reason: Error): void {
-    this.#items.delete(item);
     item.lose(reason);
   }
 

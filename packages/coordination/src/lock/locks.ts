@@ -13,6 +13,8 @@ import type { Json } from "../json.ts";
 import { LIST_LIMIT_MAX } from "../lease/grant-checks.ts";
 import { type HeldLease, LeaseKeeper } from "../lease/lease-keeper.ts";
 import type { LeaseInfo, Leases } from "../lease/leases.ts";
+import { Line } from "./line.ts";
+import { waitForGrant } from "./wait-in-line.ts";
 
 export interface LocksOptions {
   readonly leases: Leases<never>;
@@ -49,10 +51,6 @@ export interface LockState {
   readonly metadata: Json;
 }
 
-/** Longest pause between two looks at a held lock; a release in between goes unseen until then. */
-const LOOK_AGAIN_MAX_MS = 500;
-const LOOK_AGAIN_MIN_MS = 10;
-
 /**
  * Mutual exclusion across processes, one {@link Lock} per name.
  *
@@ -88,18 +86,22 @@ export class Locks implements AsyncDisposable {
       }
       return known;
     }
-    const { leases, owner, prefix, clock, random } = this.#options;
+    const { leases, owner, prefix, clock } = this.#options;
     const lock = new Lock(name, {
       leases,
       owner,
       prefix,
       clock,
-      random,
       keeper: this.#keeperFor(ttlMs),
       ttlMs,
     });
     this.#locks.set(name, lock);
     return lock;
+  }
+
+  /** The names that were asked for here, held or not. */
+  get names(): readonly string[] {
+    return [...this.#locks.keys()].sort();
   }
 
   /** Every lock that anybody holds in the store, up to 10_000, by name. */
@@ -149,7 +151,6 @@ interface LockParts {
   readonly prefix: string;
   readonly ttlMs: number;
   readonly clock: Clock;
-  readonly random: Random;
 }
 
 /** One name that one holder at a time may have. Two users in one process exclude each other as well. */
@@ -157,6 +158,7 @@ export class Lock {
   readonly name: string;
   readonly ttlMs: number;
   readonly #parts: LockParts;
+  readonly #line = new Line();
   #held: HeldLease | undefined;
 
   constructor(name: string, parts: LockParts) {
@@ -172,24 +174,37 @@ export class Lock {
   }
 
   /**
-   * Waits until the lock is free and takes it. Waiters look again after jittered pauses of at most half a
-   * second, or when the holder's lease ends; there is no order among them.
+   * Waits until the lock is free and takes it. A waiter hears of the release and asks at once, or when the holder's
+   * lease ends. Fairness: waiters of one locks object come in their order; between processes whoever asks first.
    * @throws LockTimeoutError after `waitMs`; retryable, nothing is held.
    * @throws StoreUnavailableError when the store does not answer; retryable.
    * @throws signal.reason when aborted; nothing is held, or it lapses within the TTL.
    */
   async acquire(options: AcquireOptions = {}): Promise<HeldLease> {
-    const { clock, random } = this.#parts;
-    const waitMs = options.waitMs ?? 30_000;
-    const endsAt = clock.monotonicNow() + waitMs;
-    for (;;) {
-      const outcome = await this.#ask(options);
-      if (outcome.kind === "granted") return outcome.lease;
-      const leftMs = endsAt - clock.monotonicNow();
-      if (leftMs <= 0) throw new LockTimeoutError(this.name, waitMs, outcome.holder.owner);
-      const lookMs = Math.min(LOOK_AGAIN_MAX_MS * (0.5 + random.next() / 2), outcome.holder.remainingMs);
-      await clock.sleep(Math.min(leftMs, Math.max(LOOK_AGAIN_MIN_MS, lookMs)), { signal: options.signal });
+    const { clock } = this.#parts;
+    const { waitMs = 30_000, signal } = options;
+    if (!this.#line.isWaiting) {
+      const first = await this.#ask(options);
+      if (first.kind === "granted") return first.lease;
+      if (waitMs <= 0) throw new LockTimeoutError(this.name, waitMs, first.holder.owner);
     }
+    const timedOut = (holder: string): Error => new LockTimeoutError(this.name, waitMs, holder);
+    return this.#line.join({ clock, waitMs, timedOut, signal }, (leftMs) =>
+      waitForGrant({
+        clock,
+        waitMs: leftMs,
+        timedOut,
+        signal,
+        subscribe: (wake) => this.#parts.leases.onReleased(this.#leaseName, wake),
+        look: async () => {
+          const outcome = await this.#ask({ ...options, awaitRelease: true });
+          if (outcome.kind === "granted") return { kind: "granted", value: outcome.lease };
+          const { owner, remainingMs } = outcome.holder;
+          this.#line.sawHolder(owner);
+          return { kind: "busy", holder: owner, remainingMs };
+        },
+      }),
+    );
   }
 
   /**
@@ -207,8 +222,13 @@ export class Lock {
 
   /** Who holds the lock now; undefined when it is free. */
   async state(options: Abortable = {}): Promise<LockState | undefined> {
-    const info = await this.#parts.leases.read(this.#parts.prefix + this.name, options);
+    const info = await this.#parts.leases.read(this.#leaseName, options);
     return info === undefined ? undefined : toState(this.name, info, this.holds(info.token));
+  }
+
+  /** Whether a user of this object holds it now. */
+  get isHeld(): boolean {
+    return this.#held?.isHeld ?? false;
   }
 
   /** Whether this object was granted `token` and still holds it. */
@@ -216,9 +236,19 @@ export class Lock {
     return this.#held?.token === token && this.#held.isHeld;
   }
 
-  async #ask(options: AcquireOptions) {
-    const { keeper, owner, prefix } = this.#parts;
-    const outcome = await keeper.hold(prefix + this.name, { ...options, owner });
+  get #leaseName(): string {
+    return this.#parts.prefix + this.name;
+  }
+
+  async #ask(options: AcquireOptions & { readonly awaitRelease?: boolean }) {
+    const { keeper, owner } = this.#parts;
+    const { signal, metadata, awaitRelease } = options;
+    const outcome = await keeper.hold(this.#leaseName, {
+      owner,
+      signal,
+      ...(metadata === undefined ? {} : { metadata }),
+      ...(awaitRelease === undefined ? {} : { awaitRelease }),
+    });
     if (outcome.kind === "granted") this.#held = outcome.lease;
     return outcome;
   }

@@ -1,6 +1,7 @@
 import type { SetUp, TasksSetUp } from "./harness.ts";
 import { historiesSuite } from "./histories.suite.ts";
 import { leasesSuite } from "./leases.suite.ts";
+import { type LocksHarness, locksSuite } from "./locks.suite.ts";
 import { logSuite } from "./log.suite.ts";
 import { outboxSuite } from "./outbox.suite.ts";
 import { queueLimitsSuite } from "./queue-limits.suite.ts";
@@ -16,6 +17,8 @@ export type { CoordinationHarness, LeasesSetUp, LogSetUp, SetUp, TasksSetUp } fr
 export {
   historiesSuite,
   leasesSuite,
+  type LocksHarness,
+  locksSuite,
   logSuite,
   outboxSuite,
   type StateSyncHarness,

@@ -1,21 +1,24 @@
 import { StateReplica, type States, StoreUnavailableError } from "@holdfast/coordination";
 import { createMemoryStore } from "@holdfast/coordination/memory";
-import { stateSyncSuite } from "@holdfast/coordination/testing";
+import { locksSuite, stateSyncSuite } from "@holdfast/coordination/testing";
 import { deferred, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
 
-describe("the memory store", () =>
-  stateSyncSuite(async () => {
+describe("the memory store", () => {
+  const setUp = async () => {
     const clock = new VirtualClock();
     const store = createMemoryStore({ clock, random: seededRandom(1) });
     return {
       store,
       clock,
-      elapse: (ms) => clock.advance(ms),
+      elapse: (ms: number) => clock.advance(ms),
       [Symbol.asyncDispose]: () => store.close(),
     };
-  }));
+  };
+  stateSyncSuite(setUp);
+  locksSuite(setUp);
+});
 
 /** States that a test can cut off, silence, or answer late for. */
 const faulty = (states: States<never>) => {
