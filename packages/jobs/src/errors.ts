@@ -282,6 +282,20 @@ export class WorkerDrainingError extends HoldfastError {
   }
 }
 
+/** A shard was claimed ahead, and the shards before it took longer than expected: it goes to a worker with a free core. The attempt does not count. */
+export class ShardGivenBackError extends HoldfastError {
+  override readonly name = "ShardGivenBackError";
+  readonly code = "JOBS_SHARD_GIVEN_BACK";
+
+  constructor(what: string, node: string, waitedMs: number, init: HoldfastErrorInit = {}) {
+    super(`${what} waited ${Math.round(waitedMs)} ms for a core of worker ${node} and was given back`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, node, waitedMs },
+    });
+  }
+}
+
 /** The job was cancelled by a user. Not retryable: submit it again. */
 export class JobCancelledError extends HoldfastError {
   override readonly name = "JobCancelledError";

@@ -19,6 +19,7 @@ export {
   RateLimitedError,
   ShardCancelledError,
   ShardCrashedError,
+  ShardGivenBackError,
   ShardTimeoutError,
   StaleFenceError,
   UnknownWorkflowError,

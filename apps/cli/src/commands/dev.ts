@@ -8,6 +8,7 @@ import { Command, Option } from "commander";
 import { nameList, wholeNumber } from "../flags.ts";
 import { schemaFor, startGate, startManager, startWorker } from "../nodes/cell.ts";
 import { createNodeLogger } from "../nodes/logger.ts";
+import { type RateLimits, rateLimitsOption } from "../nodes/rate-limits.ts";
 import { loadReporters } from "../nodes/reporter-module.ts";
 import { RunningParts } from "../nodes/running.ts";
 import { findWorkflowModule } from "../nodes/workflow-module.ts";
@@ -22,6 +23,7 @@ interface DevFlags {
   readonly workers: number;
   readonly cores?: number;
   readonly workflows?: string;
+  readonly rateLimits?: RateLimits;
   readonly reporters?: string;
   readonly json?: boolean;
 }
@@ -61,6 +63,7 @@ export const devCommand = (session: Session): Command =>
       "module that exports workflows (default: holdfast.workflows.js or .ts here)",
     )
     .option("--reporters <file>", "module that exports reporters for the results of jobs")
+    .addOption(rateLimitsOption())
     .option("--json", "print JSON lines, the first when ready")
     .action((flags: DevFlags) => runDev(session, flags));
 
@@ -100,6 +103,7 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
       datacenters,
       nodeId: "gate",
       exclusive: true,
+      rateLimits: flags.rateLimits,
       reporters,
     });
     const starting = Object.entries(datacenters).flatMap(([datacenter, managers]) =>

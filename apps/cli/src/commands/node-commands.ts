@@ -8,6 +8,7 @@ import { parseAddresses } from "../addresses.ts";
 import { wholeNumber } from "../flags.ts";
 import { type CellContext, schemaFor, startGate, startManager, startWorker } from "../nodes/cell.ts";
 import { createNodeLogger } from "../nodes/logger.ts";
+import { type RateLimits, rateLimitsOption } from "../nodes/rate-limits.ts";
 import { loadReporters } from "../nodes/reporter-module.ts";
 import { RunningParts } from "../nodes/running.ts";
 import { findWorkflowModule } from "../nodes/workflow-module.ts";
@@ -130,6 +131,7 @@ export const gateCommand = (session: Session): Command =>
     .option("--listen <host:port>", "where clients connect", "127.0.0.1:7401")
     .option("--advertise <host:port>", "the address that others dial, when it is not the one listened on")
     .option("--console <host:port>", "serve the console here")
+    .addOption(rateLimitsOption())
     .option("--reporters <file>", "module that exports reporters for the results of jobs")
     .addOption(
       new Option("--datacenter <name=host:port,...>", "managers of a datacenter; repeat for each")
@@ -139,6 +141,7 @@ export const gateCommand = (session: Session): Command =>
     .action(
       (
         flags: NodeFlags & {
+          rateLimits?: RateLimits;
           listen: string;
           advertise?: string;
           console?: string;
@@ -158,6 +161,7 @@ export const gateCommand = (session: Session): Command =>
             schema: "gate",
             datacenters: flags.datacenter,
             exclusive: false,
+            rateLimits: flags.rateLimits,
             reporters,
             ...advertiseOf(flags),
             ...(flags.id === undefined ? {} : { nodeId: flags.id }),
@@ -251,6 +255,7 @@ export const nodeCommand = (session: Session): Command =>
       "127.0.0.1:7401",
     )
     .option("--console <host:port>", "serve the console here", "127.0.0.1:7400")
+    .addOption(rateLimitsOption())
     .option("--reporters <file>", "module that exports reporters for the results of jobs")
     .option(
       "--workflows <file>",
@@ -264,6 +269,7 @@ export const nodeCommand = (session: Session): Command =>
     .action(
       (
         flags: NodeFlags & {
+          rateLimits?: RateLimits;
           datacenter: string;
           listen: string;
           console: string;
@@ -294,6 +300,7 @@ export const nodeCommand = (session: Session): Command =>
             schema: "gate",
             datacenters: { [flags.datacenter]: [manager.address] },
             exclusive: false,
+            rateLimits: flags.rateLimits,
             reporters,
           });
           await startWorker(context, {

@@ -13,6 +13,7 @@ import {
 } from "@holdfast/jobs/worker";
 import { type Clock, type Logger, newId, systemRandom } from "@holdfast/kernel";
 import type { NodeSecurity } from "../security.ts";
+import type { RateLimits } from "./rate-limits.ts";
 import type { RunningParts } from "./running.ts";
 
 /** What every role started from the command line shares. */
@@ -60,6 +61,9 @@ const EXCLUSIVE_NODE_LEASE_MS = 30_000;
 /** Managers of the same process do not vanish; this only brings the console's figures up to date. */
 const EXCLUSIVE_HEALTH_EVERY_MS = 2_000;
 
+/** No notice of new work is lost inside one process. */
+const EXCLUSIVE_CLAIM_POLL_MS = 3_000;
+
 const leaseOf = ({ exclusive }: StoreOptions) => (exclusive ? { nodeLeaseMs: EXCLUSIVE_NODE_LEASE_MS } : {});
 
 export const startManager = async (
@@ -84,6 +88,7 @@ export const startManager = async (
     clock: context.clock,
     random: systemRandom,
     logger,
+    ...(options.exclusive ? { claimPollMs: EXCLUSIVE_CLAIM_POLL_MS } : {}),
     ...leaseOf(options),
     ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
     ...authenticateOf(context),
@@ -97,6 +102,8 @@ export const startGate = async (
   options: StoreOptions & {
     readonly listen: string;
     readonly datacenters: Readonly<Record<string, readonly string[]>>;
+    /** Default: those of the gate. */
+    readonly rateLimits?: RateLimits | undefined;
     readonly nodeId?: string;
     /** The address that others dial, when it is not the one listened on. */
     readonly advertise?: string;
@@ -117,6 +124,7 @@ export const startGate = async (
     logger,
     ...leaseOf(options),
     ...(options.exclusive ? { healthEveryMs: EXCLUSIVE_HEALTH_EVERY_MS } : {}),
+    ...(options.rateLimits === undefined ? {} : { rateLimits: options.rateLimits }),
     ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
     ...(options.reporters === undefined ? {} : { reporters: options.reporters }),
     ...authenticateOf(context),

@@ -22,6 +22,8 @@ export type BufferWake =
 export class EventBuffer implements PushTarget {
   /** Called when pushes begin to be dropped because the consumer is slow: stop sending them. */
   onFull: () => void = () => undefined;
+  /** Called when there is something to take, or a reason to follow again; instead of ending a `wait`. */
+  onChanged: (() => void) | undefined;
   readonly #clock: Clock;
   readonly #countMax: number;
   readonly #bytesMax: number;
@@ -101,7 +103,8 @@ export class EventBuffer implements PushTarget {
 
   /** Ends the wait of the consumer. */
   wake(): void {
-    this.#waiter?.resolve("changed");
+    if (this.onChanged !== undefined) this.onChanged();
+    else this.#waiter?.resolve("changed");
   }
 
   /**

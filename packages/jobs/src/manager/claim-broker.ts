@@ -10,6 +10,8 @@ export interface ClaimBrokerOptions {
   /** Named as the claimer where one claim serves several workers. */
   readonly nodeId: string;
   readonly taskLeaseMs: number;
+  /** How often waiting workers look by themselves, should a notice of new work be lost. */
+  readonly pollMs: number;
   readonly build: (tasks: readonly ClaimedTask[]) => Promise<readonly (Assignment | undefined)[]>;
   /** An assignment is about to be sent to a worker. */
   readonly onAssigned: (assignment: Assignment, worker: string) => void;
@@ -39,8 +41,6 @@ interface Waiter extends ClaimRequest {
 
 /** Tasks in one claim. */
 const CLAIM_MAX_COUNT = 1_000;
-/** How often waiting workers look by themselves, should a notice of new work be lost. */
-const POLL_MS = 3_000;
 /** How often the store is asked when the next shard is due; notices of new work come much more often. */
 const DUE_EVERY_MS = 50;
 /** An answer is one frame of at most 8 MiB; beyond this the rest goes back to the queue. */
@@ -163,13 +163,13 @@ export class ClaimBroker implements AsyncDisposable {
 
   /** When a delayed shard is due or a lease lapses, at most the poll's pause; asked of the store not too often. */
   async #nextLookMs(): Promise<number> {
-    const { clock, queue } = this.#options;
+    const { clock, queue, pollMs } = this.#options;
     const waitedMs = clock.monotonicNow() - this.#dueAskedAt;
     // At least a millisecond: what is left may be less than the clock can tell apart.
     if (waitedMs < DUE_EVERY_MS) return Math.max(1, DUE_EVERY_MS - waitedMs);
     this.#dueAskedAt = clock.monotonicNow();
     const dueMs = await queue.nextDueInMs();
-    return Math.min(POLL_MS, Math.max(1, dueMs ?? POLL_MS));
+    return Math.min(pollMs, Math.max(1, dueMs ?? pollMs));
   }
 
   async #claimFor(kind: string): Promise<number> {

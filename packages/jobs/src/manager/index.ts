@@ -1,2 +1,3 @@
+export type { RetentionOptions } from "../node/option-checks.ts";
 export { createManager, type Manager, type ManagerState, type ManagerStats } from "./manager.ts";
-export type { ManagerOptions, RetentionOptions } from "./manager-options.ts";
+export type { ManagerOptions } from "./manager-options.ts";

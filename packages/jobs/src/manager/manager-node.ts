@@ -132,6 +132,7 @@ export class ManagerNode implements Manager {
       logger,
       nodeId,
       taskLeaseMs: settings.taskLeaseMs,
+      pollMs: settings.claimPollMs,
       build: (tasks) => assignments.build(tasks),
       onAssigned: (assignment, worker) => {
         const { jobId, taskId, workflowId, shard, token } = assignment;
@@ -208,6 +209,7 @@ export class ManagerNode implements Manager {
       figures: this.#figures,
       registry: this.#registry,
       feed: this.#feed,
+      isAlone: () => this.#directory.managers().length < 2,
       isActive: () => this.#ownerId() !== undefined,
       isLeader: () => this.isLeader,
     });

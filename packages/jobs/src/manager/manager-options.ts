@@ -1,17 +1,7 @@
 import type { ServerOptions, Transport } from "@holdfast/connection";
 import type { Clock, Logger, Random } from "@holdfast/kernel";
-import { InvalidInputError } from "@holdfast/kernel";
 import type { JobStore } from "../model/job-table.ts";
-
-/** How long finished jobs are kept. What is over either limit goes, oldest first, with its log and tasks. */
-export interface RetentionOptions {
-  /** Default 7 days. */
-  readonly keepMs?: number;
-  /** Default 10_000. */
-  readonly keepMaxCount?: number;
-  /** How often it is looked after. Default 60_000. */
-  readonly sweepEveryMs?: number;
-}
+import { checkName, checkRange, type RetentionOptions, retentionSettings } from "../node/option-checks.ts";
 
 /** What `createManager` takes. Durations are milliseconds. */
 export interface ManagerOptions {
@@ -44,6 +34,8 @@ export interface ManagerOptions {
   readonly progressEveryMs?: number;
   /** How often jobs of dead managers, and lapsed claims, are looked for. Default 1000. */
   readonly sweepEveryMs?: number;
+  /** How often workers that wait for work look by themselves, should a notice of new work be lost. Default 1000. */
+  readonly claimPollMs?: number;
   /** Silence after which a worker counts as gone although its connection stands. Default 15_000. */
   readonly workerSilenceMs?: number;
   readonly retention?: RetentionOptions;
@@ -65,13 +57,14 @@ export const managerSettings = (options: ManagerOptions): ManagerSettings => {
     windowDriftMs: 250,
     progressEveryMs: 250,
     sweepEveryMs: 1_000,
+    claimPollMs: 1_000,
     workerSilenceMs: 15_000,
     pendingMaxCount: 20_000,
     ...options,
-    retention: { keepMs: 7 * 86_400_000, keepMaxCount: 10_000, sweepEveryMs: 60_000, ...options.retention },
+    retention: retentionSettings(options.retention),
   };
-  checkText("nodeId", settings.nodeId);
-  checkText("datacenter", settings.datacenter);
+  checkName("nodeId", settings.nodeId);
+  checkName("datacenter", settings.datacenter);
   checkRange("nodeLeaseMs", settings.nodeLeaseMs, 300, 3_600_000);
   checkRange("taskLeaseMs", settings.taskLeaseMs, 300, 3_600_000);
   checkRange("windowMs", settings.windowMs, 50, 60_000);
@@ -80,21 +73,6 @@ export const managerSettings = (options: ManagerOptions): ManagerSettings => {
   checkRange("sweepEveryMs", settings.sweepEveryMs, 10, 60_000);
   checkRange("workerSilenceMs", settings.workerSilenceMs, 100, 3_600_000);
   checkRange("pendingMaxCount", settings.pendingMaxCount, 1, 1_000_000);
-  checkRange("retention.keepMs", settings.retention.keepMs, 0, Number.MAX_SAFE_INTEGER);
-  checkRange("retention.keepMaxCount", settings.retention.keepMaxCount, 0, Number.MAX_SAFE_INTEGER);
-  checkRange("retention.sweepEveryMs", settings.retention.sweepEveryMs, 10, 86_400_000);
+  checkRange("claimPollMs", settings.claimPollMs, 10, 60_000);
   return settings;
-};
-
-/** Ids stand in lease names beside other parts. */
-const checkText = (field: string, value: string): void => {
-  if (typeof value !== "string" || value.length < 1 || value.length > 200 || /[\0\n#]/.test(value)) {
-    throw new InvalidInputError(field, value, "1 to 200 characters without '#' and line breaks");
-  }
-};
-
-const checkRange = (field: string, value: number, min: number, max: number): void => {
-  if (!(value >= min && value <= max)) {
-    throw new InvalidInputError(field, value, `a number from ${min} to ${max}`);
-  }
 };

@@ -2,7 +2,7 @@ import { jobStream } from "../model/job-stream.ts";
 import type { JobStore, PurgedJob } from "../model/job-table.ts";
 import { TERMINAL_STATUSES } from "../model/job-table.ts";
 import { SHARD_QUEUE, shardGroup } from "../model/shard-task.ts";
-import type { RetentionOptions } from "./manager-options.ts";
+import type { RetentionOptions } from "../node/option-checks.ts";
 
 /** Jobs deleted in one transaction, each with up to ten thousand tasks. */
 const BATCH_MAX_COUNT = 20;

@@ -19,6 +19,8 @@ export interface SweepsOptions {
   readonly registry: WorkerRegistry;
   readonly feed: EventFeed;
   /** Whether the node holds its lease, and leads its datacenter. */
+  /** No other manager of the datacenter is known: nobody else hands out shards. */
+  readonly isAlone: () => boolean;
   readonly isActive: () => boolean;
   readonly isLeader: () => boolean;
 }
@@ -123,7 +125,8 @@ export class Sweeps implements AsyncDisposable {
 
   /** A shard that another manager handed out, and that says nothing, is known from the queue alone. */
   async #probe(): Promise<void> {
-    const { led, figures, settings } = this.#options;
+    const { led, figures, settings, isAlone } = this.#options;
+    if (isAlone()) return;
     const queue = settings.store.coordination.queue(SHARD_QUEUE);
     const silent = [...led.values()].flatMap((job) =>
       job.state.workflows

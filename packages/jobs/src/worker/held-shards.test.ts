@@ -69,17 +69,22 @@ const setUp = (cores: number) => {
   };
   const outcomes: string[] = [];
   const forgotten: string[] = [];
+  const failures: string[] = [];
   const held: HeldShards = new HeldShards({
+    nodeId: "w",
     cores,
     executor,
     clock,
     onTaken: () => undefined,
     onUpdate: () => undefined,
-    onOutcome: ({ assignment: { taskId, token } }) => outcomes.push(`${taskId}#${token}`),
+    onOutcome: ({ assignment: { taskId, token } }, outcome) => {
+      outcomes.push(`${taskId}#${token}`);
+      if (outcome.kind === "failed") failures.push(`${taskId} ${outcome.error.code}`);
+    },
     onForgotten: ({ assignment: { taskId, token } }) => forgotten.push(`${taskId}#${token}`),
     mayClaim: () => true,
   });
-  return { clock, held, running, outcomes, forgotten, mostAtOnce: () => mostAtOnce };
+  return { clock, held, running, outcomes, failures, forgotten, mostAtOnce: () => mostAtOnce };
 };
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -122,7 +127,7 @@ describe("the claims of a worker", () => {
             } else if (item.kind === "again") {
               const claim = claims()[item.which % Math.max(1, held.size)];
               if (claim !== undefined) held.take([claim.assignment], lease);
-            } else if (item.kind === "give back") held.giveBackQueued(new WorkerDrainingError("w"), "all");
+            } else if (item.kind === "give back") held.giveBackQueued(new WorkerDrainingError("w"));
             await turn();
             for (const claim of claims()) if (claim.state === "reporting") held.forget(claim);
           }
@@ -150,6 +155,47 @@ describe("the claims of a worker", () => {
     running.get("task-1#2")?.(completed);
     await turn();
     expect(outcomes).toEqual(["task-1#2"]);
+  });
+
+  it("go back, saying why, when nothing has ended for half a second while they wait for a core", async () => {
+    const { clock, held, failures } = setUp(1);
+    held.take([assignment(1), assignment(2), assignment(3)], { leaseEndsAt: 10_000 });
+    await clock.advance(400);
+    held.giveBackOverdue();
+    expect(failures).toEqual([]);
+    await clock.advance(200);
+    held.giveBackOverdue();
+    expect(failures).toEqual(["task-2 JOBS_SHARD_GIVEN_BACK", "task-3 JOBS_SHARD_GIVEN_BACK"]);
+    expect(held).toMatchObject({ runningCount: 1, queuedCount: 0 });
+  });
+
+  it("stay, however long the line, while short shards still follow each other", async () => {
+    const { clock, held, running, failures } = setUp(1);
+    held.take(
+      Array.from({ length: 60 }, (_, index) => assignment(index)),
+      { leaseEndsAt: 10_000 },
+    );
+    for (let index = 0; index < 59; index += 1) {
+      await clock.advance(20);
+      running.get(`task-${index}#1`)?.(completed);
+      await turn();
+      held.giveBackOverdue();
+    }
+    expect(failures).toEqual([]);
+    expect(held).toMatchObject({ runningCount: 1, queuedCount: 0 });
+  });
+
+  it("let those who wait for work to do rest until there is some", async () => {
+    const { held } = setUp(1);
+    let isBusy = false;
+    const busy = held.whenBusy({}).then(() => {
+      isBusy = true;
+    });
+    await turn();
+    expect(isBusy).toBe(false);
+    held.take([assignment(1)], { leaseEndsAt: 1_000 });
+    await busy;
+    await held.whenBusy({});
   });
 
   it("take the same answer once, however often it comes", async () => {

@@ -7,7 +7,7 @@ import {
   untilAborted,
 } from "@holdfast/kernel";
 import type { Assignment } from "@holdfast/protocol/contract";
-import { ClaimLostError } from "../errors.ts";
+import { ClaimLostError, ShardGivenBackError } from "../errors.ts";
 import { ClaimPace } from "./claim-pace.ts";
 import type { Execution, Executor, ShardOutcome, ShardUpdate } from "./executor.ts";
 import { attemptName, failureOf } from "./shard-failure.ts";
@@ -27,6 +27,7 @@ export interface HeldShard {
 }
 
 export interface HeldShardsOptions {
+  readonly nodeId: string;
   readonly cores: number;
   readonly executor: Executor;
   readonly clock: Clock;
@@ -39,7 +40,10 @@ export interface HeldShardsOptions {
   readonly mayClaim: () => boolean;
 }
 
-/** A shard claimed ahead that has not started by then is better off with another worker. */
+/**
+ * A shard claimed ahead that has not started by then may be better off with another worker: when the shards have
+ * become longer, or nothing has ended for so long. While short ones still follow each other its turn comes soon.
+ */
 const QUEUED_MAX_MS = 500;
 
 /**
@@ -57,6 +61,8 @@ export class HeldShards {
   #runningCount = 0;
   #completedCount = 0;
   #failedCount = 0;
+  #lastEndAt = Number.NEGATIVE_INFINITY;
+  #busy: Deferred<void> = deferred();
   #slotsChanged: Deferred<void> = deferred();
 
   constructor(options: HeldShardsOptions) {
@@ -105,6 +111,11 @@ export class HeldShards {
     }
   }
 
+  /** Resolves while at least one claim is held; at once when that is so now. @throws signal.reason */
+  async whenBusy({ signal }: Abortable): Promise<void> {
+    while (this.#byTask.size === 0) await untilAborted(this.#busy.promise, signal);
+  }
+
   unreserve(count: number): void {
     this.#reservedCount -= count;
     this.wake();
@@ -136,6 +147,9 @@ export class HeldShards {
       this.#queue.push(held);
       this.#options.onTaken(held);
     }
+    const { resolve } = this.#busy;
+    this.#busy = deferred();
+    resolve();
     this.#startQueued();
   }
 
@@ -150,11 +164,21 @@ export class HeldShards {
     else if (held.state === "queued") this.#giveBack(held, reason);
   }
 
-  /** Gives back what waits for a core: all of it, or only what has waited too long behind longer shards. */
-  giveBackQueued(reason: HoldfastError, only: "overdue" | "all"): void {
-    const startedBefore = this.#options.clock.monotonicNow() - QUEUED_MAX_MS;
+  /** Gives back all that waits for a core. */
+  giveBackQueued(reason: HoldfastError): void {
+    for (const held of [...this.#queue]) this.#giveBack(held, reason);
+  }
+
+  /** Gives back what was claimed ahead and has waited too long behind longer shards. */
+  giveBackOverdue(): void {
+    const { clock, cores, nodeId } = this.#options;
+    const now = clock.monotonicNow();
+    const isStuck = now - this.#lastEndAt > QUEUED_MAX_MS;
+    if (!isStuck && this.#pace.aheadCount(cores) > 0) return;
     for (const held of [...this.#queue]) {
-      if (only === "all" || held.takenAt < startedBefore) this.#giveBack(held, reason);
+      const waitedMs = now - held.takenAt;
+      if (waitedMs <= QUEUED_MAX_MS) continue;
+      this.#giveBack(held, new ShardGivenBackError(attemptName(held.assignment), nodeId, waitedMs));
     }
   }
 
@@ -201,6 +225,7 @@ export class HeldShards {
     held.execution = execution;
     void execution.outcome.then((outcome) => {
       this.#runningCount -= 1;
+      this.#lastEndAt = clock.monotonicNow();
       this.#pace.observe(outcome.kind, clock.monotonicNow() - startedAt);
       this.#startQueued();
       this.#end(held, outcome);

@@ -70,6 +70,8 @@ export class ProgressReporter {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, links, held } = this.#options;
     for (;;) {
+      // Nothing runs, nothing to ask for; what still waits for a manager is sent when that is ready.
+      if (!this.#hasWaiting) await held().whenBusy({ signal });
       await clock.sleep(links.cadence?.progressEveryMs ?? PROGRESS_EVERY_DEFAULT_MS, { signal });
       for (const claim of held().all) {
         if (claim.state === "running" && !claim.isUpdatePending) claim.execution?.collect();
@@ -127,6 +129,10 @@ export class ProgressReporter {
 
   async close(): Promise<void> {
     await this.#tasks.stop();
+  }
+
+  get #hasWaiting(): boolean {
+    return [...this.#lanes.values()].some(({ waiting }) => waiting.length > 0);
   }
 
   #laneOf(manager: string): Lane {

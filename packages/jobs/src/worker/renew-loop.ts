@@ -28,6 +28,7 @@ const LEASE_DEFAULT_MS = 5_000;
 export const runRenewLoop = async (options: RenewLoopOptions, signal: AbortSignal): Promise<void> => {
   const { links, clock } = options;
   for (;;) {
+    await options.held.whenBusy({ signal });
     const leaseMs = links.cadence?.taskLeaseMs ?? LEASE_DEFAULT_MS;
     await clock.sleep(leaseMs / 3, { signal });
     const claims = [...options.held.all];

@@ -12,7 +12,12 @@ export interface ShardFailure {
 /** Codes after which another attempt would end the same way, or is not wanted. */
 const FINAL_CODES = ["JOBS_PERMANENT", "JOBS_INVALID_OUTPUT", "JOBS_INVALID_INPUT", "JOBS_SHARD_CANCELLED"];
 /** Codes of attempts that ended for a reason outside the workflow. */
-const UNCOUNTED_CODES = ["JOBS_WORKER_DRAINING", "JOBS_SHARD_CANCELLED", "JOBS_CLAIM_LOST"];
+const UNCOUNTED_CODES = [
+  "JOBS_WORKER_DRAINING",
+  "JOBS_SHARD_GIVEN_BACK",
+  "JOBS_SHARD_CANCELLED",
+  "JOBS_CLAIM_LOST",
+];
 
 const MESSAGE_MAX_CHARACTERS = 4_000;
 const FRAME_MAX_CHARACTERS = 300;

@@ -90,6 +90,7 @@ export class WorkerNode implements Worker {
     this.#outcomes = new OutcomeReporter({ ...common, onSettled: (held) => this.#held.forget(held) });
     this.#progress = new ProgressReporter({ ...common, held: () => this.#held });
     this.#held = new HeldShards({
+      nodeId,
       cores: options.cores,
       executor: this.#executor,
       clock,
@@ -157,8 +158,9 @@ export class WorkerNode implements Worker {
     this.#tasks.spawn("registration", (signal) => this.#links.keepRegistered(signal));
     this.#tasks.spawn("claims ahead", async (signal) => {
       for (;;) {
+        await this.#held.whenBusy({ signal });
         await clock.sleep(QUEUE_CHECK_MS, { signal });
-        this.#held.giveBackQueued(new WorkerDrainingError(nodeId), "overdue");
+        this.#held.giveBackOverdue();
       }
     });
   }
@@ -238,7 +240,7 @@ export class WorkerNode implements Worker {
     });
     await this.#until(LAST_CLAIMS_MS, () => this.#held.reservedCount === 0);
     await this.#claims.stop();
-    this.#held.giveBackQueued(reason, "all");
+    this.#held.giveBackQueued(reason);
     await this.#until(drainMs, () => this.#held.runningCount === 0);
     for (const held of [...this.#held.all]) this.#held.stop(held, reason);
     await this.#until(STOP_GRACE_MS + LAST_CLAIMS_MS, () => this.#held.runningCount === 0);

@@ -78,7 +78,8 @@ describe("a worker", () => {
     await until(() => tasks.outcomes.length >= 80, 5_000);
     const givenBack = tasks.outcomes.filter((outcome) => outcome.kind === "failed");
     expect(givenBack.length).toBeGreaterThan(20);
-    for (const outcome of givenBack) expect(outcome).toMatchObject({ retry: true, uncounted: true });
+    const error = { code: "JOBS_SHARD_GIVEN_BACK" };
+    for (const outcome of givenBack) expect(outcome).toMatchObject({ retry: true, uncounted: true, error });
     await stopped(clock, worker.kill());
   });
 
