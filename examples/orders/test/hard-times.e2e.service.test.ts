@@ -110,4 +110,21 @@ describeService("chromium", "the shop's page in hard times", () => {
     await tab.shows(["o-1 Green tea 1 open", "o-2 Oat milk 1 open"]);
     expect(await (await fixture.call("GET", "/api/orders")).json()).toHaveLength(2);
   });
+
+  it("has one socket for all tabs that share one, and goes on in another when the leading tab is closed", async () => {
+    const context = await fixture.openBrowser();
+    const tabs: Tab[] = [];
+    for (let index = 0; index < 3; index += 1) tabs.push(await Tab.open(fixture, context, "ann&share"));
+    expect(fixture.shop.live.stats().connectionCount).toBe(1);
+    await fixture.call("POST", "/api/orders", { item: "Green tea", quantity: 1 });
+    for (const tab of tabs) await tab.shows(["o-1 Green tea 1 open"]);
+    const leading = tabs.find(({ heard }) => heard.length > 0);
+    expect(tabs.filter(({ heard }) => heard.length > 0)).toHaveLength(1);
+    await leading?.page.close();
+    await fixture.call("POST", "/api/orders", { item: "Oat milk", quantity: 1 });
+    const others = tabs.filter((tab) => tab !== leading);
+    for (const tab of others) await tab.shows(["o-1 Green tea 1 open", "o-2 Oat milk 1 open"]);
+    await vi.waitFor(() => expect(fixture.shop.live.stats().connectionCount).toBe(1), { timeout: 5_000 });
+    for (const tab of others) expect(tab.failures).toEqual([]);
+  });
 });

@@ -104,9 +104,10 @@ export class Tab {
     });
   }
 
-  static async open(fixture: ShopFixture, context: BrowserContext, user = "ann"): Promise<Tab> {
+  /** @param query Who is there, and what else the page is told. */
+  static async open(fixture: ShopFixture, context: BrowserContext, query = "ann"): Promise<Tab> {
     const tab = new Tab(await context.newPage());
-    await tab.page.goto(`${fixture.url}/?user=${user}`);
+    await tab.page.goto(`${fixture.url}/?user=${query}`);
     await tab.isLive();
     await tab.page
       .getByText(/No orders yet|o-\d+/)
