@@ -24,6 +24,10 @@ export const parseAddress = (
   return { host, port };
 };
 
+/** Whether only this machine is reached by it. A name other than `localhost` may be anyone's. */
+export const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+
 /** `host:port`, with brackets where the host is an IPv6 literal. */
 export const formatAddress = ({ host, port }: HostAndPort): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;

@@ -222,7 +222,12 @@ describe("a client on real sockets", () => {
   });
 
   it("stays within its limits while frames are cut into single bytes and glued together", async () => {
-    await using both = await setup(1);
+    // A turn of the event loop for each byte takes its time.
+    await using both = await setup(1, {
+      connectTimeoutMs: 10_000,
+      requestTimeoutMs: 10_000,
+      heartbeatMs: 5_000,
+    });
     both.node(1).network.set({ sliceBytes: 1 });
     await both.client.connect();
     const answers = await Promise.all(Array.from({ length: 20 }, (_, value) => ask(both.client, value)));

@@ -116,6 +116,25 @@ describe("resolveClientConfig", () => {
     );
   });
 
+  it("refuses to send a password in the clear to any but this machine, and names the host", () => {
+    for (const hosts of [
+      ["db.example:7000"],
+      ["127.0.0.1", "10.0.0.5"],
+      ["[::2]:7000"],
+      ["127.0.0.1.example"],
+    ]) {
+      expect(() => resolveClientConfig({ code: { ...login, hosts } })).toThrowError(
+        expect.objectContaining({ code: "KERNEL_INVALID_INPUT", field: "enableTls" }),
+      );
+      expect(resolveClientConfig({ code: { ...login, hosts, enableTls: true } }).hosts.length).toBe(
+        hosts.length,
+      );
+    }
+    expect(() => resolveClientConfig({ code: { ...login, hosts: ["a", "b:1"] } })).toThrowError(/a:7000/);
+    for (const hosts of [["localhost"], ["127.0.0.1:1", "[::1]:2", "127.9.9.9"]])
+      expect(resolveClientConfig({ code: { ...login, hosts } }).enableTls).toBe(false);
+  });
+
   it("is content with a certificate or a token in place of a password", () => {
     expect(resolveClientConfig({ code: { username: "a", certificate: "/etc/a.pem" } }).certificate).toBe(
       "/etc/a.pem",

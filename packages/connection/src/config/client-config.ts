@@ -1,6 +1,7 @@
 import { InvalidInputError } from "@holdfast/kernel";
 import { exponentialBackoff, type RetryPreset, type RetryPresetName } from "@holdfast/resilience";
 import { z } from "zod";
+import { isLoopback, parseAddress } from "../address.ts";
 import { type ConnectionManagerOptions, DEFAULT_PORT, hostOf } from "../nodes/manager-options.ts";
 import { Secret } from "./secret.ts";
 
@@ -132,7 +133,8 @@ export interface ClientConfigSources {
 
 /**
  * The configuration of a client: defaults, then the file, then the environment, then code; the later wins, key by key.
- * @throws InvalidInputError naming the first field that is wrong, before any socket opens. Secrets are not shown.
+ * @throws InvalidInputError naming the first field that is wrong, before any socket opens. Secrets are not shown. A
+ * password without TLS is refused unless all hosts are this machine.
  */
 export const resolveClientConfig = (sources: ClientConfigSources): ClientConfig => {
   const merged = [sources.file ?? {}, fromEnvironment(sources.env ?? {}), sources.code ?? {}].reduce<Tree>(
@@ -149,7 +151,16 @@ export const resolveClientConfig = (sources: ClientConfigSources): ClientConfig 
   if (config.password === undefined && config.certificate === undefined && config.token === undefined) {
     throw new InvalidInputError("password", undefined, "given, or else certificate or token");
   }
-  return Object.freeze({ ...config, hosts: [...new Set(config.hosts.map(hostOf))] });
+  const hosts = [...new Set(config.hosts.map(hostOf))];
+  const exposed = hosts.find((host) => !isLoopback(parseAddress(host).host));
+  if (config.password !== undefined && !config.enableTls && exposed !== undefined) {
+    throw new InvalidInputError(
+      "enableTls",
+      false,
+      `true: the password would travel in the clear to ${exposed}`,
+    );
+  }
+  return Object.freeze({ ...config, hosts });
 };
 
 /** What a {@link ConnectionManagerOptions} takes from a configuration. */
