@@ -1,4 +1,4 @@
-import { type Abortable, newId } from "@holdfast/kernel";
+import type { Abortable } from "@holdfast/kernel";
 import { checkBatch, checkInteger, checkNumber, checkText, compareByCodePoint } from "../../input-checks.ts";
 import type { Json } from "../../json.ts";
 import { checkLimit, LIST_LIMIT_DEFAULT } from "../../lease/grant-checks.ts";
@@ -19,6 +19,7 @@ import {
   LAPSED_ERROR_TEXT,
   type TaskDraft,
 } from "../../queue/task-draft.ts";
+import { TaskIds } from "../../queue/task-ids.ts";
 import type {
   ClaimedTask,
   CompleteOutcome,
@@ -53,6 +54,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
   readonly schedules: MemorySchedules;
   readonly #parts: MemoryParts;
   readonly #payloadMaxBytes: number;
+  readonly #ids: TaskIds;
   readonly #index = new TaskIndex();
   readonly #gate = new QueueGate(this.#index);
   /** Dedupe keys that count for a time, with their task and that time's end. */
@@ -63,6 +65,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
     this.name = name;
     this.#parts = parts;
     this.#payloadMaxBytes = payloadMaxBytes;
+    this.#ids = new TaskIds(parts.random);
     this.schedules = new MemorySchedules({
       run: (options, step) => this.#run(options, step),
       enqueue: (tasks, now, change) => {
@@ -100,7 +103,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
     if (existing !== undefined) return existing;
     this.#lastSeq += 1;
     const task: Task = {
-      id: draft.id ?? newId("task", this.#parts.random),
+      id: draft.id ?? this.#ids.next(),
       seq: this.#lastSeq,
       type: draft.type,
       payloadText: draft.payloadText,

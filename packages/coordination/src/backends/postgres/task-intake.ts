@@ -1,6 +1,7 @@
-import { type Abortable, newId, type Random } from "@holdfast/kernel";
+import type { Abortable, Random } from "@holdfast/kernel";
 import { StoreConflictError } from "../../errors.ts";
 import { draftTasks, type TaskDraft } from "../../queue/task-draft.ts";
+import { TaskIds } from "../../queue/task-ids.ts";
 import { BACKOFF_KINDS, type Backoff, JITTER_KINDS, type NewTask } from "../../queue/task-queue.ts";
 import { arrayLiteral } from "./array-literal.ts";
 import type { SqlExecutor } from "./sql-client.ts";
@@ -18,7 +19,7 @@ export class TaskIntake {
   readonly #queue: string;
   readonly #wakeUp: string;
   readonly #statements: StatementRunner;
-  readonly #random: Random;
+  readonly #ids: TaskIds;
   readonly #payloadMaxBytes: number;
 
   constructor(
@@ -33,7 +34,7 @@ export class TaskIntake {
     this.#queue = queue;
     this.#wakeUp = wakeUp;
     this.#statements = parts.statements;
-    this.#random = parts.random;
+    this.#ids = new TaskIds(parts.random);
     this.#payloadMaxBytes = parts.payloadMaxBytes;
   }
 
@@ -48,7 +49,7 @@ export class TaskIntake {
       options.signal?.throwIfAborted();
       return [];
     }
-    const ids = drafts.map(({ id }) => id ?? newId("task", this.#random));
+    const ids = drafts.map(({ id }) => id ?? this.#ids.next());
     if (options.tx === undefined && drafts.some(({ after }) => after.length > 0)) {
       return this.#statements.transaction(
         (tx) => this.#enqueueDrafts(drafts, ids, { tx, signal: options.signal }),
@@ -103,12 +104,14 @@ export class TaskIntake {
 
   async #insertAlike(drafts: readonly TaskDraft[], ids: readonly string[], options: TxOption): Promise<void> {
     const first = drafts[0] as TaskDraft;
+    // Ids of our own making are new, so nothing can be in their way.
+    const areNew = drafts.every(({ id }) => id === undefined);
     await this.#statements.run(
-      "enqueue-alike-tasks",
+      areNew ? "enqueue-new-tasks" : "enqueue-alike-tasks",
       [
         this.#queue,
         arrayLiteral(ids),
-        arrayLiteral(drafts.map(({ payloadText }) => payloadText)),
+        jsonArray(drafts),
         first.type,
         first.priorityRank,
         first.delayMs,
@@ -135,7 +138,7 @@ export class TaskIntake {
         this.#queue,
         arrayLiteral(indexes.map((index) => ids[index])),
         arrayLiteral(chosen.map(({ type }) => type)),
-        arrayLiteral(chosen.map(({ payloadText }) => payloadText)),
+        jsonArray(chosen),
         arrayLiteral(chosen.map(({ priorityRank }) => priorityRank)),
         arrayLiteral(chosen.map(({ delayMs }) => delayMs)),
         arrayLiteral(chosen.map(({ maxAttempts }) => maxAttempts)),
@@ -204,6 +207,10 @@ const areAlike = (drafts: readonly TaskDraft[]): boolean => {
       draft.keepCompleted === first.keepCompleted,
   );
 };
+
+/** The payloads are JSON already: as one array they need no escaping. */
+const jsonArray = (drafts: readonly TaskDraft[]): string =>
+  `[${drafts.map(({ payloadText }) => payloadText).join(",")}]`;
 
 const encodeBackoff = ({ kind, baseMs, factor, capMs, jitter }: Backoff): string =>
   arrayLiteral([BACKOFF_KINDS.indexOf(kind), baseMs, factor, capMs, JITTER_KINDS.indexOf(jitter)]);

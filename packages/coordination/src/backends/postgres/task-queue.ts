@@ -69,6 +69,8 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   readonly #wakeUp: string;
   /** The queue had settings when it was last claimed from. */
   #isLimited = false;
+  /** The task claimed last is not kept when it is completed. A guess about the next completions. */
+  #forgets = false;
 
   constructor(name: string, parts: QueueParts) {
     this.name = name;
@@ -101,7 +103,10 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
       const rows = this.#isLimited
         ? await this.#statements.run<ClaimRow>("claim-limited", values, options)
         : await this.#statements.run<ClaimRow>("claim-tasks", [...values, null, null, null, null], options);
-      if (rows.length !== 1 || rows[0]?.id !== null) return rows.map(toClaimedTask);
+      if (rows.length !== 1 || rows[0]?.id !== null) {
+        this.#forgets = rows[0] === undefined ? this.#forgets : !rows[0].keep;
+        return rows.map(toClaimedTask);
+      }
       this.#isLimited = !this.#isLimited;
     }
   }
@@ -136,21 +141,29 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   ): Promise<readonly CompleteOutcome[]> {
     checkBatch("completions", completions);
     const results = completions.map(({ result }) => encodeResult(result, this.#payloadMaxBytes));
-    if (completions.length === 0) return [];
-    const order = byId(completions);
-    const rows = await this.#statements.run<{ readonly n: number }>(
-      "complete-tasks",
-      [
-        this.name,
-        arrayLiteral(order.map(({ item }) => item.id)),
-        arrayLiteral(order.map(({ item }) => item.token)),
-        arrayLiteral(order.map(({ index }) => results[index])),
-        this.#wakeUp,
-      ],
-      options,
-    );
     const outcomes: CompleteOutcome[] = completions.map(() => "stale");
-    for (const { n } of rows) outcomes[order[n - 1]?.index as number] = "completed";
+    let open = byId(completions);
+    // Kept or not: the kind that was claimed last is tried first, and the other only for what that left.
+    const first = this.#forgets;
+    for (const forgets of [first, !first]) {
+      if (open.length === 0) break;
+      const ids = arrayLiteral(open.map(({ item }) => item.id));
+      const tokens = arrayLiteral(open.map(({ item }) => item.token));
+      const rows = await this.#statements.run<{ readonly n: number }>(
+        forgets ? "complete-forgotten-tasks" : "complete-kept-tasks",
+        forgets
+          ? [this.name, ids, tokens, this.#wakeUp]
+          : [this.name, ids, tokens, arrayLiteral(open.map(({ index }) => results[index])), this.#wakeUp],
+        options,
+      );
+      const done = new Set<number>();
+      for (const { n } of rows) {
+        done.add(n);
+        outcomes[open[n - 1]?.index as number] = "completed";
+      }
+      if (done.size === open.length) break;
+      open = open.filter((_, place) => !done.has(place + 1));
+    }
     return outcomes;
   }
 

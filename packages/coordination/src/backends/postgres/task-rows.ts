@@ -19,6 +19,7 @@ export interface ClaimRow {
   readonly max_attempts: number;
   readonly enqueued_ms: number;
   readonly timeout_ms: number | null;
+  readonly keep: boolean;
 }
 
 export const toClaimedTask = (row: ClaimRow): ClaimedTask => ({

@@ -1,5 +1,6 @@
-import { type Abortable, newId, type Random } from "@holdfast/kernel";
+import type { Abortable, Random } from "@holdfast/kernel";
 import { draftTasks, type TaskDraft } from "../../queue/task-draft.ts";
+import { TaskIds } from "../../queue/task-ids.ts";
 import type { NewTask } from "../../queue/task-queue.ts";
 import type { QueueScripts } from "./queue-scripts.ts";
 import { encodeTask, isKeyed } from "./task-codec.ts";
@@ -7,12 +8,12 @@ import { encodeTask, isKeyed } from "./task-codec.ts";
 /** Puts tasks into one queue, in one script. */
 export class TaskIntake {
   readonly #scripts: QueueScripts;
-  readonly #random: Random;
+  readonly #ids: TaskIds;
   readonly #payloadMaxBytes: number;
 
   constructor(scripts: QueueScripts, random: Random, payloadMaxBytes: number) {
     this.#scripts = scripts;
-    this.#random = random;
+    this.#ids = new TaskIds(random);
     this.#payloadMaxBytes = payloadMaxBytes;
   }
 
@@ -47,7 +48,7 @@ export class TaskIntake {
     ];
     const head = encodeTask({ ...first, payloadText: "" });
     for (const draft of drafts) {
-      const id = draft.id ?? newId("task", this.#random);
+      const id = draft.id ?? this.#ids.next();
       ids.push(id);
       args.push(id, head + draft.payloadText);
     }
@@ -57,7 +58,7 @@ export class TaskIntake {
 
   #encode(draft: TaskDraft): readonly string[] {
     return [
-      draft.id ?? newId("task", this.#random),
+      draft.id ?? this.#ids.next(),
       encodeTask(draft),
       `${Math.round(draft.delayMs * 1000)}`,
       `${Math.ceil(draft.dedupeWindowMs)}`,

@@ -162,7 +162,7 @@ $$;
 -- Invariant: claims of such a queue take turns on its row of settings, so what they count holds while they decide.
 CREATE FUNCTION :"schema".claim_limited(of_queue text, max_count integer, of_types text[], of_worker text, lease_ms float8)
 RETURNS TABLE (id text, type text, payload text, task_group text, token bigint, attempt integer, max_attempts integer,
-               enqueued_ms float8, timeout_ms float8)
+               enqueued_ms float8, timeout_ms float8, keep boolean)
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
@@ -175,7 +175,7 @@ BEGIN
   SELECT * INTO s FROM :"schema".queue_settings q WHERE q.queue = of_queue FOR UPDATE;
   IF NOT FOUND THEN
     RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, NULL::text, NULL::bigint, NULL::integer, NULL::integer,
-                        NULL::float8, NULL::float8;
+                        NULL::float8, NULL::float8, NULL::boolean;
     RETURN;
   END IF;
   IF s.paused THEN RETURN; END IF;
@@ -242,7 +242,7 @@ BEGIN
     FROM locked l, drawn d
     WHERE t.queue = of_queue AND t.id = l.id
     RETURNING t.id, t.type, t.payload, t.task_group, t.token, t.attempt, t.max_attempts, t.enqueued_at, t.timeout_ms,
-              t.limit_key, t.priority, t.run_at, t.seq
+              t.keep, t.limit_key, t.priority, t.run_at, t.seq
   ),
   spent AS (
     UPDATE :"schema".queue_settings q SET tokens = tokens_left - (SELECT count(*) FROM claimed), tokens_at = now_at
@@ -259,7 +259,7 @@ BEGIN
         tokens_at = now_at
   )
   SELECT c.id, c.type, c.payload::text, c.task_group, c.token, c.attempt, c.max_attempts,
-         :"schema".to_ms(c.enqueued_at), c.timeout_ms
+         :"schema".to_ms(c.enqueued_at), c.timeout_ms, c.keep
   FROM claimed c
   ORDER BY c.priority DESC, c.run_at, c.seq;
 END

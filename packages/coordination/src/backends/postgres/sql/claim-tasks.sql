@@ -5,17 +5,18 @@
 --   queue has settings: then claim-limited.sql is to be asked.
 -- Invariant: a task is locked by one claim at a time (others skip it), and the token, one for the whole call,
 --   is drawn after all the locks are held, so the tokens of a task grow from claim to claim.
--- The range over p.priority holds always. It lets the planner expect few rows, so that it looks each up by its key.
+-- A task is found again by its place (ctid), which is cheapest; one that was changed since the statement began has moved
+--   and is left for the next claim.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
 gate AS MATERIALIZED (
   SELECT EXISTS (SELECT FROM :"schema".queue_settings s WHERE s.queue = $1::text) AS has_settings
 ),
 picked AS MATERIALIZED (
-  SELECT due.id, p.priority
+  SELECT due.place
   FROM (VALUES (3::smallint, $6::float8), (2::smallint, $7::float8), (1::smallint, $8::float8), (0::smallint, $9::float8))
     AS p (priority, from_ms)
   CROSS JOIN LATERAL (
-    SELECT t.id
+    SELECT t.ctid AS place
     FROM :"schema".tasks t
     WHERE t.queue = $1::text AND t.state = 'pending' AND t.priority = p.priority
       AND t.run_at >= coalesce(to_timestamp(p.from_ms / 1000), '-infinity')
@@ -36,12 +37,12 @@ claimed AS (
   SET state = 'claimed', token = d.token, worker = $4::text, attempt = t.attempt + 1,
       lease_until = c.now + $5::float8 * interval '1 millisecond'
   FROM picked p, drawn d, clock c
-  WHERE t.queue = $1::text AND t.id = p.id AND p.priority BETWEEN 0 AND 3
+  WHERE t.ctid = p.place
   RETURNING t.id, t.type, t.payload, t.task_group, t.token, t.attempt, t.max_attempts, t.enqueued_at, t.timeout_ms,
-            t.priority, t.run_at, t.seq
+            t.keep, t.priority, t.run_at, t.seq
 )
 SELECT c.id, c.type, c.payload::text AS payload, c.task_group, c.token, c.attempt, c.max_attempts,
-       :"schema".to_ms(c.enqueued_at) AS enqueued_ms, c.timeout_ms, c.priority, :"schema".to_ms(c.run_at) AS run_ms
+       :"schema".to_ms(c.enqueued_at) AS enqueued_ms, c.timeout_ms, c.keep, c.priority, :"schema".to_ms(c.run_at) AS run_ms
 FROM gate g LEFT JOIN claimed c ON true
 WHERE c.id IS NOT NULL OR g.has_settings
 ORDER BY c.priority DESC, c.run_at, c.seq

@@ -1,5 +1,5 @@
 -- Adds tasks, leaving out those whose id or dedupe key is there already.
--- Inputs: $1 queue; per task $2 id, $3 type, $4 payload (JSON text), $5 priority, $6 delay in ms, $7 most attempts,
+-- Inputs: $1 queue; per task $2 id, $3 type, $4 payload (one JSON array of them), $5 priority, $6 delay in ms, $7 most attempts,
 --   $8 backoff (text of an array) or null, $9 group, $10 dedupe key, $11 how long that counts in ms or null,
 --   $12 limit key, $13 how many tasks it waits for or null, $14 timeout in ms, $15 kept when completed;
 --   $16 what to notify.
@@ -7,11 +7,13 @@
 -- Invariant: tasks of one call share their enqueueing instant and keep their order by seq.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
 input AS MATERIALIZED (
-  SELECT * FROM unnest(
-    $2::text[], $3::text[], $4::text[], $5::smallint[], $6::float8[], $7::int[], $8::text[], $9::text[], $10::text[],
-    $11::float8[], $12::text[], $13::int[], $14::float8[], $15::boolean[]
+  SELECT * FROM ROWS FROM (
+    json_array_elements($4::json),
+    unnest(
+      $2::text[], $3::text[], $5::smallint[], $6::float8[], $7::int[], $8::text[], $9::text[], $10::text[],
+      $11::float8[], $12::text[], $13::int[], $14::float8[], $15::boolean[])
   ) WITH ORDINALITY AS i (
-    id, type, payload, priority, delay_ms, max_attempts, backoff, task_group, dedupe_key,
+    payload, id, type, priority, delay_ms, max_attempts, backoff, task_group, dedupe_key,
     window_ms, limit_key, waits_for, timeout_ms, keep, n
   )
 ),
@@ -20,7 +22,7 @@ added AS (
     queue, id, type, payload, priority, run_at, enqueued_at, max_attempts,
     backoff, task_group, dedupe_key, limit_key, waits_for, state, timeout_ms, keep
   )
-  SELECT $1::text, i.id, i.type, i.payload::json, i.priority,
+  SELECT $1::text, i.id, i.type, i.payload, i.priority,
          c.now + i.delay_ms * interval '1 millisecond', c.now, i.max_attempts,
          i.backoff::float8[], i.task_group, i.dedupe_key, i.limit_key, i.waits_for,
          CASE WHEN i.waits_for IS NULL THEN 'pending' ELSE 'waiting' END, i.timeout_ms, i.keep

@@ -1,26 +1,15 @@
--- Completes claims that their token holds.
+-- Completes claims that their token holds, of tasks that are kept.
 -- Inputs: $1 queue; per claim, sorted by id: $2 id, $3 token, $4 result (JSON text) or null; $5 what to notify.
--- Result: n (1 …) of each claim that was completed; the others are stale and unchanged.
+-- Result: n (1 …) of each claim that was completed; the others are unchanged.
 -- The range over i.n and the joined state hold the planner to looking each task up by its key.
-WITH input AS MATERIALIZED (
-  SELECT * FROM unnest($2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY AS i (id, token, result, n)
-),
-deleted AS (
-  DELETE FROM :"schema".tasks t
-  USING input i
-  WHERE t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed' AND NOT t.keep
-    AND i.n BETWEEN 1 AND 1000000
-  RETURNING i.n, t.id, t.has_dependents
-),
-updated AS (
+WITH ended AS (
   UPDATE :"schema".tasks t
   SET state = 'completed', result = i.result::json, finished_at = clock_timestamp()
-  FROM input i
+  FROM unnest($2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY AS i (id, token, result, n)
   WHERE t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed' AND t.keep
     AND i.n BETWEEN 1 AND 1000000
   RETURNING i.n, t.id, t.has_dependents
 ),
-ended AS MATERIALIZED (SELECT * FROM deleted UNION ALL SELECT * FROM updated),
 released AS MATERIALIZED (
   SELECT :"schema".release_dependents($1::text, array_agg(id), true) AS count
   FROM ended WHERE has_dependents HAVING count(*) > 0
