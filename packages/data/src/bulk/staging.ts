@@ -58,10 +58,14 @@ export const mergeStaged = async (
   };
   if ("skip" in onConflict) {
     const key = keyOf("onConflict.skip", onConflict.skip);
-    const { rowCount } = await tx.execute(
-      `INSERT INTO ${table} (${list}) SELECT ${list} FROM ${STAGING} ORDER BY ${STAGING_ROW}
-        ON CONFLICT (${key.join(", ")}) DO NOTHING`,
+    // Citus tells with the command how many rows were tried, so those that came back are counted.
+    const [merged] = await tx.query<{ total: number }>(
+      `WITH merged AS (
+         INSERT INTO ${table} (${list}) SELECT ${list} FROM ${STAGING} ORDER BY ${STAGING_ROW}
+           ON CONFLICT (${key.join(", ")}) DO NOTHING RETURNING 1)
+       SELECT count(*)::int AS total FROM merged`,
     );
+    const rowCount = merged?.total ?? 0;
     return {
       insertedCount: rowCount,
       updatedCount: 0,

@@ -41,7 +41,9 @@ export const listInDoubt = async (
     success ? (JSON.parse(result) as readonly Row[]).map((row) => ({ ...row, node })) : [],
   );
   const isDecided = (id: string): boolean => decided.some((each) => each.id === id);
-  const unreachable = decided.filter(({ id }) => !found.some((each) => each.id === id));
+  // Records of what has ended long ago stay until the next recovery; they matter only where nobody answers.
+  const silent = answers.filter(({ success }) => !success).map(({ node }) => node);
+  const unreachable = decided.filter(({ node }) => silent.includes(node));
   return [
     ...found.map(({ id, node, at }) => ({
       id,
