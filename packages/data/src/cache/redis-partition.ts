@@ -1,8 +1,7 @@
-import type { RedisScript } from "@holdfast/coordination/redis";
-import { Batcher, type Clock, type Random, randomHex } from "@holdfast/kernel";
-import { CacheUnavailableError } from "../errors.ts";
-import type { Redis, VerifiedLink } from "../redis/open-redis.ts";
-import type { CacheScripts } from "./redis-scripts.ts";
+import { Batcher } from "@holdfast/kernel";
+import { RedisKeys } from "./redis-keys.ts";
+import { RedisReads } from "./redis-reads.ts";
+import { type RedisPartitionOptions, type RedisSession, RedisSessions } from "./redis-session.ts";
 import type {
   CachePosition,
   Claim,
@@ -15,63 +14,26 @@ import type {
   StoreOutcome,
   Ticket,
 } from "./shared-store.ts";
-import { bucketOf, positionText, readStored } from "./stored-text.ts";
+import { positionText, readStored } from "./stored-text.ts";
 
-/** A false refusal needs a lapsed lease and another key of the bucket invalidated meanwhile: rare with this many. */
-const BUCKET_COUNT = 1_024;
 /** Events that a process may be behind before it drops its copies instead. */
 const EVENTS_KEPT = 1_000;
 /** Keys and tags of one call: the server does nothing else meanwhile (some 2 ms). */
 const INVALIDATION_MAX_COUNT = 500;
-const READ_BATCH_MAX_COUNT = 256;
-
-export interface RedisPartitionOptions {
-  readonly redis: Redis;
-  readonly scripts: CacheScripts;
-  /** The hash tag of every key, without braces. */
-  readonly slot: string;
-  /** How long tags are kept without being used: longer than any entry. */
-  readonly tagKeepMs: number;
-  readonly clock: Clock;
-  readonly random: Random;
-}
-
-interface Session extends VerifiedLink {
-  readonly generation: string;
-  /** Added to the monotonic clock it gives the server's. */
-  serverOffsetMs: number;
-}
-
-interface Read {
-  readonly lookup: Lookup;
-  readonly resolve: (entry: StoredEntry | undefined) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/**
- * One partition of a cache: everything in one slot of Redis, on one server.
- *
- * What is known of the server (its incarnation, hence the generation) is known of one connection. A connection
- * that breaks takes that knowledge with it, and the next one starts by asking.
- */
+/** One partition of a cache: everything in one slot of Redis, on one server. */
 export class RedisPartition implements SharedStore {
   readonly #options: RedisPartitionOptions;
-  readonly #keys: { readonly state: string; readonly generation: string; readonly log: string };
-  readonly #channel: string;
+  readonly #keys: RedisKeys;
+  readonly #sessions: RedisSessions;
+  readonly #reads: RedisReads;
   readonly #invalidations: Batcher<Invalidation, undefined>;
-  #session: Session | undefined;
-  #opening: Promise<Session> | undefined;
-  #listener: (event: FeedEvent) => void = () => undefined;
-  #lastEvent = 0;
   #want = "";
-  #reads: Read[] = [];
-  #closed = false;
 
   constructor(options: RedisPartitionOptions) {
     this.#options = options;
-    const prefix = `{${options.slot}}`;
-    this.#keys = { state: `${prefix}:state`, generation: `${prefix}:gen`, log: `${prefix}:log` };
-    this.#channel = `${prefix}:feed`;
+    this.#keys = new RedisKeys(options.slot);
+    this.#sessions = new RedisSessions(options, this.#keys);
+    this.#reads = new RedisReads(this.#sessions);
     this.#invalidations = new Batcher({
       name: "cache invalidations",
       run: async (batch) => {
@@ -90,35 +52,32 @@ export class RedisPartition implements SharedStore {
   }
 
   listen(listener: (event: FeedEvent) => void): void {
-    this.#listener = listener;
+    this.#sessions.listen(listener);
   }
 
   read(lookup: Lookup): Promise<StoredEntry | undefined> {
-    return new Promise((resolve, reject) => {
-      if (this.#reads.push({ lookup, resolve, reject }) === 1) queueMicrotask(() => this.#flushReads());
-      else if (this.#reads.length >= READ_BATCH_MAX_COUNT) this.#flushReads();
-    });
+    return this.#reads.read(lookup);
   }
 
   async claim(
     lookup: Lookup,
     options: { readonly leaseMs: number; readonly knownStamp?: string },
   ): Promise<Claim> {
-    return this.#run("claim", async (session) => {
-      const reply = (await this.#script(
+    return this.#sessions.run("claim", async (session) => {
+      const reply = (await this.#sessions.script(
         session,
         "claim-lease",
         [
           this.#keys.state,
-          this.#entryKey(lookup.key),
-          this.#leaseKey(lookup.key),
-          ...this.#tagKeys(lookup.tags),
+          this.#keys.entry(lookup.key),
+          this.#keys.lease(lookup.key),
+          ...this.#keys.tags(lookup.tags),
         ],
         [
           session.generation,
           String(options.leaseMs),
           String(this.#options.tagKeepMs),
-          this.#bucket(lookup.key),
+          this.#keys.bucket(lookup.key),
           options.knownStamp ?? "",
         ],
       )) as readonly string[];
@@ -128,7 +87,7 @@ export class RedisPartition implements SharedStore {
       if (kind === "present") {
         // The script compared generation and stamps already.
         const head = first.slice(0, first.indexOf(" ", first.indexOf(" ") + 1) + 1);
-        const entry = readStored(first, head, this.#serverNow(session));
+        const entry = readStored(first, head, this.#sessions.serverNow(session));
         return entry === undefined ? { kind: "held" } : { kind, entry };
       }
       const floor: CachePosition | undefined =
@@ -140,11 +99,11 @@ export class RedisPartition implements SharedStore {
   }
 
   async ticket({ tags }: Lookup): Promise<Ticket> {
-    return this.#run("ticket", async (session) => {
-      const [token, tagStamps] = (await this.#script(
+    return this.#sessions.run("ticket", async (session) => {
+      const [token, tagStamps] = (await this.#sessions.script(
         session,
         "take-ticket",
-        [this.#keys.state, ...this.#tagKeys(tags)],
+        [this.#keys.state, ...this.#keys.tags(tags)],
         [session.generation, String(this.#options.tagKeepMs)],
       )) as readonly [string, string?];
       if (tagStamps === undefined) return undefined;
@@ -154,30 +113,31 @@ export class RedisPartition implements SharedStore {
 
   async fill(lookup: Lookup, ticket: Ticket, entry: NewEntry): Promise<StoreOutcome> {
     const { key, tags } = lookup;
-    const session = await this.#ready("fill");
+    const session = await this.#sessions.ready("fill");
     const [epoch, position] = positionText(entry.observed);
-    const outcome = (await this.#guarded("fill", session, () =>
-      this.#script(
+    const outcome = (await this.#sessions.guarded("fill", session, () =>
+      this.#sessions.script(
         session,
         "fill-entry",
-        [this.#keys.state, this.#entryKey(key), this.#leaseKey(key), ...this.#tagKeys(tags)],
+        [this.#keys.state, this.#keys.entry(key), this.#keys.lease(key), ...this.#keys.tags(tags)],
         [
           ticket.generation,
           ticket.token,
           ticket.tagStamps,
-          this.#bucket(key),
+          this.#keys.bucket(key),
           epoch,
           position,
           entry.payload,
           String(Math.round(entry.freshMs)),
           String(Math.round(entry.keepMs)),
           String(this.#options.tagKeepMs),
-          this.#channel,
+          this.#keys.channel,
           key,
         ],
       ),
     )) as StoreOutcome;
-    if (outcome === "generation" && ticket.generation === session.generation) this.#outdated(session);
+    if (outcome === "generation" && ticket.generation === session.generation)
+      this.#sessions.outdated(session);
     return outcome;
   }
 
@@ -188,23 +148,29 @@ export class RedisPartition implements SharedStore {
     position: CachePosition | undefined,
   ): Promise<"stored" | "overtaken"> {
     const { key, tags } = lookup;
-    return this.#run("write", async (session) => {
-      const [outcome] = (await this.#script(
+    return this.#sessions.run("write", async (session) => {
+      const [outcome] = (await this.#sessions.script(
         session,
         "write-entry",
-        [this.#keys.state, this.#keys.log, this.#entryKey(key), this.#leaseKey(key), ...this.#tagKeys(tags)],
+        [
+          this.#keys.state,
+          this.#keys.log,
+          this.#keys.entry(key),
+          this.#keys.lease(key),
+          ...this.#keys.tags(tags),
+        ],
         [
           session.generation,
           // A ticket of another generation proves nothing.
           ticket.generation === session.generation ? ticket.token : "-1",
           ticket.tagStamps,
-          this.#bucket(key),
+          this.#keys.bucket(key),
           ...positionText(position),
           entry.payload,
           String(Math.round(entry.freshMs)),
           String(Math.round(entry.keepMs)),
           String(this.#options.tagKeepMs),
-          this.#channel,
+          this.#keys.channel,
           JSON.stringify({ k: [key], t: [] }),
           String(EVENTS_KEPT),
         ],
@@ -214,13 +180,13 @@ export class RedisPartition implements SharedStore {
   }
 
   async release({ key }: Lookup, { generation, token }: Ticket): Promise<void> {
-    const session = await this.#ready("release");
-    await this.#guarded("release", session, () =>
-      this.#script(
+    const session = await this.#sessions.ready("release");
+    await this.#sessions.guarded("release", session, () =>
+      this.#sessions.script(
         session,
         "release-lease",
-        [this.#leaseKey(key)],
-        [`${generation} ${token}`, this.#channel, key],
+        [this.#keys.lease(key)],
+        [`${generation} ${token}`, this.#keys.channel, key],
       ),
     );
   }
@@ -242,32 +208,32 @@ export class RedisPartition implements SharedStore {
   }
 
   async clear(): Promise<void> {
-    const session = await this.#ready("clear");
-    await this.#guarded("clear", session, () => this.#drop(session));
-    await this.#ready("clear");
+    const session = await this.#sessions.ready("clear");
+    await this.#sessions.guarded("clear", session, () => this.#drop(session));
+    await this.#sessions.ready("clear");
   }
 
   async sync(position?: { readonly at: CachePosition; readonly want: string }): Promise<void> {
-    await this.#run("sync", async (session) => {
+    await this.#sessions.run("sync", async (session) => {
       const [reply, replication] = await Promise.all([
-        this.#script(
+        this.#sessions.script(
           session,
           "sync-feed",
           [this.#keys.state, this.#keys.generation, this.#keys.log],
           [
             session.generation,
-            String(this.#lastEvent),
-            this.#newGeneration(),
+            String(this.#sessions.lastEvent),
+            this.#sessions.newGeneration(),
             ...positionText(position?.at),
             position?.want ?? "",
-            this.#channel,
+            this.#keys.channel,
             String(EVENTS_KEPT),
           ],
         ) as Promise<readonly string[]>,
         session.link.command(["INFO", "replication"]),
       ]);
       const [now, last = "0", wanted = "", gap, ...events] = reply;
-      if (now === "generation") return undefined;
+      if (now === "generation" || this.#sessions.current !== session) return undefined;
       const replId = /^master_replid:(\w+)/m.exec(String(replication))?.[1] ?? "";
       if (!session.info.incarnation.endsWith(`:${replId}`)) {
         // Demoted, or promoted again, without having closed the connection.
@@ -276,117 +242,49 @@ export class RedisPartition implements SharedStore {
       }
       session.serverOffsetMs = Number(now) - this.#options.clock.monotonicNow();
       this.#want = wanted;
-      if (gap === "1") this.#listener({ kind: "reset" });
+      if (gap === "1") this.#sessions.emit({ kind: "reset" });
       // What came over the channel meanwhile is not given twice.
       const known = Number(last) - events.length;
       events.forEach((text, index) => {
-        if (known + index + 1 > this.#lastEvent) this.#deliver(text);
+        if (known + index + 1 > this.#sessions.lastEvent) this.#sessions.deliver(text);
       });
-      this.#lastEvent = Math.max(this.#lastEvent, Number(last));
+      this.#sessions.lastEvent = Math.max(this.#sessions.lastEvent, Number(last));
       return true;
     });
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
     await this.#invalidations.close();
-  }
-
-  #flushReads(): void {
-    const reads = this.#reads;
-    if (reads.length === 0) return;
-    this.#reads = [];
-    const session = this.#session;
-    if (session?.link.isOpen === true) {
-      this.#readBatch(session, reads, true);
-      return;
-    }
-    this.#ready("read").then(
-      (opened) => this.#readBatch(opened, reads, true),
-      (error) => {
-        for (const { reject } of reads) reject(error);
-      },
-    );
-  }
-
-  /** One command for all that was asked for in one tick; it is atomic, so an entry and its tags are of one moment. */
-  #readBatch(session: Session, reads: readonly Read[], mayRetry: boolean): void {
-    const args = ["MGET", this.#keys.generation];
-    for (const { lookup } of reads) {
-      args.push(this.#entryKey(lookup.key));
-      for (const tag of lookup.tags) args.push(this.#tagKey(tag));
-    }
-    session.link.command(args).then(
-      (reply) => {
-        const texts = reply as readonly (string | null)[];
-        if (texts[0] !== session.generation) {
-          this.#outdated(session);
-          this.#readAgain(reads, mayRetry);
-          return;
-        }
-        const serverNow = this.#serverNow(session);
-        const untagged = `${session.generation} - `;
-        let at = 1;
-        for (const { lookup, resolve } of reads) {
-          const text = texts[at];
-          at += 1;
-          let head = untagged;
-          if (lookup.tags.length > 0) {
-            const stamps = texts.slice(at, at + lookup.tags.length);
-            at += lookup.tags.length;
-            // A tag without a stamp was invalidated or evicted: nobody's entry is valid then.
-            head = stamps.includes(null) ? "\n" : `${session.generation} ${stamps.join(",")} `;
-          }
-          resolve(readStored(text, head, serverNow));
-        }
-      },
-      (error) => {
-        const failure = this.#failure("read", session, error);
-        for (const { reject } of reads) reject(failure);
-      },
-    );
-  }
-
-  #readAgain(reads: readonly Read[], mayRetry: boolean): void {
-    if (!mayRetry) {
-      for (const { resolve } of reads) resolve(undefined);
-      return;
-    }
-    this.#ready("read").then(
-      (opened) => this.#readBatch(opened, reads, false),
-      (error) => {
-        for (const { reject } of reads) reject(error);
-      },
-    );
+    this.#sessions.close();
   }
 
   async #invalidateBatch(batch: readonly Invalidation[]): Promise<void> {
     const keys = [...new Set(batch.flatMap((each) => each.keys))];
     const tags = [...new Set(batch.flatMap((each) => each.tags))];
     const position = latest(batch);
-    await this.#run("invalidate", async (session) => {
-      const generation = this.#newGeneration();
+    await this.#sessions.run("invalidate", async (session) => {
+      const generation = this.#sessions.newGeneration();
       let reply: readonly string[];
       try {
-        reply = (await this.#script(
+        reply = (await this.#sessions.script(
           session,
           "invalidate",
           [
             this.#keys.state,
             this.#keys.generation,
             this.#keys.log,
-            ...keys.flatMap((key) => [this.#entryKey(key), this.#leaseKey(key)]),
-            ...this.#tagKeys(tags),
+            ...keys.flatMap((key) => [this.#keys.entry(key), this.#keys.lease(key)]),
+            ...this.#keys.tags(tags),
           ],
           [
             session.generation,
             generation,
             ...positionText(position),
-            this.#channel,
+            this.#keys.channel,
             JSON.stringify({ k: keys, t: tags }),
             String(EVENTS_KEPT),
             String(keys.length),
-            ...keys.map((key) => this.#bucket(key)),
+            ...keys.map((key) => this.#keys.bucket(key)),
           ],
         )) as readonly string[];
       } catch (error) {
@@ -395,164 +293,15 @@ export class RedisPartition implements SharedStore {
         return true;
       }
       if (reply[0] === "generation") return undefined;
-      if (reply[0] !== session.generation) this.#outdated(session);
+      if (reply[0] !== session.generation) this.#sessions.outdated(session);
       return true;
     });
   }
 
-  async #drop(session: Session): Promise<void> {
+  async #drop(session: RedisSession): Promise<void> {
     const keys = [this.#keys.state, this.#keys.generation, this.#keys.log];
-    await this.#script(session, "drop-state", keys, [this.#channel]);
-    this.#outdated(session);
-  }
-
-  /** Runs `body` in the present generation; when that is over (undefined), once more in the next. */
-  async #run<T>(operation: string, body: (session: Session) => Promise<T | undefined>): Promise<T> {
-    for (let attempt = 1; attempt <= 3; attempt += 1) {
-      const session = await this.#ready(operation);
-      const result = await this.#guarded(operation, session, () => body(session));
-      if (result !== undefined) return result;
-      this.#outdated(session);
-    }
-    throw new CacheUnavailableError(operation, { details: { reason: "the generation keeps changing" } });
-  }
-
-  async #guarded<T>(operation: string, session: Session, body: () => Promise<T>): Promise<T> {
-    try {
-      return await body();
-    } catch (error) {
-      throw this.#failure(operation, session, error);
-    }
-  }
-
-  #failure(operation: string, session: Session, cause: unknown): CacheUnavailableError {
-    if (cause instanceof CacheUnavailableError) return cause;
-    if (
-      cause instanceof Error &&
-      /^(MOVED|ASK|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS)\b/.test(cause.message)
-    ) {
-      this.#options.redis.forgetLink(this.#keys.state);
-      this.#outdated(session);
-    }
-    return new CacheUnavailableError(operation, { cause });
-  }
-
-  /** What was known of the generation is over: whoever keeps copies drops them. */
-  #outdated(session: Session): void {
-    if (this.#session !== session) return;
-    this.#session = undefined;
-    this.#listener({ kind: "reset" });
-  }
-
-  #ready(operation: string): Promise<Session> {
-    if (this.#closed)
-      return Promise.reject(new CacheUnavailableError(operation, { details: { closed: true } }));
-    const session = this.#session;
-    if (session?.link.isOpen === true) return Promise.resolve(session);
-    if (session !== undefined) this.#outdated(session);
-    this.#opening ??= this.#open()
-      .catch((cause: unknown) => {
-        throw new CacheUnavailableError(operation, { cause });
-      })
-      .finally(() => {
-        this.#opening = undefined;
-      });
-    return this.#opening;
-  }
-
-  async #open(): Promise<Session> {
-    const { redis, scripts, clock } = this.#options;
-    const { link, info } = await redis.link(this.#keys.state);
-    // Listening comes first: an event after the state was read is not missed.
-    await this.#subscribe(link);
-    const [generation = "", events = "0", now] = (await link.runScript(
-      scripts["open-state"],
-      [this.#keys.state, this.#keys.generation, this.#keys.log],
-      [info.incarnation, this.#newGeneration(), this.#channel],
-    )) as readonly string[];
-    const session: Session = {
-      link,
-      info,
-      generation,
-      serverOffsetMs: Number(now) - clock.monotonicNow(),
-    };
-    this.#lastEvent = Number(events);
-    this.#session = session;
-    // Between two connections anything may have been missed.
-    this.#listener({ kind: "reset" });
-    return session;
-  }
-
-  #subscribed: object | undefined;
-
-  async #subscribe(link: VerifiedLink["link"]): Promise<void> {
-    if (this.#subscribed === link) return;
-    await link.subscribe(this.#channel, (message) => {
-      if (this.#subscribed === link) this.#onMessage(message);
-    });
-    this.#subscribed = link;
-  }
-
-  #onMessage(message: string): void {
-    const session = this.#session;
-    if (message.startsWith("f ")) {
-      this.#listener({ kind: "filled", key: message.slice(2) });
-      return;
-    }
-    if (session === undefined) return;
-    const [kind, generation, number = "", ...rest] = message.split(" ");
-    if (kind === "r") {
-      if (generation !== session.generation) this.#outdated(session);
-      return;
-    }
-    if (generation !== session.generation) return;
-    // A gap is left for the next sync, which knows what is missing.
-    if (Number(number) !== this.#lastEvent + 1) return;
-    this.#lastEvent += 1;
-    this.#deliver(rest.join(" "));
-  }
-
-  #deliver(text: string): void {
-    const { k: keys, t: tags } = JSON.parse(text) as { k: readonly string[]; t: readonly string[] };
-    this.#listener({ kind: "invalidated", keys, tags });
-  }
-
-  #script(
-    session: Session,
-    name: keyof CacheScripts,
-    keys: readonly string[],
-    args: readonly string[],
-  ): Promise<unknown> {
-    const script: RedisScript = this.#options.scripts[name];
-    return session.link.runScript(script, keys, args);
-  }
-
-  #serverNow(session: Session): number {
-    return this.#options.clock.monotonicNow() + session.serverOffsetMs;
-  }
-
-  #newGeneration(): string {
-    return randomHex(this.#options.random, 16);
-  }
-
-  #bucket(key: string): string {
-    return String(bucketOf(key, BUCKET_COUNT));
-  }
-
-  #entryKey(key: string): string {
-    return `{${this.#options.slot}}:e:${key}`;
-  }
-
-  #leaseKey(key: string): string {
-    return `{${this.#options.slot}}:l:${key}`;
-  }
-
-  #tagKey(tag: string): string {
-    return `{${this.#options.slot}}:t:${tag}`;
-  }
-
-  #tagKeys(tags: readonly string[]): readonly string[] {
-    return tags.map((tag) => this.#tagKey(tag));
+    await this.#sessions.script(session, "drop-state", keys, [this.#keys.channel]);
+    this.#sessions.outdated(session);
   }
 }
 
