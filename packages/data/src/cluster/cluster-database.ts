@@ -1,4 +1,11 @@
-import { type Abortable, ClosedError, Emitter, type Logger, OutcomeUnknownError } from "@holdfast/kernel";
+import {
+  type Abortable,
+  ClosedError,
+  Emitter,
+  InvalidInputError,
+  type Logger,
+  OutcomeUnknownError,
+} from "@holdfast/kernel";
 import { ConnectError, ConnectionLostError, ReadOnlyDatabaseError } from "../errors.ts";
 import { NotificationListener } from "../postgres/notification-listener.ts";
 import type { PoolSettings } from "../postgres/open-postgres.ts";
@@ -175,7 +182,8 @@ export class ClusterRouter {
       try {
         return await read(pool.database);
       } catch (error) {
-        if (!this.#noteFailure(error)) throw error;
+        // What a replica refuses as a write must not become one on the primary.
+        if (error instanceof ReadOnlyDatabaseError || !this.#noteFailure(error)) throw error;
         failed.add(pool);
       }
     }
@@ -256,6 +264,20 @@ export class ClusterRouter {
   }
 }
 
+/**
+ * A statement that may be answered by the primary where no replica can must not be one that writes there.
+ * @throws InvalidInputError unless it begins like a read.
+ */
+export const refuseWrite = (text: string): void => {
+  if (/^\s*(select|values|table|show|with|explain)\b/i.test(text)) return;
+  const start = text.trim().slice(0, 40);
+  throw new InvalidInputError(
+    "text",
+    start,
+    "a statement that reads: SELECT, WITH, VALUES, TABLE, SHOW or EXPLAIN",
+  );
+};
+
 /** What an open transaction and a statement need to run on the primary. */
 export class ClusterStatements
   implements Pick<Database, "query" | "execute" | "transaction" | "listen" | "stats">
@@ -291,6 +313,7 @@ export class ClusterStatements
     options: ReadOptions,
   ): Promise<readonly Row[]> {
     refuseInsideTransaction(this.#router.owner, "read");
+    refuseWrite(text);
     const run = (database: PostgresDatabase): Promise<readonly Row[]> =>
       database.query<Row>(text, values, { repeatable: true, ...options });
     return options.from === "primary"

@@ -1,11 +1,16 @@
 import { InvalidInputError, OutcomeUnknownError } from "@holdfast/kernel";
-import type { ClusterRouter, ReadOptions } from "../cluster/cluster-database.ts";
+import { type ClusterRouter, type ReadOptions, refuseWrite } from "../cluster/cluster-database.ts";
 import { NoReplicaError, PositionLostError } from "../cluster/cluster-errors.ts";
 import { formatLsn, formatPosition, parseLsn } from "../cluster/log-position.ts";
 import type { NodePool } from "../cluster/node-pools.ts";
 import { POSITION, type PositionRow } from "../cluster/node-probe.ts";
 import { continuityOf } from "../cluster/timeline-history.ts";
-import { ConnectError, ReplicationUnconfirmedError, SerializationFailureError } from "../errors.ts";
+import {
+  ConnectError,
+  ReadOnlyDatabaseError,
+  ReplicationUnconfirmedError,
+  SerializationFailureError,
+} from "../errors.ts";
 import type { Lease } from "../postgres/postgres-database.ts";
 import type {
   StatementOptions,
@@ -115,6 +120,7 @@ class Session implements ClusterSession {
     options: ReadOptions = {},
   ): Promise<readonly Row[]> {
     refuseInsideTransaction(this.#router.owner, "read");
+    refuseWrite(text);
     const encoded = encodeParameters(values);
     await this.#refuseLost();
     if (options.from !== "primary" && !this.#isUnsure) {
@@ -237,7 +243,7 @@ class Session implements ClusterSession {
       } catch (error) {
         // A replica cancels a read that stands in the way of what it has to replay; another server need not.
         const passes = error instanceof SerializationFailureError || this.#router.noteFailure(error);
-        if (!passes) throw error;
+        if (!passes || error instanceof ReadOnlyDatabaseError) throw error;
       }
       failed.add(pool);
     }

@@ -40,6 +40,14 @@ const familyOf = (pid: number): readonly number[] => [
     .map(Number),
 ];
 
+const commandOf = (pid: number): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+};
+
 const signalAll = (pids: readonly number[], signal: NodeJS.Signals): void => {
   for (const pid of pids) {
     try {
@@ -174,6 +182,22 @@ export class FaultyCluster implements AsyncDisposable {
     return async () => {
       await Promise.all(links.map((link) => link?.heal()));
     };
+  }
+
+  /** Has every replica stop replaying what it receives, which Patroni does not notice. */
+  async holdReplay(): Promise<() => void> {
+    const leader = await this.servers.waitForLeader();
+    const replicas = this.servers.nodes.filter((node) => node !== leader);
+    const startups = await Promise.all(
+      replicas.map(async (node) => {
+        const pid = await node.postgresPid();
+        const family = pid === undefined ? [] : familyOf(pid);
+        return family.filter((each) => commandOf(each).includes("startup"));
+      }),
+    );
+    const held = startups.flat();
+    signalAll(held, "SIGSTOP");
+    return () => signalAll(held, "SIGCONT");
   }
 
   /** Cuts clients off from the Patroni of these nodes; their PostgreSQL can be reached. */
