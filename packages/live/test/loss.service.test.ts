@@ -1,0 +1,34 @@
+import { describeService } from "@holdfast/testkit/vitest";
+import { describe, expect, it } from "vitest";
+import { problemsOf, runWithLosses } from "./loss-run.ts";
+
+describe("what counts as a loss", () => {
+  it("is a published number that is missing without a gap, a repeat, or a missing end", () => {
+    const published = new Set([1, 2, 3, 5, 6]);
+    expect(problemsOf([1, 2, 3, 5, 6], published, 6)).toEqual([]);
+    // The fourth was never answered for: it may be there or not, and late.
+    expect(problemsOf([1, 2, 3, 4, 5, 6], published, 6)).toEqual([]);
+    expect(problemsOf([1, 2, 3, 5, 4, 6], published, 6)).toEqual([]);
+    expect(problemsOf([1, "gap", 5, 6], published, 6)).toEqual([]);
+    expect(problemsOf([1, 3, 5, 6], published, 6)).toEqual(["2 is missing before 3"]);
+    expect(problemsOf([2, 3, 5, 6], published, 6)).toEqual(["1 is missing before 2"]);
+    expect(problemsOf([1, 2, 2, 3, 5, 6], published, 6)).toEqual(["2 came twice"]);
+    expect(problemsOf([1, 2, 3, 5], published, 6)).toEqual(["6, the last one, is missing"]);
+  });
+});
+
+describeService("redis", "200 clients, 50 channels and three servers over a Redis with Sentinels", () => {
+  it("lose nothing in silence over cuts, killed servers, a restart and a failover of Redis", async () => {
+    const report = await runWithLosses({
+      seed: 1,
+      seconds: 5,
+      clientCount: 200,
+      channelCount: 50,
+      serverCount: 3,
+    });
+    expect(report.violations).toEqual([]);
+    expect(Object.keys(report.faults)).toHaveLength(5);
+    expect(report.published).toBeGreaterThan(100);
+    expect(report.recovered).toBeGreaterThan(0);
+  }, 180_000);
+});
