@@ -258,6 +258,42 @@ describe("a whole cluster", () => {
     ]);
   });
 
+  it("brings the results of many jobs that were run at once, also when the gate that took them dies", async () => {
+    await using world = new World(7);
+    await world.build({ gates: 2, datacenters: ["east"], managers: 2, workers: 2 });
+    const client = world.client();
+    const runs = Promise.all(
+      Array.from({ length: 40 }, (_, index) =>
+        client.run({
+          workflows: [{ workflow: "count", input: { units: 1 + (index % 20), pauseMs: 60 }, shards: 1 }],
+        }),
+      ),
+    );
+    // Some have ended by then, some have not.
+    await world.clock.advance(700);
+    const [gate] = (await settle(world.clock, client.ping())).filter(({ nodeId }) => nodeId !== undefined);
+    await world.kill(gate?.nodeId ?? "");
+    const results = await settle(world.clock, runs);
+    expect(results.map(({ status }) => status)).toEqual(results.map(() => "completed"));
+    expect(new Set(results.map(({ jobId }) => jobId)).size).toBe(40);
+    results.forEach((result, index) => {
+      expect(result.workflows[0]?.totals.counters).toEqual({ units: 1 + (index % 20) });
+    });
+  });
+
+  it("refuses one job of many that were run at once, and runs the others", async () => {
+    await using world = new World(8);
+    await world.build({ gates: 1, datacenters: ["east"], managers: 1, workers: 1 });
+    const client = world.client();
+    const runs = ["count", "nothing", "count"].map((workflow) =>
+      client.run({ workflows: [{ workflow, input: { units: 1, pauseMs: 1 }, shards: 1 }] }),
+    );
+    const outcomes = await settle(world.clock, Promise.allSettled(runs));
+    expect(outcomes[0]).toMatchObject({ status: "fulfilled", value: { status: "completed" } });
+    expect(outcomes[1]).toMatchObject({ status: "rejected", reason: { code: "JOBS_UNKNOWN_WORKFLOW" } });
+    expect(outcomes[2]).toMatchObject({ status: "fulfilled", value: { status: "completed" } });
+  });
+
   it("cancels running work everywhere and says so only when it has stopped", async () => {
     await using world = new World(2);
     await world.build({ gates: 1, datacenters: ["east", "west"], managers: 1, workers: 1 });

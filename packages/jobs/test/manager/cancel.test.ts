@@ -1,6 +1,7 @@
 import { cancelJob } from "@holdfast/protocol/contract";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Cluster, failed } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
+import { failed } from "./scripted-worker.ts";
 
 describe("cancelling", () => {
   let cluster: Cluster;

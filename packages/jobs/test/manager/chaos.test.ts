@@ -3,8 +3,9 @@ import type { Assignment, JobEvent, JobResult } from "@holdfast/protocol/contrac
 import { describe, expect, it } from "vitest";
 import type { Manager } from "../../src/manager/index.ts";
 import { createMemoryJobStore } from "../../src/model/job-store/index.ts";
-import { Cluster, completed, failed, type ScriptedWorker } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
 import { FaultyStore } from "./faulty-store.ts";
+import { completed, failed, type ScriptedWorker } from "./scripted-worker.ts";
 
 const FAULTS = ["unavailable", "unknown-committed", "unknown-rolled-back"] as const;
 const MANAGERS = ["m1", "m2", "m3"];

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Histogram } from "../../src/model/histogram.ts";
-import { Cluster, completed, failed } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
+import { completed, failed } from "./scripted-worker.ts";
 
 describe("shards of a job", () => {
   let cluster: Cluster;

@@ -1,8 +1,9 @@
 import { seededRandom } from "@holdfast/kernel";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createMemoryJobStore } from "../../src/model/job-store/index.ts";
-import { Cluster, completed } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
 import { FaultyStore } from "./faulty-store.ts";
+import { completed } from "./scripted-worker.ts";
 
 describe("a manager whose store fails", () => {
   let cluster: Cluster;

@@ -1,6 +1,7 @@
 import { ping } from "@holdfast/protocol/contract";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Cluster, completed } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
+import { completed } from "./scripted-worker.ts";
 
 describe("two managers over one store", () => {
   let cluster: Cluster;
