@@ -128,7 +128,13 @@ export {
   VectorSchemaMismatchError,
 } from "./errors.ts";
 export { openPostgres, type PostgresOptions } from "./postgres/open-postgres.ts";
-export { PgPool, type PgPoolClient, type PgQueryConfig, type PgQueryResult } from "./postgres/pg-pool.ts";
+export {
+  type PgCursor,
+  PgPool,
+  type PgPoolClient,
+  type PgQueryConfig,
+  type PgQueryResult,
+} from "./postgres/pg-pool.ts";
 export { openRedis, type Redis, type RedisOptions } from "./redis/open-redis.ts";
 export type { RedisTarget } from "./redis/redis-target.ts";
 export type { ClusterSession } from "./session/cluster-session.ts";

@@ -15,10 +15,19 @@ export interface PgQueryConfig {
   readonly types?: { readonly getTypeParser: (oid: number, format?: string) => unknown } | undefined;
 }
 
+/** The commands that libraries look for; the server knows more, and their words come as they are. */
+type PgCommand = "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COMMIT" | "ROLLBACK";
+
+/** The cursor of `pg-cursor`, which our connections do not take. */
+export interface PgCursor<Row> {
+  read(rowCount: number): Promise<Row[]>;
+  close(): Promise<void>;
+}
+
 export interface PgQueryResult<Row> {
   readonly rows: Row[];
   readonly rowCount: number;
-  readonly command: string;
+  readonly command: PgCommand;
   readonly fields: readonly { readonly name: string; readonly dataTypeID: number }[];
 }
 
@@ -105,32 +114,49 @@ export class PgPoolClient {
   }
 
   /** @throws the errors of `Database.query`; OutcomeUnknownError when the answer to a write or to COMMIT was lost. */
-  async query<Row = Record<string, unknown>>(
+  query<Row = Record<string, unknown>>(
     config: string | PgQueryConfig,
     values?: readonly unknown[],
+  ): Promise<PgQueryResult<Row>>;
+  /** @throws InvalidInputError always: there are no cursors here. */
+  query<Row>(cursor: PgCursor<Row>): never;
+  query<Row>(
+    config: string | PgQueryConfig | PgCursor<Row>,
+    values?: readonly unknown[],
   ): Promise<PgQueryResult<Row>> {
+    if (typeof config !== "string" && "read" in config) {
+      throw new InvalidInputError(
+        "query",
+        "a cursor",
+        "a text or { text, values }: use LIMIT, or DECLARE and FETCH",
+      );
+    }
     const { text, values: own, ...rest } = typeof config === "string" ? { text: config } : config;
-    const given = values ?? own;
-    const result = await this.#lease.session.run<Row>(
-      text,
-      given === undefined || given.length === 0 ? undefined : encodeParameters(given),
-      {
-        format: formatOf(rest),
-        repeatable: /^\s*(select|values|table|show|begin|start|rollback)\b/i.test(text),
-      },
-    );
-    return {
-      rows: result.rows as Row[],
-      rowCount: result.rowCount,
-      command: result.command,
-      fields: result.fields ?? [],
-    };
+    return this.#run<Row>(text, values ?? own, formatOf(rest));
   }
 
   /** Gives it back; with `true` (or an error) it is not lent again. */
   release(destroy?: boolean | Error): void {
     if (destroy !== undefined && destroy !== false) this.#lease.discard();
     else this.#lease.release();
+  }
+
+  async #run<Row>(
+    text: string,
+    values: readonly unknown[] | undefined,
+    format: ResultFormat,
+  ): Promise<PgQueryResult<Row>> {
+    const isSingle = values !== undefined && values.length > 0;
+    const result = await this.#lease.session.run<Row>(text, isSingle ? encodeParameters(values) : undefined, {
+      format,
+      repeatable: /^\s*(select|values|table|show|begin|start|rollback)\b/i.test(text),
+    });
+    return {
+      rows: result.rows as Row[],
+      rowCount: result.rowCount,
+      command: result.command as PgCommand,
+      fields: result.fields ?? [],
+    };
   }
 }
 
