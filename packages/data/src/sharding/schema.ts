@@ -10,6 +10,7 @@ interface ColumnValues {
   readonly timestamptz: Date;
   readonly bytea: Uint8Array;
   readonly jsonb: unknown;
+  readonly json: unknown;
 }
 
 /** The types that are typed, and any other by its name in SQL, whose values are unknown. */
