@@ -26,6 +26,7 @@ export type {
   PresenceChange,
   StateDetail,
 } from "./events.ts";
+export type { Change, RowChange, ValueChange } from "./optimistic/change.ts";
 export type {
   MutateOptions,
   Mutation,
@@ -42,7 +43,6 @@ export {
   webQueueStorage,
 } from "./optimistic/offline-queue.ts";
 export { OptimisticStore } from "./optimistic/optimistic-store.ts";
-export type { Change } from "./optimistic/overlay-log.ts";
 export type { TabLink } from "./optimistic/overlay-message.ts";
 export { type QueryKey, startsWith } from "./optimistic/query-key.ts";
 export type { Platform, TabChannelLike, WebSocketLike } from "./platform.ts";

@@ -1,6 +1,6 @@
 import type { Clock, Random } from "@holdfast/kernel";
+import type { Change } from "./change.ts";
 import type { OfflineQueue } from "./offline-queue.ts";
-import type { Change } from "./overlay-log.ts";
 import type { TabLink } from "./overlay-message.ts";
 import type { QueryKey } from "./query-key.ts";
 

@@ -8,9 +8,10 @@ import {
   systemRandom,
   type Timer,
 } from "@holdfast/kernel";
+import type { Change } from "./change.ts";
 import type { MutateOptions, Mutation, Mutators, OptimisticStoreOptions, Refetch } from "./mutation.ts";
 import type { QueuedMutation } from "./offline-queue.ts";
-import { type Change, OverlayLog } from "./overlay-log.ts";
+import { OverlayLog } from "./overlay-log.ts";
 import { type OverlayMessage, parseOverlayMessage } from "./overlay-message.ts";
 import { hashOf, type QueryKey } from "./query-key.ts";
 

@@ -1,16 +1,5 @@
+import { applyAll, type Change } from "./change.ts";
 import { hashOf, type QueryKey, startsWith } from "./query-key.ts";
-
-/** What a mutation does to the values under a key. */
-export interface Change {
-  /** Every value whose key starts with this one: `["order"]` means all lists and details of orders. */
-  readonly key: QueryKey;
-  /**
-   * The value as it is after the mutation; the same object when it is not concerned. Must be pure, and do nothing
-   * to a value that has the effect already. `undefined` is a value that is not there: only the very key of the change
-   * is asked for one.
-   */
-  readonly apply: (value: unknown, key: QueryKey) => unknown;
-}
 
 interface Pending {
   readonly id: string;
@@ -35,7 +24,8 @@ interface Slot {
  * replaces the base below the changes that it does not have yet, so nothing flickers.
  *
  * After Replicache's rebase; ours keeps the mutations of one mutator call as functions over any cached value.
- * Appending and confirming in order cost one `apply`; taking back and a new base apply what is pending again.
+ * Appending and confirming in order cost one `apply`; taking back and a new base apply what is pending again, the
+ * changes of rows in one pass over each list.
  */
 export class OverlayLog {
   readonly #slots = new Map<string, Slot>();
@@ -64,7 +54,10 @@ export class OverlayLog {
     slot.base = value;
     slot.hasBase = true;
     const hash = hashOf(key);
-    for (const pending of this.#pending) if (contains.includes(pending.id)) pending.contained.add(hash);
+    if (contains.length > 0) {
+      const ids = new Set(contains);
+      for (const pending of this.#pending) if (ids.has(pending.id)) pending.contained.add(hash);
+    }
     this.#redraw(slot);
     this.#leave();
   }
@@ -81,7 +74,7 @@ export class OverlayLog {
     const pending: Pending = { id, changes, isConfirmed: false, contained: new Set() };
     this.#pending.push(pending);
     for (const slot of this.#touched(changes)) {
-      if (slot.shown !== undefined) slot.shown = { value: applyAll(slot.shown.value, slot, changes) };
+      if (slot.shown !== undefined) slot.shown = { value: applyAll(slot.shown.value, slot.key, changes) };
       this.#onChanged(slot.key);
     }
   }
@@ -123,10 +116,12 @@ export class OverlayLog {
 
   /** Folds what is confirmed into the base, as long as nothing unconfirmed before it touches the same keys. */
   #leave(): void {
+    if (!this.#pending.some(({ isConfirmed }) => isConfirmed)) return;
     const staying: Pending[] = [];
     for (const pending of this.#pending) {
-      const isBlocked = staying.some((earlier) => overlaps(earlier.changes, pending.changes));
-      if (!pending.isConfirmed || isBlocked) {
+      const mustStay =
+        !pending.isConfirmed || staying.some((earlier) => overlaps(earlier.changes, pending.changes));
+      if (mustStay) {
         staying.push(pending);
         continue;
       }
@@ -138,7 +133,7 @@ export class OverlayLog {
   /** Drawn over the base or part of it: what is shown is the same, so it is not drawn again. */
   #fold(slot: Slot, pending: Pending): void {
     if (pending.contained.has(hashOf(slot.key))) return;
-    const value = applyAll(slot.base, slot, pending.changes);
+    const value = applyAll(slot.base, slot.key, pending.changes);
     if (slot.hasBase || value !== undefined) {
       slot.base = value;
       slot.hasBase = true;
@@ -147,11 +142,9 @@ export class OverlayLog {
 
   #draw(slot: Slot): unknown {
     const hash = hashOf(slot.key);
-    let value = slot.base;
-    for (const pending of this.#pending) {
-      if (!pending.contained.has(hash)) value = applyAll(value, slot, pending.changes);
-    }
-    return value;
+    const changes: Change[] = [];
+    for (const pending of this.#pending) if (!pending.contained.has(hash)) changes.push(...pending.changes);
+    return applyAll(slot.base, slot.key, changes);
   }
 
   #redraw(slot: Slot): void {
@@ -175,16 +168,6 @@ export class OverlayLog {
     return slot;
   }
 }
-
-const applyAll = (before: unknown, slot: { readonly key: QueryKey }, changes: readonly Change[]): unknown => {
-  let value = before;
-  for (const { key, apply } of changes) {
-    if (!startsWith(slot.key, key)) continue;
-    if (value === undefined && slot.key.length !== key.length) continue;
-    value = apply(value, slot.key);
-  }
-  return value;
-};
 
 const overlaps = (a: readonly Change[], b: readonly Change[]): boolean =>
   a.some((one) => b.some((other) => startsWith(one.key, other.key) || startsWith(other.key, one.key)));

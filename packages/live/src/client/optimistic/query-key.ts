@@ -5,5 +5,7 @@ export const hashOf = (key: QueryKey): string => JSON.stringify(key);
 
 /** Whether `prefix` is the beginning of `key`, or all of it. */
 export const startsWith = (key: QueryKey, prefix: QueryKey): boolean =>
-  prefix.length <= key.length &&
-  prefix.every((part, index) => JSON.stringify(part) === JSON.stringify(key[index]));
+  prefix.length <= key.length && prefix.every((part, index) => isSame(part, key[index]));
+
+const isSame = (a: unknown, b: unknown): boolean =>
+  a === b || (typeof a === "object" && typeof b === "object" && JSON.stringify(a) === JSON.stringify(b));
