@@ -70,8 +70,8 @@ export const checkErrors = (sources) => {
   for (const { code, at, path } of found) {
     if (seen.has(code)) problems.push(`${at}: ${code} is also the code of ${seen.get(code)}`);
     seen.set(code, at);
-    if (!path.endsWith("/src/errors.ts"))
-      problems.push(`${at}: ${code}; errors live in their package's src/errors.ts`);
+    if (!/\/src\/(errors|[a-z-]+\/[a-z-]+-errors)\.ts$/.test(path))
+      problems.push(`${at}: ${code}; errors live in src/errors.ts, or in the …-errors.ts of their folder`);
     if (!/^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$/.test(code)) problems.push(`${at}: ${code}; codes read AREA_REASON`);
     if (!rows.has(code))
       problems.push(`${at}: ${code} is missing in ${DOCUMENT} (npm run docs:errors adds it)`);

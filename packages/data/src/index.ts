@@ -1,4 +1,12 @@
 export {
+  BackupArchiveError,
+  BackupCorruptError,
+  BackupNotFoundError,
+  BackupToolError,
+  RestoreFailedError,
+  RestoreTargetError,
+} from "./backup/backup-errors.ts";
+export {
   DirectoryRepository,
   type DirectoryRepositoryOptions,
 } from "./backup/directory-repository.ts";
@@ -32,6 +40,7 @@ export type {
 export type { RestoreTarget } from "./backup/restore-target.ts";
 export { RestoredServer, type RestoredServerOptions } from "./backup/restored-server.ts";
 export type { RunAs } from "./backup/tool.ts";
+export { BulkRowRefusedError } from "./bulk/bulk-errors.ts";
 export {
   type BulkColumn,
   type BulkLoadReport,
@@ -84,11 +93,6 @@ export { createEffects, type EffectRequest, type Effects } from "./effects/effec
 export { type EmbeddedOptions, openEmbedded } from "./embedded/open-embedded.ts";
 export {
   AuthenticationError,
-  BackupArchiveError,
-  BackupCorruptError,
-  BackupNotFoundError,
-  BackupToolError,
-  BulkRowRefusedError,
   CacheUnavailableError,
   ConnectError,
   ConnectionLostError,
@@ -107,14 +111,7 @@ export {
   RedisConnectError,
   ReplicationUnconfirmedError,
   ResourcesExhaustedError,
-  RestoreFailedError,
-  RestoreTargetError,
   SerializationFailureError,
-  ShardRebalanceError,
-  ShardSchemaDriftError,
-  ShardSchemaError,
-  ShardServerUnsupportedError,
-  ShardTenantCrossedError,
   type SqlFailure,
   StaleFenceError,
   StatementCancelledError,
@@ -123,9 +120,6 @@ export {
   TransactionAbortedError,
   TransactionClosedError,
   UnsupportedServerError,
-  VectorExtensionError,
-  VectorIndexInvalidError,
-  VectorSchemaMismatchError,
 } from "./errors.ts";
 export { openPostgres, type PostgresOptions } from "./postgres/open-postgres.ts";
 export {
@@ -175,6 +169,13 @@ export {
   type TenantOf,
 } from "./sharding/schema.ts";
 export { type SchemaStep, schemaSteps } from "./sharding/schema-ddl.ts";
+export {
+  ShardRebalanceError,
+  ShardSchemaDriftError,
+  ShardSchemaError,
+  ShardServerUnsupportedError,
+  ShardTenantCrossedError,
+} from "./sharding/shard-errors.ts";
 export type { SelectOptions, Tenant, TenantRunner } from "./sharding/tenant.ts";
 export type {
   Database,
@@ -221,5 +222,10 @@ export type { LatencyReport, RecallReport, RecallRequest, TuneReport } from "./v
 export type { SearchKind, SearchPlan } from "./vectors/search-plan.ts";
 export type { SearchRequest } from "./vectors/searcher.ts";
 export { decodeVector, encodeVector, vectorColumn } from "./vectors/vector-binary.ts";
+export {
+  VectorExtensionError,
+  VectorIndexInvalidError,
+  VectorSchemaMismatchError,
+} from "./vectors/vector-errors.ts";
 export { formatVector, parseVector } from "./vectors/vector-text.ts";
 export type { Distance, SparseVector, VectorType, VectorValue } from "./vectors/vector-type.ts";

@@ -10,15 +10,15 @@ import {
   systemClock,
   systemRandom,
 } from "@holdfast/kernel";
+import { openPostgres } from "../postgres/open-postgres.ts";
+import type { Database } from "../sql/database.ts";
 import {
   BackupArchiveError,
   BackupCorruptError,
   BackupNotFoundError,
   BackupToolError,
   RestoreTargetError,
-} from "../errors.ts";
-import { openPostgres } from "../postgres/open-postgres.ts";
-import type { Database } from "../sql/database.ts";
+} from "./backup-errors.ts";
 import { archiveCommand, pruneLog, reportLog, restoreCommand, segmentName } from "./log-archive.ts";
 import { type ManifestFacts, readManifest } from "./manifest.ts";
 import type {

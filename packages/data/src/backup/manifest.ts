@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { BackupCorruptError } from "../errors.ts";
+import { BackupCorruptError } from "./backup-errors.ts";
 
 /** What the manifest of a base backup tells about it (PostgreSQL manual, "Backup Manifest Format"). */
 export interface ManifestFacts {

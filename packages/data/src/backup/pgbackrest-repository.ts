@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { type Abortable, type Clock, systemClock } from "@holdfast/kernel";
-import { BackupCorruptError, BackupNotFoundError } from "../errors.ts";
+import { BackupCorruptError, BackupNotFoundError } from "./backup-errors.ts";
 import type {
   BackupRecord,
   BackupRepository,

@@ -1,6 +1,6 @@
 import { appendFile, chmod, chown, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { RestoreTargetError } from "../errors.ts";
+import { RestoreTargetError } from "./backup-errors.ts";
 import { type RestoreTarget, recoverySettings } from "./restore-target.ts";
 import type { RunAs } from "./tool.ts";
 

@@ -1,5 +1,5 @@
 import { InvalidInputError } from "@holdfast/kernel";
-import { RestoreTargetError } from "../errors.ts";
+import { RestoreTargetError } from "./backup-errors.ts";
 import type { BackupRecord } from "./repository.ts";
 
 /** Until where the log is replayed. */

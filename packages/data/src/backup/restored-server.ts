@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { type Abortable, type Clock, deferred, type Random } from "@holdfast/kernel";
-import { RestoreFailedError } from "../errors.ts";
 import { openPostgres } from "../postgres/open-postgres.ts";
 import type { Database } from "../sql/database.ts";
+import { RestoreFailedError } from "./backup-errors.ts";
 import { findBinDirectory, type RunAs, SEARCH_PATH } from "./tool.ts";
 
 const OUTPUT_MAX_LENGTH = 8_000;

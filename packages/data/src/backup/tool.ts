@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import type { Abortable, Clock } from "@holdfast/kernel";
-import { BackupToolError } from "../errors.ts";
+import { BackupToolError } from "./backup-errors.ts";
 
 /** Which user runs PostgreSQL's programs, where this process is root: they refuse root. */
 export interface RunAs {

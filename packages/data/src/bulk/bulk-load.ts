@@ -5,10 +5,11 @@ import {
   isHoldfastError,
   systemClock,
 } from "@holdfast/kernel";
-import { BulkRowRefusedError, ConstraintViolationError, StatementError } from "../errors.ts";
+import { ConstraintViolationError, StatementError } from "../errors.ts";
 import type { Database, Transaction } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import { integerOption } from "../sql/integer-option.ts";
+import { BulkRowRefusedError } from "./bulk-errors.ts";
 import { type ColumnCodec, type ColumnTypeName, codecOf } from "./column-codec.ts";
 import { CopyWriter } from "./copy-writer.ts";
 import { mergeStaged, STAGING, STAGING_ROW, stage } from "./staging.ts";

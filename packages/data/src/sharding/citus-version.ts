@@ -1,4 +1,4 @@
-import { ShardServerUnsupportedError } from "../errors.ts";
+import { ShardServerUnsupportedError } from "./shard-errors.ts";
 
 /** Which PostgreSQL each line of Citus works with, by its release notes. The newest first. */
 const MATRIX: readonly {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { ShardSchemaError } from "../errors.ts";
 import type { Database } from "../sql/database.ts";
 import { checkCitusVersion } from "./citus-version.ts";
 import { defineSchema } from "./define-schema.ts";
 import type { Shards } from "./open-shards.ts";
 import { distributed, local, reference, type ShardTable } from "./schema.ts";
 import { schemaSteps } from "./schema-ddl.ts";
+import { ShardSchemaError } from "./shard-errors.ts";
 
 const accounts = distributed({
   by: "tenant",

@@ -1,6 +1,6 @@
-import { ShardSchemaError } from "../errors.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import { columnOf, type ForeignKey, type ShardSchema, type ShardTable, type ShardTables } from "./schema.ts";
+import { ShardSchemaError } from "./shard-errors.ts";
 
 /** What stands for a type in SQL, and nothing else that could be smuggled in. */
 const TYPE = /^[a-z][a-z0-9_]*(\(\d+(, ?\d+)?\))?(\[\])?$/;

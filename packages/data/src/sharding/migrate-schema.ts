@@ -1,7 +1,7 @@
-import { ShardSchemaDriftError, ShardServerUnsupportedError } from "../errors.ts";
 import type { Database, StatementRunner, Transaction } from "../sql/database.ts";
 import { columnOf, type ShardSchema, type ShardTable } from "./schema.ts";
 import { DEFAULT_SHARD_COUNT, schemaSteps } from "./schema-ddl.ts";
+import { ShardSchemaDriftError, ShardServerUnsupportedError } from "./shard-errors.ts";
 
 /** Any number that nobody else uses: two processes that migrate at once take turns. */
 const MIGRATION_LOCK = 6_104_723_302;

@@ -1,5 +1,4 @@
 import { type Abortable, type Clock, InvalidInputError, systemClock } from "@holdfast/kernel";
-import { ShardServerUnsupportedError } from "../errors.ts";
 import type { Database, StatementRunner, TransactionOptions } from "../sql/database.ts";
 import { checkCitusVersion } from "./citus-version.ts";
 import { type InDoubtTransaction, listInDoubt, recoverInDoubt } from "./in-doubt.ts";
@@ -14,6 +13,7 @@ import {
   rebalance,
 } from "./rebalance.ts";
 import type { DistributedName, ShardSchema, ShardTables, TenantOf } from "./schema.ts";
+import { ShardServerUnsupportedError } from "./shard-errors.ts";
 import { type Tenant, tenantOf } from "./tenant.ts";
 
 export interface ShardsOptions<T extends ShardTables> extends Abortable {

@@ -1,8 +1,8 @@
 import type { Abortable, Clock } from "@holdfast/kernel";
-import { ShardRebalanceError } from "../errors.ts";
 import type { Database, StatementRunner } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import type { ShardNode } from "./placement.ts";
+import { ShardRebalanceError } from "./shard-errors.ts";
 
 export interface RebalanceMove {
   readonly table: string;

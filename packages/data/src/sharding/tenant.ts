@@ -1,5 +1,4 @@
 import { InvalidInputError } from "@holdfast/kernel";
-import { ShardTenantCrossedError } from "../errors.ts";
 import type { Database, StatementOptions, StatementRunner, TransactionOptions } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import { integerOption } from "../sql/integer-option.ts";
@@ -14,6 +13,7 @@ import type {
   ShardTables,
   TenantOf,
 } from "./schema.ts";
+import { ShardTenantCrossedError } from "./shard-errors.ts";
 
 type Row<T extends ShardTables, Name extends DistributedName<T>> = Omit<
   InsertRow<ColumnsOf<T[Name]>>,

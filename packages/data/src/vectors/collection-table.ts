@@ -1,11 +1,11 @@
 import { InvalidInputError } from "@holdfast/kernel";
-import { VectorExtensionError, VectorSchemaMismatchError } from "../errors.ts";
 import type { Database, StatementRunner } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import { integerOption } from "../sql/integer-option.ts";
 import type { VectorShape } from "./check-vector.ts";
 import type { FilterColumns } from "./filter.ts";
 import { quoteLiteral } from "./search-statement.ts";
+import { VectorExtensionError, VectorSchemaMismatchError } from "./vector-errors.ts";
 import { checkDistance, DIMENSIONS_MAX, type Distance } from "./vector-type.ts";
 
 /** Iterative scans came with it. */

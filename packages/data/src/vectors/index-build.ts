@@ -1,5 +1,4 @@
 import { type Abortable, type Clock, InvalidInputError, silentLogger, TaskGroup } from "@holdfast/kernel";
-import { VectorIndexInvalidError } from "../errors.ts";
 import type { Database, StatementRunner } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import { integerOption } from "../sql/integer-option.ts";
@@ -8,6 +7,7 @@ import type { FilterColumns } from "./filter.ts";
 import { namespaceComment } from "./index-catalogue.ts";
 import { type IndexForm, indexedExpression, indexFormFor, indexOpclass } from "./index-form.ts";
 import { quoteLiteral } from "./search-statement.ts";
+import { VectorIndexInvalidError } from "./vector-errors.ts";
 import type { VectorType } from "./vector-type.ts";
 
 export interface BuildIndexOptions extends Abortable {
