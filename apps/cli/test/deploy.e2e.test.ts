@@ -54,17 +54,22 @@ interface PodSpec {
 const podOf = (manifest: Manifest): PodSpec | undefined =>
   (manifest.spec?.["template"] as { spec: PodSpec } | undefined)?.spec;
 
+const known = new Map<string, Promise<ReadonlySet<string>>>();
+
 /** The flags that a role's help lists. */
-const flagsOf = async (role: string): Promise<ReadonlySet<string>> => {
-  const { output } = await runHoldfast([role, "--help"]);
-  return new Set(output.match(/--[a-z-]+/g) ?? []);
+const flagsOf = (role: string): Promise<ReadonlySet<string>> => {
+  const flags =
+    known.get(role) ??
+    runHoldfast([role, "--help"]).then(({ output }) => new Set(output.match(/--[a-z-]+/g) ?? []));
+  known.set(role, flags);
+  return flags;
 };
 
 const expectKnownFlags = async (role: string, args: readonly string[]): Promise<void> => {
-  const known = await flagsOf(role);
+  const flags = await flagsOf(role);
   for (const arg of args) {
     const [flag = ""] = arg.split("=");
-    expect(known, `holdfast ${role} ${arg}`).toContain(flag);
+    expect(flags, `holdfast ${role} ${arg}`).toContain(flag);
     if (arg.includes("/secrets/")) expect(SECRETS).toContain(arg.split("/secrets/")[1]);
   }
 };
