@@ -1,4 +1,4 @@
-import type { Abortable, Random } from "@holdfast/kernel";
+import type { Abortable, Clock, Random } from "@holdfast/kernel";
 import { checkBatch, checkInteger, checkNumber, checkText, compareByCodePoint } from "../../input-checks.ts";
 import type { Json } from "../../json.ts";
 import { checkLimit, LIST_LIMIT_DEFAULT } from "../../lease/grant-checks.ts";
@@ -32,6 +32,7 @@ import type {
 } from "../../queue/task-queue.ts";
 import { queueKey } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
+import { ClaimCursor } from "./claim-cursor.ts";
 import { PostgresSchedules } from "./schedules.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
@@ -52,6 +53,7 @@ interface TxOption extends Abortable {
 }
 
 export interface QueueParts {
+  readonly clock: Clock;
   readonly statements: StatementRunner;
   readonly notifier: Notifier;
   readonly random: Random;
@@ -69,6 +71,8 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   readonly #wakeUp: string;
   /** The queue had settings when it was last claimed from. */
   #isLimited = false;
+  readonly #cursor: ClaimCursor;
+  readonly #clock: Clock;
   /** The task claimed last is not kept when it is completed. A guess about the next completions. */
   #forgets = false;
 
@@ -78,6 +82,8 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     this.#notifier = parts.notifier;
     this.#random = parts.random;
     this.#payloadMaxBytes = parts.payloadMaxBytes;
+    this.#clock = parts.clock;
+    this.#cursor = new ClaimCursor(parts.clock);
     this.#wakeUp = encodeWakeUp([queueKey(name)]);
     this.#intake = new TaskIntake(name, this.#wakeUp, parts);
     this.schedules = new PostgresSchedules(name, parts.statements, this.#intake);
@@ -102,13 +108,38 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     for (;;) {
       const rows = this.#isLimited
         ? await this.#statements.run<ClaimRow>("claim-limited", values, options)
-        : await this.#statements.run<ClaimRow>("claim-tasks", [...values, null, null, null, null], options);
+        : await this.#claimFreely(values, options);
       if (rows.length !== 1 || rows[0]?.id !== null) {
         this.#forgets = rows[0] === undefined ? this.#forgets : !rows[0].keep;
         return rows.map(toClaimedTask);
       }
       this.#isLimited = !this.#isLimited;
     }
+  }
+
+  async #claimFreely(
+    values: readonly unknown[],
+    options: TxOption & { readonly maxCount: number; readonly types?: readonly string[] },
+  ): Promise<readonly ClaimRow[]> {
+    const { types, maxCount } = options;
+    const from = this.#cursor.next(types);
+    if (from !== undefined) {
+      const rows = await this.#statements.run<ClaimRow>("claim-tasks", [...values, ...from], options);
+      if (rows.length === maxCount) this.#cursor.found(types, rows, undefined);
+      if (rows.length > 0) {
+        // Fewer than asked for: the next one looks from the beginning.
+        if (rows.length < maxCount) this.#cursor.reset();
+        return rows;
+      }
+    }
+    const startedAt = this.#clock.monotonicNow();
+    const rows = await this.#statements.run<ClaimRow>(
+      "claim-tasks",
+      [...values, null, null, null, null],
+      options,
+    );
+    if (rows[0] !== undefined && rows[0].id !== null) this.#cursor.found(types, rows, startedAt);
+    return rows;
   }
 
   async renew(

@@ -20,6 +20,9 @@ export interface ClaimRow {
   readonly enqueued_ms: number;
   readonly timeout_ms: number | null;
   readonly keep: boolean;
+  /** 0 (low) to 3 (critical). */
+  readonly priority: number;
+  readonly run_ms: number;
 }
 
 export const toClaimedTask = (row: ClaimRow): ClaimedTask => ({

@@ -33,8 +33,9 @@ ALTER TABLE :"schema".tasks
   DROP COLUMN backoff_factor,
   DROP COLUMN backoff_cap_ms;
 -- next
--- Rows up to 8 KB stay whole: compressing every payload of 2 KB costs more than it saves.
-ALTER TABLE :"schema".tasks SET (toast_tuple_target = 8160);
+-- A payload that makes its row larger than 2 KB lies beside the table, uncompressed: a claim then does not write it
+-- again, and compressing costs more time than it saves.
+ALTER TABLE :"schema".tasks ALTER COLUMN payload SET STORAGE EXTERNAL;
 -- next
 DROP INDEX :"schema".tasks_dedupe;
 -- next
@@ -126,6 +127,7 @@ $$;
 CREATE FUNCTION :"schema".release_dependents(of_queue text, ended text[], completed boolean)
 RETURNS integer LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
+  now_at timestamptz := clock_timestamp();
   freed text[];
   released integer;
 BEGIN
@@ -146,7 +148,7 @@ BEGIN
     UPDATE :"schema".tasks t
     SET waits_for = t.waits_for - c.count,
         state = CASE WHEN t.waits_for <= c.count THEN 'pending' ELSE t.state END,
-        run_at = CASE WHEN t.waits_for <= c.count THEN greatest(t.run_at, clock_timestamp()) ELSE t.run_at END
+        run_at = CASE WHEN t.waits_for <= c.count THEN greatest(t.run_at, now_at) ELSE t.run_at END
     FROM counted c
     WHERE t.queue = of_queue AND t.id = c.id AND t.state = 'waiting'
     RETURNING t.state

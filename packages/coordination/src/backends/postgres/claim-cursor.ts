@@ -1,0 +1,53 @@
+import type { Clock } from "@holdfast/kernel";
+import type { ClaimRow } from "./task-rows.ts";
+
+/** From the beginning at least this often, so that what became visible late is not passed over for longer. */
+const FULL_EVERY_MS = 200;
+/** Looking from the beginning may take this share of the time at most, where much lies dead there. */
+const FULL_SHARE = 0.05;
+/** Due times come back as milliseconds with what a double keeps of their microseconds. */
+const MARGIN_MS = 0.01;
+
+/**
+ * Where claims of a queue begin to look, so that they need not walk over what earlier ones took.
+ *
+ * The index that claims walk keeps entries of tasks that are gone until vacuum has removed them, and a transaction that
+ * stays open anywhere in the database holds vacuum up. A claim therefore begins where the last one ended, priority by
+ * priority. What became visible before that place since (an enqueueing or a claim whose transaction took long) is found
+ * when a claim looks from the beginning again: when it did not find all it asked for, and every 200 ms, or, where that
+ * is slow, for a twentieth of the time.
+ */
+export class ClaimCursor {
+  readonly #clock: Clock;
+  /** By priority from critical to low. */
+  #from: (number | null)[] = [null, null, null, null];
+  #types = "";
+  #fullAgainAt = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Where the next claim begins; undefined when it is to begin at the beginning. */
+  next(types: readonly string[] | undefined): readonly (number | null)[] | undefined {
+    if (this.#clock.monotonicNow() >= this.#fullAgainAt || keyOf(types) !== this.#types) return undefined;
+    return this.#from.some((from) => from !== null) ? this.#from : undefined;
+  }
+
+  /** Notes what a claim found, in claim order. `startedAt` is set for one that looked from the beginning. */
+  found(types: readonly string[] | undefined, rows: readonly ClaimRow[], startedAt: number | undefined): void {
+    if (startedAt !== undefined) {
+      const now = this.#clock.monotonicNow();
+      this.#fullAgainAt = now + Math.max(FULL_EVERY_MS, (now - startedAt) / FULL_SHARE);
+      this.#from = [null, null, null, null];
+      this.#types = keyOf(types);
+    }
+    for (const { priority, run_ms } of rows) this.#from[3 - priority] = Number(run_ms) - MARGIN_MS;
+  }
+
+  reset(): void {
+    this.#fullAgainAt = Number.NEGATIVE_INFINITY;
+  }
+}
+
+const keyOf = (types: readonly string[] | undefined): string => types?.join("\0") ?? "*";
