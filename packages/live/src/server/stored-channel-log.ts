@@ -254,13 +254,18 @@ export class StoredChannelLog<Tx = never> implements ChannelLog {
 
   #deliver(channel: string, after: Position, item: LogTailItem, follower: ChannelFollower): Position {
     if (item.kind === "reset") {
-      const head = { epoch: item.bounds.head.epoch, offset: item.bounds.trimmedTo };
+      // Whoever was ahead has had all that is left; in another life, or after a trim, it is news.
+      const { head: newest, trimmedTo } = item.bounds;
+      const head = item.reason === "ahead-of-head" ? newest : { epoch: newest.epoch, offset: trimmedTo };
       follower.onReset(item.reason, { ...item.bounds, head });
       return head;
     }
-    const last = item.entries.at(-1);
+    const entries = item.entries.filter(
+      ({ position }) => position.epoch !== after.epoch || position.offset > after.offset,
+    );
+    const last = entries.at(-1);
     if (last === undefined) return after;
-    follower.onEvents(item.entries.map((entry) => toEvent(channel, entry)));
+    follower.onEvents(entries.map((entry) => toEvent(channel, entry)));
     return last.position;
   }
 }

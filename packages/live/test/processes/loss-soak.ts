@@ -19,5 +19,14 @@ const report = await runWithLosses({
   channelCount: Number(values.channels),
   serverCount: Number(values.servers),
 });
-console.log(JSON.stringify({ soak: "live", minutes, ...report }));
+const { violations, ...rest } = report;
+console.log(
+  JSON.stringify({
+    soak: "live",
+    minutes,
+    ...rest,
+    violationCount: violations.length,
+    violations: violations.slice(0, 20),
+  }),
+);
 process.exit(report.violations.length === 0 ? 0 : 1);
