@@ -13,6 +13,8 @@ export class AcquireLine<L> {
   #head: Waiter<L> | undefined;
   #tail: Waiter<L> | undefined;
   #size = 0;
+  /** Places whose wait is over, chained by `next`, at most as many as ever waited at once: the next to come take them. */
+  #spare: Waiter<L> | undefined;
 
   constructor(clock: Clock, deadlines: DeadlineQueue, timeoutError: (waitedMs: number) => Error) {
     this.#clock = clock;
@@ -28,28 +30,37 @@ export class AcquireLine<L> {
   join(timeoutMs: number, signal: AbortSignal | undefined): Promise<L> {
     return new Promise((resolve, reject) => {
       const now = this.#clock.monotonicNow();
-      const waiter = new Waiter<L>(this, resolve, reject, now, signal);
+      const waiter = this.#place();
+      waiter.begin(resolve, reject, now, signal);
       this.#deadlines.add(timeoutMs, waiter, now);
-      waiter.previous = this.#tail;
-      if (this.#tail === undefined) this.#head = waiter;
-      else this.#tail.next = waiter;
+      const tail = this.#tail;
+      waiter.previous = tail;
+      if (tail === undefined) this.#head = waiter;
+      else tail.next = waiter;
       this.#tail = waiter;
       this.#size += 1;
     });
   }
 
-  /** Takes the one that has waited longest out of the line. */
-  next(): Waiter<L> | undefined {
-    const waiter = this.#head;
-    if (waiter !== undefined) this.remove(waiter);
-    return waiter;
+  /** Gives `lease` to the one that has waited longest, and returns since when. Only when someone waits. */
+  serve(lease: L): number {
+    const waiter = this.#head as Waiter<L>;
+    const { resolve, since } = waiter;
+    this.remove(waiter);
+    this.#keep(waiter);
+    resolve(lease);
+    return since;
   }
 
   /** Fails the one that has waited longest; false when nobody waits. */
   fail(error: unknown): boolean {
-    const waiter = this.next();
-    waiter?.reject(error);
-    return waiter !== undefined;
+    const waiter = this.#head;
+    if (waiter === undefined) return false;
+    const { reject } = waiter;
+    this.remove(waiter);
+    this.#keep(waiter);
+    reject(error);
+    return true;
   }
 
   failAll(error: unknown): void {
@@ -63,6 +74,8 @@ export class AcquireLine<L> {
     else waiter.previous.next = waiter.next;
     if (waiter.next === undefined) this.#tail = waiter.previous;
     else waiter.next.previous = waiter.previous;
+    waiter.previous = undefined;
+    waiter.next = undefined;
     waiter.settle();
   }
 
@@ -71,35 +84,53 @@ export class AcquireLine<L> {
     this.remove(waiter);
     waiter.reject(this.#timeoutError(this.#clock.monotonicNow() - waiter.since));
   }
+
+  #place(): Waiter<L> {
+    const spare = this.#spare;
+    if (spare === undefined) return new Waiter(this);
+    this.#spare = spare.next;
+    spare.next = undefined;
+    return spare;
+  }
+
+  #keep(waiter: Waiter<L>): void {
+    waiter.forget();
+    waiter.next = this.#spare;
+    this.#spare = waiter;
+  }
 }
 
-export class Waiter<L> extends Deadline {
-  readonly resolve: (lease: L) => void;
-  readonly reject: (reason: unknown) => void;
-  /** Monotonic milliseconds. */
-  readonly since: number;
-  previous: Waiter<L> | undefined;
-  next: Waiter<L> | undefined;
-  readonly #line: AcquireLine<L>;
-  readonly #signal: AbortSignal | undefined;
-  readonly #onAbort: (() => void) | undefined;
+const ignore = (): void => undefined;
 
-  constructor(
-    line: AcquireLine<L>,
+class Waiter<L> extends Deadline {
+  resolve: (lease: L) => void = ignore;
+  reject: (reason: unknown) => void = ignore;
+  /** Monotonic milliseconds. */
+  since = Number.NaN;
+  previous: Waiter<L> | undefined = undefined;
+  next: Waiter<L> | undefined = undefined;
+  readonly #line: AcquireLine<L>;
+  #signal: AbortSignal | undefined = undefined;
+  #onAbort: (() => void) | undefined = undefined;
+
+  constructor(line: AcquireLine<L>) {
+    super();
+    this.#line = line;
+  }
+
+  begin(
     resolve: (lease: L) => void,
     reject: (reason: unknown) => void,
     since: number,
     signal: AbortSignal | undefined,
-  ) {
-    super();
-    this.#line = line;
+  ): void {
     this.resolve = resolve;
     this.reject = reject;
     this.since = since;
-    this.#signal = signal;
     if (signal === undefined) return;
+    this.#signal = signal;
     this.#onAbort = () => {
-      line.remove(this);
+      this.#line.remove(this);
       reject(signal.reason);
     };
     signal.addEventListener("abort", this.#onAbort, { once: true });
@@ -112,6 +143,15 @@ export class Waiter<L> extends Deadline {
   /** Out of the line: nothing may happen to it from outside any more. */
   settle(): void {
     this.cancelDeadline();
-    if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#onAbort === undefined) return;
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.#onAbort = undefined;
+    this.#signal = undefined;
+  }
+
+  /** Holds on to nobody. */
+  forget(): void {
+    this.resolve = ignore;
+    this.reject = ignore;
   }
 }

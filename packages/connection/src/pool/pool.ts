@@ -231,10 +231,8 @@ export class Pool<T> implements AsyncDisposable {
 
   /** A resource that nobody holds goes to whoever waits longest, or to the idle ones. */
   #settle(entry: PoolEntry<T>, now: number = this.#settings.clock.monotonicNow()): void {
-    const waiter = this.#line.next();
-    if (waiter !== undefined) {
-      this.#ledger.waited(now - waiter.since);
-      waiter.resolve(this.#lend(entry));
+    if (this.#line.size > 0) {
+      this.#ledger.waited(now - this.#line.serve(this.#lend(entry)));
       return;
     }
     this.#ledger.move(entry, "idle");
