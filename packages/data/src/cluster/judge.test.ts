@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type JudgeInput, judge, type ObservedNode } from "./judge.ts";
+import { bestCandidate, type JudgeInput, judge, type ObservedNode } from "./judge.ts";
 import type { NodeReport } from "./node-probe.ts";
 import { PrimaryLog } from "./primary-log.ts";
 
@@ -170,5 +170,22 @@ describe("lag", () => {
     expect(log.lagAt(0, 1n)).toBeUndefined();
     log.note(0, 100n);
     expect(log.lagAt(1_000, 1n)).toEqual({ bytes: 99n, ms: undefined });
+  });
+});
+
+describe("who would be promoted", () => {
+  it("is the reachable replica of the newest timeline that received most", () => {
+    const { nodes } = judged(
+      [
+        node("behind", { receivedLsn: 900n }),
+        node("furthest", { lsn: 100n, receivedLsn: 999n }),
+        node("other timeline", { timeline: 1, receivedLsn: 5_000n }),
+        node("gone", undefined),
+        node("stranger", { systemId: "8", receivedLsn: 9_000n }),
+      ],
+      { leaders: [] },
+    );
+    expect(bestCandidate(nodes, 2)?.name).toBe("furthest");
+    expect(bestCandidate([], 2)).toBeUndefined();
   });
 });
