@@ -40,8 +40,7 @@ export class Pool<T> implements AsyncDisposable {
   readonly #deadlines: DeadlineQueue;
   readonly #leaks: LeakWatch;
   readonly #closing = new AbortController();
-  /** Beside the signal, which takes long to ask. */
-  #isClosed = false;
+  #isClosed = false; // beside the signal, which takes long to ask
   /** Openings, resets, validations and destructions under way. */
   readonly #background = new Set<Promise<void>>();
   #minCount: number;
