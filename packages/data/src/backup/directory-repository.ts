@@ -1,4 +1,4 @@
-import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { chown, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
   type Abortable,
@@ -12,15 +12,10 @@ import {
 } from "@holdfast/kernel";
 import { openPostgres } from "../postgres/open-postgres.ts";
 import type { Database } from "../sql/database.ts";
-import {
-  BackupArchiveError,
-  BackupCorruptError,
-  BackupNotFoundError,
-  BackupToolError,
-  RestoreTargetError,
-} from "./backup-errors.ts";
+import { BackupArchiveError, BackupCorruptError, BackupToolError } from "./backup-errors.ts";
 import { archiveCommand, pruneLog, reportLog, restoreCommand, segmentName } from "./log-archive.ts";
 import { type ManifestFacts, readManifest } from "./manifest.ts";
+import { RECORD, RecordStore, type StoredRecord } from "./record-store.ts";
 import type {
   BackupRecord,
   BackupRepository,
@@ -35,6 +30,7 @@ import type {
 import { prepareDirectory, writeRecovery } from "./restore-directory.ts";
 import { checkTarget, chooseBackup } from "./restore-target.ts";
 import { keptBackups } from "./retention.ts";
+import { readServer, type ServerFacts, withoutPassword } from "./server-facts.ts";
 import { findBinDirectory, type RunAs, runTool, type ToolResult } from "./tool.ts";
 
 export interface DirectoryRepositoryOptions {
@@ -55,22 +51,7 @@ export interface DirectoryRepositoryOptions {
   readonly logger?: Logger | undefined;
 }
 
-interface StoredRecord extends BackupRecord {
-  readonly segmentBytes: number;
-}
-
-interface ServerFacts {
-  readonly version: string;
-  readonly major: number;
-  readonly systemIdentifier: string;
-  readonly archiveMode: string;
-  readonly archiveCommand: string;
-  readonly segmentBytes: number;
-  readonly tablespaceCount: number;
-}
-
 const ARCHIVE_POLL_MS = 100;
-const RECORD = "backup.json";
 
 /** Backups by pg_basebackup in a directory, checked by pg_verifybackup, with the server's log beside them. */
 export class DirectoryRepository implements BackupRepository {
@@ -80,6 +61,7 @@ export class DirectoryRepository implements BackupRepository {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #logger: Logger;
+  readonly #records: RecordStore;
 
   constructor(options: DirectoryRepositoryOptions) {
     this.#options = options;
@@ -87,6 +69,7 @@ export class DirectoryRepository implements BackupRepository {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
     this.#logger = options.logger ?? silentLogger;
+    this.#records = new RecordStore({ root: this.#root, runAs: options.runAs });
   }
 
   /** Where the log is kept. */
@@ -172,7 +155,7 @@ export class DirectoryRepository implements BackupRepository {
         segmentBytes: server.segmentBytes,
       };
       await rename(draft, path);
-      await this.#writeRecord(record);
+      await this.#records.write(record);
       if (!isArchived) {
         this.#logger.warn(
           { id },
@@ -187,11 +170,11 @@ export class DirectoryRepository implements BackupRepository {
   }
 
   async list(): Promise<readonly BackupRecord[]> {
-    return (await this.#records()).map(publicRecord);
+    return (await this.#records.list()).map(publicRecord);
   }
 
   async verify(id: string, options: Abortable = {}): Promise<VerifyReport> {
-    const record = await this.#record(id);
+    const record = await this.#records.get(id);
     await this.#compare(
       id,
       join(this.#root, "base", id),
@@ -200,14 +183,15 @@ export class DirectoryRepository implements BackupRepository {
     );
     const log = await this.#checkLog(record);
     const verifiedAt = new Date(this.#clock.wallNow()).toISOString();
-    await this.#writeRecord({ ...record, verifiedAt });
+    await this.#records.write({ ...record, verifiedAt });
     return { id, verifiedAt, log };
   }
 
   async restore(request: RestoreRequest): Promise<RestoredDirectory> {
     const { target = { kind: "latest" }, signal, runAs } = { ...request, runAs: this.#options.runAs };
     checkTarget(target);
-    const candidates = request.id === undefined ? await this.#records() : [await this.#record(request.id)];
+    const candidates =
+      request.id === undefined ? await this.#records.list() : [await this.#records.get(request.id)];
     const backup = chooseBackup(candidates, target, this.#root) as StoredRecord;
     const directory = resolve(request.directory);
     if (request.verify ?? true) {
@@ -237,7 +221,7 @@ export class DirectoryRepository implements BackupRepository {
   }
 
   async prune(policy: RetentionPolicy = {}): Promise<PruneReport> {
-    const records = await this.#records();
+    const records = await this.#records.list();
     const kept = keptBackups(records, policy);
     const removed = records.filter(({ id }) => !kept.has(id));
     for (const { id } of removed) {
@@ -258,7 +242,7 @@ export class DirectoryRepository implements BackupRepository {
 
   /** What of the log is kept since the backup, for a report. */
   async log(id: string): Promise<LogReport | undefined> {
-    const { timeline, startLsn, segmentBytes } = await this.#record(id);
+    const { timeline, startLsn, segmentBytes } = await this.#records.get(id);
     return reportLog(this.logDirectory, segmentName(timeline, startLsn, segmentBytes), segmentBytes);
   }
 
@@ -336,49 +320,6 @@ export class DirectoryRepository implements BackupRepository {
     const { runAs } = this.#options;
     return runTool(join(bin, program), args, { ...options, clock: this.#clock, runAs });
   }
-
-  async #record(id: string): Promise<StoredRecord> {
-    const record = /^[\w-]+$/.test(id) ? await this.#readRecord(id) : undefined;
-    if (record === undefined) throw new BackupNotFoundError(id, this.#root);
-    return record;
-  }
-
-  async #records(): Promise<readonly StoredRecord[]> {
-    const ids = await readdir(join(this.#root, "base")).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return [];
-      throw error;
-    });
-    const records = await Promise.all(
-      ids.filter((id) => !id.startsWith(".")).map((id) => this.#readRecord(id)),
-    );
-    return records
-      .filter((record) => record !== undefined)
-      .sort((a, b) => Date.parse(a.finishedAt) - Date.parse(b.finishedAt));
-  }
-
-  /** A directory without a record is a backup that did not finish. */
-  async #readRecord(id: string): Promise<StoredRecord | undefined> {
-    try {
-      return JSON.parse(await readFile(join(this.#root, "base", id, RECORD), "utf8")) as StoredRecord;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-      throw new BackupCorruptError(id, [`${RECORD} cannot be read`], { cause: error });
-    }
-  }
-
-  async #writeRecord(record: StoredRecord): Promise<void> {
-    const path = join(this.#root, "base", record.id, RECORD);
-    const file = await open(`${path}.part`, "w", 0o600);
-    try {
-      await file.writeFile(`${JSON.stringify(record, undefined, 2)}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    const { runAs } = this.#options;
-    if (runAs !== undefined) await chown(`${path}.part`, runAs.uid, runAs.gid);
-    await rename(`${path}.part`, path);
-  }
 }
 
 const publicRecord = ({ segmentBytes: _ours, ...record }: StoredRecord): BackupRecord => ({
@@ -386,27 +327,6 @@ const publicRecord = ({ segmentBytes: _ours, ...record }: StoredRecord): BackupR
   label: record.label,
   verifiedAt: record.verifiedAt,
 });
-
-const readServer = async (database: Database): Promise<ServerFacts> => {
-  const [row] = await database.query<ServerFacts>(
-    `SELECT current_setting('server_version_num')::int / 10000 AS major,
-            current_setting('archive_mode') AS "archiveMode", current_setting('archive_command') AS "archiveCommand",
-            (SELECT setting::int FROM pg_settings WHERE name = 'wal_segment_size') AS "segmentBytes",
-            (SELECT system_identifier::text FROM pg_control_system()) AS "systemIdentifier",
-            (SELECT count(*)::int FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')) AS "tablespaceCount"`,
-  );
-  if (row === undefined) throw new RestoreTargetError("the server tells nothing about itself");
-  return { ...row, version: database.serverVersion };
-};
-
-const withoutPassword = (
-  url: string,
-): { readonly connection: string; readonly env: Record<string, string> } => {
-  const parsed = new URL(url);
-  const password = decodeURIComponent(parsed.password);
-  parsed.password = "";
-  return { connection: parsed.href, env: password === "" ? {} : { PGPASSWORD: password } };
-};
 
 const exists = async (path: string): Promise<boolean> => {
   try {

@@ -1,5 +1,5 @@
 import { createHash, createHmac } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type Abortable,
@@ -13,7 +13,7 @@ import type { Database } from "../sql/database.ts";
 import { integerOption } from "../sql/integer-option.ts";
 import { type DatabaseFingerprint, fingerprintDatabase, fingerprintDifferences } from "./fingerprint.ts";
 import type { BackupRecord, BackupRepository } from "./repository.ts";
-import type { RestoreTarget } from "./restore-target.ts";
+import { lsnValue, type RestoreTarget } from "./restore-target.ts";
 import { RestoredServer, type RestoredServerOptions } from "./restored-server.ts";
 import { findBinDirectory, type RunAs, runTool } from "./tool.ts";
 
@@ -75,7 +75,7 @@ export interface DrillReport {
   readonly restored:
     | { readonly epoch: DatabaseEpoch; readonly lsn: string; readonly lastCommitAt: string | undefined }
     | undefined;
-  /** Work between the last commit that was recovered and the disaster (RPO). */
+  /** Time between the last commit that was recovered and the disaster (RPO): more than was lost where nobody wrote. */
   readonly dataLossMs: number | undefined;
   readonly dataLossMaxMs: number;
   /** From the decision to restore until the copy took writes (RTO). */
@@ -231,7 +231,9 @@ class Drill {
     // Without a commit to replay everything up to the end of the backup is there.
     const recoveredTo = row.committed?.getTime() ?? Date.parse(this.#backup?.finishedAt ?? "");
     const { at, lsn } = this.#disaster ?? { at: recoveredTo, lsn: undefined };
-    const hasAll = lsn !== undefined && (await isPast(restored, row.lsn, lsn));
+    // Where the old history ended; from there on the copy has written things of its own.
+    const end = await recoveredUntil(this.#options.directory, row.timeline);
+    const hasAll = lsn !== undefined && end !== undefined && lsnValue(end) >= lsnValue(lsn);
     this.#dataLossMs = hasAll ? 0 : Math.max(0, Math.round(at - recoveredTo));
     await this.#options.onRestored?.(epoch);
   }
@@ -278,12 +280,11 @@ class Drill {
   }
 }
 
-const isPast = async (database: Database, lsn: string, other: string): Promise<boolean> => {
-  const [row] = await database.query<{ past: boolean }>("SELECT $1::pg_lsn >= $2::pg_lsn AS past", [
-    lsn,
-    other,
-  ]);
-  return row?.past ?? false;
+/** The position at which the new timeline left the old one, from the history that PostgreSQL wrote. */
+const recoveredUntil = async (directory: string, timeline: number): Promise<string | undefined> => {
+  const name = `${timeline.toString(16).toUpperCase().padStart(8, "0")}.history`;
+  const text = await readFile(join(directory, "pg_wal", name), "utf8").catch(() => "");
+  return text.trim().split("\n").at(-1)?.split("\t")[1];
 };
 
 const takesWrites = async (restored: Database): Promise<undefined> => {
