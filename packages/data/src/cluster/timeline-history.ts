@@ -1,4 +1,4 @@
-import { formatLsn, type LogPosition, parseLsn } from "./log-position.ts";
+import { type LogPosition, parseLsn } from "./log-position.ts";
 
 /** A promotion: the log of `timeline` ended at `forkLsn`, and the next timeline began there. */
 export interface TimelineSwitch {
@@ -66,6 +66,3 @@ export const mergeHistories = (
   }
   return [...byTimeline.values()].sort((x, y) => x.timeline - y.timeline);
 };
-
-export const describeSwitch = ({ timeline, forkLsn, leader }: TimelineSwitch): string =>
-  `timeline ${timeline} ended at ${formatLsn(forkLsn)}${leader === undefined ? "" : `, ${leader} went on`}`;
