@@ -7,8 +7,18 @@ import {
   FRAME_TYPES,
   FrameSplitter,
   type FrameType,
+  PROTOCOL_VERSION,
 } from "@holdfast/protocol";
-import { connect, createMemoryNetwork, type Link, serve, type Transport } from "../../src/index.ts";
+import { defineStream } from "@holdfast/protocol/contract";
+import { z } from "zod";
+import {
+  connect,
+  createMemoryNetwork,
+  type Link,
+  type Listener,
+  serve,
+  type Transport,
+} from "../../src/index.ts";
 import { deflate } from "../../src/link/deflate.ts";
 import { echo, endpoint, recordingHandlers } from "../fixture.ts";
 import { mutate, seal } from "./mutations.ts";
@@ -34,14 +44,29 @@ export interface FuzzReport {
   readonly buffersMaxMiB: number;
 }
 
+const rows = defineStream({
+  name: "test.rows",
+  scope: "read",
+  priority: "normal",
+  idempotent: true,
+  input: z.object({ count: z.number() }),
+  item: z.object({ number: z.number(), text: z.string() }),
+});
+
 const OPTIONS = { frameMaxBytes: 256 * 1024, compression: deflate };
 /** Processor time; a case this slow counts as a hang, the slowest honest one takes a few milliseconds. */
 const HANG_MS = 2_000;
 const BUFFERS_MAX_MIB = 256;
 const LOOK_EVERY_COUNT = 500;
+const TRUST_EVERY_COUNT = 4;
 
 const VALUES: readonly unknown[] = [
   ["test.echo", 1_000, { text: "hello", repeat: 3 }],
+  ["test.rows", 1_000, { count: 40 }, 2_048],
+  [0, { number: 0, text: "x".repeat(200) }],
+  [1, { number: 1, text: "" }],
+  { count: 2 },
+  4_096,
   ["test.note", { text: "x".repeat(3_000) }],
   { version: "1.4", features: ["deflate", "heartbeat"], nodeId: "n", role: "r", address: "a:1" },
   { token: "secret" },
@@ -104,7 +129,7 @@ const attack = async (transport: Transport, address: string, random: Random): Pr
   const step = (type: FrameType, sequence: bigint, value: unknown): Uint8Array =>
     encodeFrame({ type, sequence, payload: encodeValue(value) }, OPTIONS);
   if (random.next() < 0.8) {
-    link.send(step("hello", 0n, { version: "1.4", features: ["deflate"] }));
+    link.send(step("hello", 0n, { version: PROTOCOL_VERSION, features: ["deflate", "streaming"] }));
     link.send(step("authenticate", 1n, {}));
   }
   for (let count = 1 + randomInt(random, 6); count > 0; count -= 1) {
@@ -112,6 +137,35 @@ const attack = async (transport: Transport, address: string, random: Random): Pr
   }
   for (let turn = 0; turn < 8; turn += 1) await Promise.resolve();
   link.destroy();
+};
+
+/** A server that greets honestly, and answers what it is asked by honest and hostile frames. */
+const listenHostile = (transport: Transport, random: Random): Promise<Listener> =>
+  transport.listen("hostile:1", (link) => {
+    link.onClose(() => undefined);
+    link.onFrame((bytes) => {
+      const { sequence, type } = decodeFrame(bytes, OPTIONS);
+      const answer = (kind: FrameType, value: unknown): void =>
+        link.send(encodeFrame({ type: kind, sequence, payload: encodeValue(value) }, OPTIONS));
+      if (type === "hello") answer("hello", { version: PROTOCOL_VERSION, features: ["streaming"] });
+      else if (type === "authenticate") answer("ready", { scopes: ["read"] });
+      else if (type === "request") {
+        for (let count = 1 + randomInt(random, 8); count > 0; count -= 1)
+          link.send(random.next() < 0.5 ? honest(random) : hostile(random));
+        link.close();
+      }
+    });
+  });
+
+/** Reads a stream, and asks something else beside it, of a hostile server. */
+const trust = async (transport: Transport, address: string): Promise<void> => {
+  const peer = await connect({ ...endpoint(transport), address });
+  const reading = async (): Promise<void> => {
+    for await (const _ of peer.stream(rows, { count: 40 }, { windowBytes: 2_048 }));
+  };
+  const ends = await Promise.allSettled([reading(), peer.request(echo, { text: "x" })]);
+  for (const end of ends) if (end.status === "rejected" && !isHoldfastError(end.reason)) throw end.reason;
+  await peer.close();
 };
 
 /**
@@ -122,6 +176,10 @@ export const fuzz = async (options: FuzzOptions): Promise<FuzzReport> => {
   const random = seededRandom(options.seed);
   const transport = createMemoryNetwork({ clock: systemClock });
   const { handlers } = recordingHandlers();
+  handlers.onStream(rows, async function* ({ count }) {
+    for (let number = 0; number < count; number += 1) yield { number, text: "x".repeat(100) };
+  });
+  await using hostileServer = await listenHostile(transport, random);
   const server = await serve({
     ...endpoint(transport, { handlers }),
     listen: "fuzz:1",
@@ -138,6 +196,7 @@ export const fuzz = async (options: FuzzOptions): Promise<FuzzReport> => {
     const caseAt = process.cpuUsage();
     const { frames, isRefused } = readStream(random);
     await attack(transport, server.address, random);
+    if (report.cases % TRUST_EVERY_COUNT === 0) await trust(transport, hostileServer.address);
     report.cases += 1;
     report.frames += frames;
     if (isRefused) report.refused += 1;
