@@ -21,6 +21,7 @@ import {
 import { localClusterCommand } from "./commands/local-cluster-commands.ts";
 import { gateCommand, managerCommand, nodeCommand, workerCommand } from "./commands/node-commands.ts";
 import { publishCommand } from "./commands/publish.ts";
+import { queueCommand } from "./commands/queue-commands.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { reportProblem } from "./terminal/problem.ts";
 import { createSession, type Session } from "./terminal/session.ts";
@@ -99,6 +100,7 @@ const createProgram = (session: Session, exit: ExitCode): Command => {
     datacentersCommand(session),
     workersCommand(session),
     leadersCommand(session),
+    queueCommand(session, exit),
     publishCommand(session),
     nodeCommand(session),
     gateCommand(session),
