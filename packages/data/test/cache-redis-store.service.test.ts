@@ -6,7 +6,7 @@ import { RedisPartition } from "../src/cache/redis-partition.ts";
 import { readCacheScripts } from "../src/cache/redis-scripts.ts";
 import type { SharedStore } from "../src/cache/shared-store.ts";
 import { openRedis, type RedisOptions } from "../src/redis/open-redis.ts";
-import { type StoreSetUp, sharedStoreSuite } from "./cache-store.suite.ts";
+import { readOne, type StoreSetUp, sharedStoreSuite } from "./cache-store.suite.ts";
 
 let slotCount = 0;
 const setUpOn = async (
@@ -37,7 +37,7 @@ const setUpOn = async (
     },
     // What was published before the answer to a command comes before that answer.
     settle: async () => {
-      await Promise.all(stores.map((store) => store.read({ key: "any", tags: [] })));
+      await Promise.all(stores.map((store) => readOne(store, { key: "any", tags: [] })));
     },
     endLease: async (key) => {
       await command("DEL", `{${slot}}:l:${key}`);
@@ -77,23 +77,23 @@ describeService("redis", "the shared store in Redis", () => {
       const store = shared.open();
       const evict = (name: string) => server.command("DEL", `{store-${slotCount}}:${name}`);
       await fill(store);
-      expect((await store.read(k))?.payload).toBe("j1");
+      expect((await readOne(store, k))?.payload).toBe("j1");
       await evict("t:t");
-      expect(await store.read(k)).toBeUndefined();
+      expect(await readOne(store, k)).toBeUndefined();
       await fill(store);
       await evict("state");
       // Whoever wants to add or to take away finds out, and begins anew.
       const claim = await store.claim({ key: "other", tags: [] }, { leaseMs: 1_000 });
       expect(claim.kind).toBe("granted");
-      expect(await store.read(k)).toBeUndefined();
+      expect(await readOne(store, k)).toBeUndefined();
       await fill(store);
       await evict("gen");
       await evict("state");
-      expect(await store.read(k)).toBeUndefined();
+      expect(await readOne(store, k)).toBeUndefined();
       await fill(store);
       // The state knows it all: this one alone is made again.
       await evict("gen");
-      expect((await store.read(k))?.payload).toBe("j1");
+      expect((await readOne(store, k))?.payload).toBe("j1");
     });
 
     it("invalidates on a server that is full and refuses to write", async () => {
@@ -107,12 +107,12 @@ describeService("redis", "the shared store in Redis", () => {
       await expect(store.claim({ key: "x", tags: [] }, { leaseMs: 1_000 })).rejects.toThrow(
         /cannot be reached/,
       );
-      expect((await store.read(k))?.payload).toBe("j1");
+      expect((await readOne(store, k))?.payload).toBe("j1");
       await store.invalidate({ keys: ["k"], tags: [] }).catch(() => undefined);
-      const read = await store.read(k).catch(() => undefined);
+      const read = await readOne(store, k).catch(() => undefined);
       expect(read).toBeUndefined();
       await full.command("CONFIG", "SET", "maxmemory", "0");
-      expect(await store.read(k)).toBeUndefined();
+      expect(await readOne(store, k)).toBeUndefined();
     });
 
     it("resyncs a process that missed messages, and resets one that missed more than are kept", async () => {
@@ -139,11 +139,11 @@ describeService("redis", "the shared store in Redis", () => {
       const store = shared.open();
       await fill(store);
       await durable.restart();
-      await vi.waitFor(async () => expect(await store.read(k)).toBeUndefined());
+      await vi.waitFor(async () => expect(await readOne(store, k)).toBeUndefined());
       const held = String(await durable.command("GET", `{store-${slotCount}}:e:k`));
       expect(held).toContain("j1");
       await fill(store);
-      expect((await store.read(k))?.payload).toBe("j1");
+      expect((await readOne(store, k))?.payload).toBe("j1");
     });
   });
 });
@@ -176,7 +176,7 @@ describeService("redis", "the shared store in a Redis Cluster", () => {
     const servers = new Set<string>();
     for (const [index, store] of partitions.entries()) {
       await fill(store);
-      expect((await store.read(k))?.payload).toBe("j1");
+      expect((await readOne(store, k))?.payload).toBe("j1");
       servers.add((await redis.link(`{c.${index}}`)).link.server);
     }
     expect(servers.size).toBeGreaterThan(1);
@@ -186,9 +186,9 @@ describeService("redis", "the shared store in a Redis Cluster", () => {
       // What a promoted replica has may lack invalidations: it is nothing. What lives on stays.
       await vi.waitFor(() => store.sync(), { timeout: 15_000, interval: 100 });
       await fill(store);
-      expect((await store.read(k))?.payload).toBe("j1");
+      expect((await readOne(store, k))?.payload).toBe("j1");
       await store.invalidate({ keys: [], tags: ["t"] });
-      expect(await store.read(k)).toBeUndefined();
+      expect(await readOne(store, k)).toBeUndefined();
     }
     for (const store of partitions) await store.close();
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { FeedEvent, SharedStore, Ticket } from "../src/cache/shared-store.ts";
+import type { FeedEvent, Lookup, SharedStore, StoredEntry, Ticket } from "../src/cache/shared-store.ts";
 
 export interface StoreSetUp extends AsyncDisposable {
   /** Another process's view of the same entries. */
@@ -9,6 +9,9 @@ export interface StoreSetUp extends AsyncDisposable {
   /** The lease of `key` lapses. */
   endLease(key: string): Promise<void>;
 }
+
+export const readOne = async (store: SharedStore, lookup: Lookup): Promise<StoredEntry | undefined> =>
+  (await store.read([lookup]))[0];
 
 const entry = (payload: string, freshMs = 60_000) => ({ payload, freshMs, keepMs: freshMs + 60_000 });
 const plain = (key: string) => ({ key, tags: [] as string[] });
@@ -25,9 +28,9 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
     it("is kept, and read by everybody", async () => {
       await using shared = await setUp();
       const [one, two] = [shared.open(), shared.open()];
-      expect(await one.read(plain("k"))).toBeUndefined();
+      expect(await readOne(one, plain("k"))).toBeUndefined();
       expect(await one.fill(plain("k"), await granted(one, "k"), entry("j1"))).toBe("stored");
-      const read = await two.read(plain("k"));
+      const read = await readOne(two, plain("k"));
       expect(read?.payload).toBe("j1");
       expect(read?.freshForMs).toBeGreaterThan(50_000);
     });
@@ -38,7 +41,7 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       const ticket = await granted(one, "k");
       await two.invalidate({ keys: ["k"], tags: [] });
       expect(await one.fill(plain("k"), ticket, entry("j1"))).toBe("overtaken");
-      expect(await one.read(plain("k"))).toBeUndefined();
+      expect(await readOne(one, plain("k"))).toBeUndefined();
     });
 
     it("is refused when a newer claim's load came between an invalidation and it", async () => {
@@ -49,7 +52,7 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       const young = await granted(store, "k");
       expect(await store.fill(plain("k"), old, entry("j1"))).toBe("overtaken");
       expect(await store.fill(plain("k"), young, entry("j2"))).toBe("stored");
-      expect((await store.read(plain("k")))?.payload).toBe("j2");
+      expect((await readOne(store, plain("k")))?.payload).toBe("j2");
     });
 
     it("still counts when its lease lapsed and nothing was invalidated", async () => {
@@ -75,7 +78,7 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       const ticket = await granted(store, "k");
       await store.clear();
       expect(await store.fill(plain("k"), ticket, entry("j1"))).toBe("generation");
-      expect(await store.read(plain("k"))).toBeUndefined();
+      expect(await readOne(store, plain("k"))).toBeUndefined();
     });
   });
 
@@ -109,7 +112,7 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       await using shared = await setUp();
       const store = shared.open();
       await store.fill(plain("k"), await granted(store, "k"), entry("j1"));
-      const known = await store.read(plain("k"));
+      const known = await readOne(store, plain("k"));
       const claim = await store.claim(plain("k"), { leaseMs: 10_000, knownStamp: known?.stamp ?? "" });
       expect(claim.kind).toBe("granted");
     });
@@ -128,10 +131,10 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
         await store.fill({ key, tags }, await granted(store, key, tags), entry(`j"${key}"`));
       }
       await store.invalidate({ keys: [], tags: ["x"] });
-      expect(await store.read({ key: "a", tags: ["x"] })).toBeUndefined();
-      expect(await store.read({ key: "b", tags: ["x", "y"] })).toBeUndefined();
-      expect((await store.read({ key: "c", tags: ["y"] }))?.payload).toBe('j"c"');
-      expect((await store.read(plain("d")))?.payload).toBe('j"d"');
+      expect(await readOne(store, { key: "a", tags: ["x"] })).toBeUndefined();
+      expect(await readOne(store, { key: "b", tags: ["x", "y"] })).toBeUndefined();
+      expect((await readOne(store, { key: "c", tags: ["y"] }))?.payload).toBe('j"c"');
+      expect((await readOne(store, plain("d")))?.payload).toBe('j"d"');
     });
 
     it("refuses a load that began before it was invalidated, also when others loaded since", async () => {
@@ -143,7 +146,7 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       await shared.endLease("k");
       await store.fill(lookup, await granted(store, "k", ["x"]), entry("j2"));
       expect(await store.fill(lookup, slow, entry("j1"))).toBe("overtaken");
-      expect((await store.read(lookup))?.payload).toBe("j2");
+      expect((await readOne(store, lookup))?.payload).toBe("j2");
     });
   });
 
@@ -155,7 +158,7 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       const ticket = await two.ticket(plain("k"));
       expect(await two.write(plain("k"), ticket, entry("j2"), undefined)).toBe("stored");
       expect(await one.fill(plain("k"), load, entry("j1"))).toBe("overtaken");
-      expect((await one.read(plain("k")))?.payload).toBe("j2");
+      expect((await readOne(one, plain("k")))?.payload).toBe("j2");
     });
 
     it("whose writer was overtaken is not kept, whichever of the two is late", async () => {
@@ -164,7 +167,7 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       const [a, b] = [await store.ticket(plain("k")), await store.ticket(plain("k"))];
       expect(await store.write(plain("k"), b, entry("jB"), undefined)).toBe("stored");
       expect(await store.write(plain("k"), a, entry("jA"), undefined)).toBe("overtaken");
-      expect(await store.read(plain("k"))).toBeUndefined();
+      expect(await readOne(store, plain("k"))).toBeUndefined();
       const c = await store.ticket(plain("k"));
       await store.invalidate({ keys: ["k"], tags: [] });
       expect(await store.write(plain("k"), c, entry("jC"), undefined)).toBe("overtaken");
@@ -224,7 +227,7 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       await one.fill(plain("lost"), await granted(one, "lost"), entry("j1"));
       const ticket = await granted(one, "k");
       await tell(two, 90n, 2n);
-      expect(await one.read(plain("lost"))).toBeUndefined();
+      expect(await readOne(one, plain("lost"))).toBeUndefined();
       expect(await one.fill(plain("k"), ticket, entry("j1"))).toBe("generation");
       expect(
         await two.fill(plain("k"), await granted(two, "k"), { ...entry("j1"), observed: at(95n, 1n) }),
@@ -237,10 +240,10 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
       await tell(store, 100n);
       await store.fill(plain("lost"), await granted(store, "lost"), entry("j1"));
       await store.invalidate({ keys: ["other"], tags: [], position: at(50n, 2n) });
-      expect(await store.read(plain("lost"))).toBeUndefined();
+      expect(await readOne(store, plain("lost"))).toBeUndefined();
       await store.fill(plain("kept"), await granted(store, "kept"), entry("j1"));
       await store.invalidate({ keys: ["other"], tags: [], position: at(500n, 1n) });
-      expect((await store.read(plain("kept")))?.payload).toBe("j1");
+      expect((await readOne(store, plain("kept")))?.payload).toBe("j1");
     });
   });
 

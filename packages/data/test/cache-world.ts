@@ -69,7 +69,7 @@ class SlowStore implements SharedStore {
     this.#listener = listener;
   }
 
-  read: SharedStore["read"] = (lookup) => this.#call(() => this.#inner.read(lookup));
+  read: SharedStore["read"] = (lookups) => this.#call(() => this.#inner.read(lookups));
   claim: SharedStore["claim"] = (lookup, options) => this.#call(() => this.#inner.claim(lookup, options));
   ticket: SharedStore["ticket"] = (lookup) => this.#call(() => this.#inner.ticket(lookup));
   fill: SharedStore["fill"] = (lookup, ticket, entry) =>

@@ -6,11 +6,13 @@ import {
   type ClusterDatabase,
   type ListenInterruption,
   PatroniClient,
+  type PrimaryChange,
   readServerFacts,
 } from "../src/index.ts";
 import { type Fault, FaultyCluster } from "./failover/faulty-cluster.ts";
 import { Ledger } from "./failover/ledger.ts";
 import { failOver } from "./failover/run-failovers.ts";
+import { sqlSuite } from "./sql.suite.ts";
 
 /** The leader's key lives 5 s here. A busy machine takes its time to promote; what is ours is a fraction of a second. */
 const OUTAGE_MAX_MS = 5_000 + 7_000;
@@ -69,6 +71,8 @@ describeService("patroni", "a cluster under Patroni", () => {
     await database?.close({ graceMs: 0 });
     await cluster?.[Symbol.asyncDispose]();
   });
+
+  sqlSuite("a cluster", () => database);
 
   it("names every node with role, timeline, position and lag, counts the healthy ones, and says what the server is", async () => {
     const { nodes, primary, timeline, healthyCount, systemId } = await database.refresh();
@@ -276,6 +280,23 @@ describeService("patroni", "a cluster under Patroni", () => {
     expect((await reopened.history()).map(({ timeline }) => timeline)).toEqual([1, 2]);
   }, 60_000);
 
+  it("tells a write that was cut off from clients only, reads on, and goes on when the way is mended", async () => {
+    const leader = await cluster.servers.waitForLeader();
+    await using cut = await cluster.open({ primaryWaitMs: 100, probeTimeoutMs: 300, pollEveryMs: 200 });
+    await waitUntil("reads", () => cut.status().nodes.every(({ takesReads }) => takesReads));
+    const mend = cluster.cutFromClients(leader);
+    const write = cut.query("INSERT INTO pairs VALUES (66, 1)", [], { timeoutMs: 300 });
+    await expect(write).rejects.toMatchObject({ code: "KERNEL_OUTCOME_UNKNOWN" });
+    await waitUntil("its loss to be noticed", () => cut.status().condition.kind === "no-primary");
+    await expect(cut.query("INSERT INTO pairs VALUES (66, 2)", [])).rejects.toMatchObject({
+      code: "DATA_NO_PRIMARY",
+    });
+    expect(await cut.read(IN_RECOVERY, [])).toEqual([{ replica: true }]);
+    await mend();
+    await waitUntil("the primary again", () => cut.status().primary === leader.name);
+    await cut.query("INSERT INTO pairs VALUES (66, 3)", []);
+  });
+
   it("refuses a switchover to nobody, to the primary, to who confirms nothing, and a failover while all is well", async () => {
     await cluster.untilReady();
     const before = (await database.refresh()).primary;
@@ -374,4 +395,33 @@ describeService("patroni", "a cluster under Patroni", () => {
     expect(counts.acknowledged).toBeGreaterThan(100);
     expect(counts.reads).toBeGreaterThan(50);
   }, 120_000);
+
+  it("without synchronous replication reports what a failover lost, with positions, to the session that saw it", async () => {
+    const leader = await cluster.untilReady();
+    await waitUntil("its primary", () => database.status().primary === leader.name);
+    await cluster.servers.configure({ synchronous_mode: false });
+    const isAsynchronous = async (): Promise<boolean> =>
+      (await leader.sql("SHOW synchronous_standby_names")) === "";
+    await waitUntil("commits to wait for nobody", isAsynchronous);
+    const changes: PrimaryChange[] = [];
+    database.on("primary", (change) => changes.push(change));
+    await cluster.holdSending(leader);
+    const session = database.session();
+    await session.query("INSERT INTO pairs VALUES (55, 1)", []);
+    const { position } = session;
+    // The place of the loss is told by what was seen of the old primary's log.
+    await database.refresh();
+    const undo = await cluster.inflict("kill -9 of PostgreSQL and Patroni", leader);
+    const change = await waitUntil("the next primary", () => changes.find(({ to }) => to !== undefined), {
+      timeoutMs: 30_000,
+    });
+    expect(change.leftBehindBytes).toBeGreaterThan(0n);
+    expect(change.forkLsn).toBeLessThan(position?.lsn ?? 0n);
+    await expect(session.read("SELECT 1", [])).rejects.toMatchObject({
+      code: "DATA_POSITION_LOST",
+      retryable: false,
+    });
+    expect(await database.session().read("SELECT 1 FROM pairs WHERE worker = 55", [])).toEqual([]);
+    await undo();
+  }, 60_000);
 });

@@ -44,9 +44,9 @@ export class Auditor {
     const { partition, lookup } = request;
     this.#counters.auditCount += 1;
     if (await this.#agrees(request, value)) return;
-    const before = await partition.store.read(lookup);
+    const before = await partition.read(lookup);
     await clock.sleep(settings.auditDelayMs, { signal });
-    const after = await partition.store.read(lookup);
+    const after = await partition.read(lookup);
     const copy = partition.near.get(lookup.key);
     const isStillServed = (after !== undefined && after.stamp === before?.stamp) || copy !== undefined;
     if (!isStillServed || (await this.#agrees(request, value))) return;

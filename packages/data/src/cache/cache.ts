@@ -197,7 +197,7 @@ export class Cache implements AsyncDisposable {
     return Promise.all(
       keys.map(async (key) => {
         const lookup = { key: keyName(key), tags };
-        const entry = await this.#partitionOf(lookup.key).store.read(lookup);
+        const [entry] = await this.#partitionOf(lookup.key).store.read([lookup]);
         return entry === undefined || entry.freshForMs <= 0 ? undefined : valueIn(readPayload(entry.payload));
       }),
     );

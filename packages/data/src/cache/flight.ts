@@ -2,7 +2,6 @@ import { type Clock, childController, deferred, type Random, withTimeout } from 
 import type { CacheCounters } from "./cache-counters.ts";
 import type { CacheSettings, GetOptions, LoadContext } from "./cache-options.ts";
 import { type Encoded, encodeValue, isAbsent, readPayload } from "./codec.ts";
-import type { Pending } from "./near-cache.ts";
 import type { Partition } from "./partition.ts";
 import type { CachePosition, Claim, Lookup, StoredEntry, StoreOutcome, Ticket } from "./shared-store.ts";
 
@@ -38,31 +37,61 @@ export interface FlightRequest {
 /** How often who waits for another's load looks by himself, in case that nobody tells him. */
 const LOOK_EVERY_MS = 50;
 
-/** Reads the store, and loads when there is nothing. `onPending` gets what an invalidation voids meanwhile. */
+/** What the first reader found before it took off. */
+export type FirstLook =
+  | { readonly kind: "missing" }
+  | { readonly kind: "expired"; readonly entry: StoredEntry }
+  /** The store cannot be reached. */
+  | { readonly kind: "down" };
+
+/** Loads what is not there, or waits for somebody else who does. */
 export const fly = async (
   context: FlightContext,
   request: FlightRequest,
-  onPending: (pending: Pending) => void,
+  first: FirstLook,
 ): Promise<Outcome> => {
-  const { partition, lookup } = request;
-  const { clock, settings } = context;
+  if (first.kind === "down") return bypass(context, request);
+  const { clock, settings, counters } = context;
   const giveUpAt = clock.monotonicNow() + settings.leaseMs + settings.loadTimeoutMs;
+  let known = first.kind === "expired" ? first.entry : undefined;
   for (;;) {
-    const pending: Pending = { key: lookup.key, tags: lookup.tags, isVoid: false };
-    onPending(pending);
-    partition.near.enter(pending);
-    try {
-      // Callers of this turn join before the question goes out.
-      await undefined;
-      const outcome = await lookOnce(context, request, pending);
-      if ("encoded" in outcome) return outcome;
-      context.counters.waitCount += 1;
-      if (clock.monotonicNow() >= giveUpAt) return bypass(context, request);
-      await outcome.filled;
-    } finally {
-      partition.near.leave(pending);
-    }
+    const outcome = await claimAndLoad(context, request, known);
+    if ("encoded" in outcome) return outcome;
+    counters.waitCount += 1;
+    if (clock.monotonicNow() >= giveUpAt) return bypass(context, request);
+    await outcome.filled;
+    const look = await lookAt(context, request);
+    if ("encoded" in look) return look;
+    if (look.kind === "down") return bypass(context, request);
+    known = look.kind === "expired" ? look.entry : undefined;
   }
+};
+
+/** What the store has for a reader now: an outcome, or a reason to load. */
+export const lookAt = async (
+  context: FlightContext,
+  request: FlightRequest,
+): Promise<Outcome | FirstLook> => {
+  const { partition, lookup, options } = request;
+  const confirmedAt = context.tick();
+  const { mark } = partition.near;
+  let entry: StoredEntry | undefined;
+  let encoded: Encoded | undefined;
+  try {
+    entry = await partition.read(lookup);
+    if (entry !== undefined) encoded = readPayload(entry.payload);
+  } catch {
+    return { kind: "down" };
+  }
+  if (entry === undefined || encoded === undefined) return { kind: "missing" };
+  if (entry.freshForMs > 0) {
+    const freshUntil = context.clock.monotonicNow() + entry.freshForMs;
+    putNear(partition, { lookup, encoded, mark, confirmedAt, freshUntil });
+    return { encoded, kind: "shared", confirmedAt, isConfirmed: true };
+  }
+  if (-entry.freshForMs > (options.staleMs ?? 0)) return { kind: "expired", entry };
+  refresh(context, request, entry);
+  return { encoded, kind: "stale", confirmedAt, isConfirmed: true };
 };
 
 /** Loads without the store; nothing is kept. */
@@ -72,56 +101,35 @@ export const bypass = async (context: FlightContext, request: FlightRequest): Pr
   return { encoded: encodeValue(value), kind: "bypassed", confirmedAt, isConfirmed: false };
 };
 
-const lookOnce = async (
+const claimAndLoad = async (
   context: FlightContext,
   request: FlightRequest,
-  pending: Pending,
+  known: StoredEntry | undefined,
 ): Promise<Outcome | { readonly filled: Promise<void> }> => {
-  const { partition, lookup, options } = request;
-  const { store } = partition;
-  const confirmedAt = context.tick();
-  let entry: StoredEntry | undefined;
-  let claim: Claim;
-  try {
-    entry = await partition.ask(() => store.read(lookup));
-    if (entry !== undefined && entry.freshForMs > 0)
-      return keep(context, request, { entry, pending, confirmedAt });
-    if (entry !== undefined && -entry.freshForMs <= (options.staleMs ?? 0)) {
-      refresh(context, request, entry);
-      return { encoded: readPayload(entry.payload), kind: "stale", confirmedAt, isConfirmed: true };
-    }
-  } catch {
-    return bypass(context, request);
-  }
+  const { partition, lookup } = request;
+  const { clock, settings, tick } = context;
+  const { mark } = partition.near;
+  const confirmedAt = tick();
   // Before the question, so that an answer which overtakes it is not missed.
   const filled = fillOf(partition, lookup.key);
+  let claim: Claim;
   try {
-    const known = entry === undefined ? {} : { knownStamp: entry.stamp };
-    claim = await partition.ask(() => store.claim(lookup, { leaseMs: context.settings.leaseMs, ...known }));
+    const knownStamp = known === undefined ? {} : { knownStamp: known.stamp };
+    claim = await partition.ask(() =>
+      partition.store.claim(lookup, { leaseMs: settings.leaseMs, ...knownStamp }),
+    );
   } catch {
     filled.stop();
     return bypass(context, request);
   }
   if (claim.kind === "held") return { filled: waitForFill(context, filled) };
   filled.stop();
-  if (claim.kind === "present") return keep(context, request, { entry: claim.entry, pending, confirmedAt });
-  return loadAndFill(context, request, { ticket: claim.ticket, pending, isExpired: entry !== undefined });
-};
-
-const keep = (
-  { clock }: FlightContext,
-  { partition, lookup }: FlightRequest,
-  read: { readonly entry: StoredEntry; readonly pending: Pending; readonly confirmedAt: number },
-): Outcome => {
-  const { entry, pending, confirmedAt } = read;
-  const encoded = readPayload(entry.payload);
-  putNear(partition, {
-    lookup,
-    encoded,
-    pending,
-    confirmedAt,
-    freshUntil: clock.monotonicNow() + entry.freshForMs,
-  });
+  if (claim.kind === "granted") {
+    return loadAndFill(context, request, { ticket: claim.ticket, mark, isExpired: known !== undefined });
+  }
+  const encoded = readPayload(claim.entry.payload);
+  const freshUntil = clock.monotonicNow() + claim.entry.freshForMs;
+  putNear(partition, { lookup, encoded, mark, confirmedAt, freshUntil });
   return { encoded, kind: "shared", confirmedAt, isConfirmed: true };
 };
 
@@ -130,13 +138,13 @@ const putNear = (
   copy: {
     readonly lookup: Lookup;
     readonly encoded: Encoded;
-    readonly pending: Pending;
+    readonly mark: number;
     readonly confirmedAt: number;
     readonly freshUntil: number;
   },
 ): void => {
-  if (copy.pending.isVoid) return;
-  const { encoded, lookup, confirmedAt, freshUntil } = copy;
+  const { encoded, lookup, mark, confirmedAt, freshUntil } = copy;
+  if (near.isOff || near.isTouched(mark, lookup.key, lookup.tags)) return;
   near.put({
     key: lookup.key,
     tags: lookup.tags,
@@ -152,11 +160,11 @@ const putNear = (
 const loadAndFill = async (
   context: FlightContext,
   request: FlightRequest,
-  granted: { readonly ticket: Ticket; readonly pending: Pending; readonly isExpired: boolean },
+  granted: { readonly ticket: Ticket; readonly mark: number; readonly isExpired: boolean },
 ): Promise<Outcome> => {
   const { partition, lookup, options } = request;
   const { counters, tick } = context;
-  const { ticket, pending, isExpired } = granted;
+  const { ticket, mark, isExpired } = granted;
   const loadBeganAt = tick();
   let loaded: { readonly value: unknown; readonly observed: CachePosition | undefined };
   let encoded: Encoded;
@@ -188,7 +196,7 @@ const loadAndFill = async (
   if (outcome !== "stored") {
     return { encoded, kind: "loaded", confirmedAt: loadBeganAt, isConfirmed: false };
   }
-  putNear(partition, { lookup, encoded, pending, confirmedAt: filledAt, freshUntil: filledAt + freshMs });
+  putNear(partition, { lookup, encoded, mark, confirmedAt: filledAt, freshUntil: filledAt + freshMs });
   return { encoded, kind: "loaded", confirmedAt: filledAt, isConfirmed: true };
 };
 
@@ -199,7 +207,7 @@ const stillThere = async (
 ): Promise<Outcome | undefined> => {
   const limitMs = options.staleIfErrorMs ?? 0;
   if (limitMs === 0) return undefined;
-  const entry = await partition.ask(() => partition.store.read(lookup)).catch(() => undefined);
+  const entry = await partition.read(lookup).catch(() => undefined);
   if (entry === undefined || -entry.freshForMs > limitMs) return undefined;
   return { encoded: readPayload(entry.payload), kind: "stale", confirmedAt, isConfirmed: true };
 };
@@ -210,18 +218,16 @@ const refresh = (context: FlightContext, request: FlightRequest, entry: StoredEn
   if (partition.refreshing.has(lookup.key)) return;
   partition.refreshing.add(lookup.key);
   context.spawn("refresh of a cache entry", async () => {
-    const pending: Pending = { key: lookup.key, tags: lookup.tags, isVoid: false };
-    partition.near.enter(pending);
+    const { mark } = partition.near;
     try {
       const claim = await partition.ask(() =>
         partition.store.claim(lookup, { leaseMs: context.settings.leaseMs, knownStamp: entry.stamp }),
       );
       if (claim.kind !== "granted") return;
-      await loadAndFill(context, request, { ticket: claim.ticket, pending, isExpired: false });
+      await loadAndFill(context, request, { ticket: claim.ticket, mark, isExpired: false });
     } catch {
       // Counted where it failed; the next reader tries again.
     } finally {
-      partition.near.leave(pending);
       partition.refreshing.delete(lookup.key);
     }
   });

@@ -90,7 +90,11 @@ export class MemoryStore implements SharedStore {
     this.#state.listeners.add(listener);
   }
 
-  async read(lookup: Lookup): Promise<StoredEntry | undefined> {
+  async read(lookups: readonly Lookup[]): Promise<readonly (StoredEntry | undefined)[]> {
+    return lookups.map((lookup) => this.#read(lookup));
+  }
+
+  #read(lookup: Lookup): StoredEntry | undefined {
     const found = this.#state.entries.get(lookup.key);
     if (found === undefined || found.tagStamps !== this.#tagStamps(lookup.tags)) return undefined;
     const now = this.#clock.monotonicNow();
@@ -107,7 +111,7 @@ export class MemoryStore implements SharedStore {
   ): Promise<Claim> {
     const state = this.#state;
     const tagStamps = this.#makeTagStamps(lookup.tags);
-    const entry = await this.read(lookup);
+    const entry = this.#read(lookup);
     if (entry !== undefined && entry.stamp !== options.knownStamp) return { kind: "present", entry };
     const now = this.#clock.monotonicNow();
     const lease = state.leases.get(lookup.key);

@@ -1,7 +1,7 @@
 import { seededRandom } from "@holdfast/kernel";
 import { describe, expect, it } from "vitest";
 import { encodeValue } from "./codec.ts";
-import { NearCache, type NearEntry, type Pending } from "./near-cache.ts";
+import { NearCache, type NearEntry } from "./near-cache.ts";
 
 const entryOf = (key: string, tags: readonly string[] = [], bytes = 10): NearEntry => ({
   key,
@@ -13,7 +13,6 @@ const entryOf = (key: string, tags: readonly string[] = [], bytes = 10): NearEnt
   confirmedAt: 0,
   isVisited: false,
 });
-const pendingOf = (key: string, tags: readonly string[] = []): Pending => ({ key, tags, isVoid: false });
 
 describe("the copies of a process", () => {
   it("stay within their count and bytes, and lose first what was not hit", () => {
@@ -60,18 +59,21 @@ describe("the copies of a process", () => {
 
   it("are not what an answer brings that an invalidation overtook", () => {
     const near = new NearCache({ entryMaxCount: 10, bytesMax: 1e9 });
-    const [byKey, byTag, other, later] = [
-      pendingOf("a"),
-      pendingOf("b", ["x"]),
-      pendingOf("c"),
-      pendingOf("a"),
-    ];
-    for (const pending of [byKey, byTag, other]) near.enter(pending);
+    const mark = near.mark;
+    expect(near.isTouched(mark, "a", ["x"])).toBe(false);
     near.invalidate(["a"], ["x"]);
-    near.enter(later);
-    expect([byKey, byTag, other, later].map(({ isVoid }) => isVoid)).toEqual([true, true, false, false]);
-    near.leave(other);
+    const later = near.mark;
+    expect(near.isTouched(mark, "a", [])).toBe(true);
+    expect(near.isTouched(mark, "b", ["y", "x"])).toBe(true);
+    expect(near.isTouched(mark, "c", ["y"])).toBe(false);
+    expect(near.isTouched(later, "a", ["x"])).toBe(false);
     near.clear();
-    expect([other.isVoid, later.isVoid]).toEqual([false, true]);
+    expect(near.isTouched(later, "c", [])).toBe(true);
+    // What was under way for longer than changes are remembered may have been concerned.
+    const old = near.mark;
+    for (let index = 0; index < 256; index += 1) near.invalidate([`other${index}`], []);
+    expect(near.isTouched(old, "c", [])).toBe(false);
+    near.invalidate(["one more"], []);
+    expect(near.isTouched(old, "c", [])).toBe(true);
   });
 });

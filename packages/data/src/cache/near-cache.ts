@@ -16,23 +16,27 @@ export interface NearEntry {
   isVisited: boolean;
 }
 
-/** Something under way that an invalidation must reach, as it reaches a copy. */
-export interface Pending {
-  readonly key: string;
+/** Changes that are remembered for what is under way; what is under way longer is not kept as a copy. */
+const CHANGES_KEPT = 256;
+
+interface Change {
+  readonly keys: readonly string[];
   readonly tags: readonly string[];
-  isVoid: boolean;
 }
 
 /**
  * Copies in this process, bounded by count and bytes: what was not hit goes first (SIEVE, Zhang et al., NSDI 2024).
- * Reads under way stand in the same index, so that an invalidation which comes before their answer voids them.
+ * What reads bring is kept only if no invalidation came between their question and their answer: `mark` tells where
+ * the line of changes was, `isTouched` whether one of those since concerns a key.
  */
 export class NearCache {
   readonly #entryMaxCount: number;
   readonly #bytesMax: number;
   readonly #entries = new Map<string, NearEntry>();
-  readonly #pending = new Map<string, Set<Pending>>();
-  readonly #keysOfTag = new Map<string, Map<string, number>>();
+  readonly #keysOfTag = new Map<string, Set<string>>();
+  readonly #changes: Change[] = [];
+  #changeCount = 0;
+  #clearedAt = 0;
   #hand: IterableIterator<NearEntry> | undefined;
   #bytes = 0;
   evictedCount = 0;
@@ -40,6 +44,11 @@ export class NearCache {
   constructor(options: { readonly entryMaxCount: number; readonly bytesMax: number }) {
     this.#entryMaxCount = options.entryMaxCount;
     this.#bytesMax = options.bytesMax;
+  }
+
+  /** Nothing is kept here. */
+  get isOff(): boolean {
+    return this.#entryMaxCount === 0;
   }
 
   get size(): number {
@@ -73,41 +82,38 @@ export class NearCache {
     this.#tagDown(entry);
   }
 
-  /** `pending` is voided by what comes until `leave`. */
-  enter(pending: Pending): void {
-    const others = this.#pending.get(pending.key);
-    if (others === undefined) this.#pending.set(pending.key, new Set([pending]));
-    else others.add(pending);
-    this.#tagUp(pending);
+  /** Where the line of changes is now. */
+  get mark(): number {
+    return this.#changeCount;
   }
 
-  leave(pending: Pending): void {
-    const others = this.#pending.get(pending.key);
-    if (others?.delete(pending) !== true) return;
-    if (others.size === 0) this.#pending.delete(pending.key);
-    this.#tagDown(pending);
+  /** Whether an invalidation since `mark` concerns this key or one of these tags, or may do so. */
+  isTouched(mark: number, key: string, tags: readonly string[]): boolean {
+    if (this.#changeCount === mark) return false;
+    if (this.#clearedAt > mark || this.#changeCount - mark > CHANGES_KEPT) return true;
+    for (let index = mark; index < this.#changeCount; index += 1) {
+      const change = this.#changes[index % CHANGES_KEPT];
+      if (change === undefined || change.keys.includes(key)) return true;
+      for (const tag of tags) if (change.tags.includes(tag)) return true;
+    }
+    return false;
   }
 
   invalidate(keys: readonly string[], tags: readonly string[]): void {
-    for (const key of keys) this.#invalidateKey(key);
+    this.#changes[this.#changeCount % CHANGES_KEPT] = { keys, tags };
+    this.#changeCount += 1;
+    for (const key of keys) this.remove(key);
     for (const tag of tags) {
-      for (const key of [...(this.#keysOfTag.get(tag)?.keys() ?? [])]) this.#invalidateKey(key, tag);
+      for (const key of [...(this.#keysOfTag.get(tag) ?? [])]) this.remove(key);
     }
   }
 
   clear(): void {
-    for (const entry of this.#entries.values()) this.#tagDown(entry);
+    this.#changeCount += 1;
+    this.#clearedAt = this.#changeCount;
     this.#entries.clear();
+    this.#keysOfTag.clear();
     this.#bytes = 0;
-    for (const others of this.#pending.values()) for (const pending of others) pending.isVoid = true;
-  }
-
-  #invalidateKey(key: string, tag?: string): void {
-    const entry = this.#entries.get(key);
-    if (entry !== undefined && (tag === undefined || entry.tags.includes(tag))) this.remove(key);
-    for (const pending of this.#pending.get(key) ?? []) {
-      if (tag === undefined || pending.tags.includes(tag)) pending.isVoid = true;
-    }
   }
 
   /** The hand goes on from where it stopped, over what is oldest first, and takes the first that was not hit. */
@@ -129,23 +135,18 @@ export class NearCache {
     }
   }
 
-  #tagUp({ key, tags }: { readonly key: string; readonly tags: readonly string[] }): void {
+  #tagUp({ key, tags }: NearEntry): void {
     for (const tag of tags) {
-      let keys = this.#keysOfTag.get(tag);
-      if (keys === undefined) {
-        keys = new Map();
-        this.#keysOfTag.set(tag, keys);
-      }
-      keys.set(key, (keys.get(key) ?? 0) + 1);
+      const keys = this.#keysOfTag.get(tag);
+      if (keys === undefined) this.#keysOfTag.set(tag, new Set([key]));
+      else keys.add(key);
     }
   }
 
-  #tagDown({ key, tags }: { readonly key: string; readonly tags: readonly string[] }): void {
+  #tagDown({ key, tags }: NearEntry): void {
     for (const tag of tags) {
       const keys = this.#keysOfTag.get(tag);
-      const count = (keys?.get(key) ?? 0) - 1;
-      if (count > 0) keys?.set(key, count);
-      else keys?.delete(key);
+      keys?.delete(key);
       if (keys?.size === 0) this.#keysOfTag.delete(tag);
     }
   }

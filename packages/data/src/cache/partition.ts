@@ -2,14 +2,21 @@ import type { Clock } from "@holdfast/kernel";
 import { CircuitBreaker } from "@holdfast/resilience";
 import type { CacheCounters } from "./cache-counters.ts";
 import type { Outcome } from "./flight.ts";
-import type { NearCache, Pending } from "./near-cache.ts";
-import type { CachePosition, FeedEvent, Invalidation, Lookup, SharedStore } from "./shared-store.ts";
+import type { NearCache } from "./near-cache.ts";
+import type {
+  CachePosition,
+  FeedEvent,
+  Invalidation,
+  Lookup,
+  SharedStore,
+  StoredEntry,
+} from "./shared-store.ts";
 
-/** A read of the store, with the load that may follow, that several readers wait for. */
+/** A load, or the wait for somebody else's, that several readers share. */
 export interface SharedFlight {
   readonly promise: Promise<Outcome>;
-  /** Void flights are not joined any more. */
-  pending: Pending;
+  /** Where the line of changes was when it began: once its key is touched it is not joined any more. */
+  readonly mark: number;
   /** What the first reader's session has written. */
   readonly covers: bigint;
 }
@@ -17,6 +24,15 @@ export interface SharedFlight {
 /** So many failures in a row, and Redis is left alone for a second: each call then goes to the source at once. */
 const FAILURE_MAX_COUNT = 5;
 const BREAKER_OPEN_MS = 1_000;
+
+/** Reads of one call; more go into the next, behind it on the same connection. */
+const READ_BATCH_MAX_COUNT = 256;
+
+interface Reads {
+  readonly byKey: Map<string, number>;
+  readonly lookups: Lookup[];
+  readonly entries: Promise<readonly (StoredEntry | undefined)[]>;
+}
 
 /** This process's half of one partition: copies, what is under way, and how up to date they are. */
 export class Partition {
@@ -30,6 +46,7 @@ export class Partition {
   readonly #waiters = new Map<string, Set<() => void>>();
   /** Committed here, but not yet told to the store: this process does not trust the store with them. */
   readonly #untold = new Set<Invalidation>();
+  #reads: Reads | undefined;
   /**
    * Every invalidation that was acknowledged before this instant has been applied to `near`. Minus infinity after a
    * loss of the connection.
@@ -54,6 +71,32 @@ export class Partition {
       clock: options.clock,
     });
     this.store.listen((event) => this.#onEvent(event));
+  }
+
+  /** What the store has. Reads of one turn of the event loop go out as one call. */
+  read(lookup: Lookup): Promise<StoredEntry | undefined> {
+    this.#reads ??= this.#beginReads();
+    const { byKey, lookups, entries } = this.#reads;
+    let index = byKey.get(lookup.key);
+    if (index === undefined) {
+      index = lookups.push(lookup) - 1;
+      byKey.set(lookup.key, index);
+      if (lookups.length === READ_BATCH_MAX_COUNT) this.#reads = undefined;
+    }
+    return entries.then((found) => found[index]);
+  }
+
+  #beginReads(): Reads {
+    const lookups: Lookup[] = [];
+    const reads: Reads = {
+      byKey: new Map(),
+      lookups,
+      entries: Promise.resolve().then(() => {
+        if (this.#reads === reads) this.#reads = undefined;
+        return this.ask(() => this.store.read(lookups));
+      }),
+    };
+    return reads;
   }
 
   /** A call of the store, behind the breaker. */

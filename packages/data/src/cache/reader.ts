@@ -4,7 +4,15 @@ import type { CacheCounters } from "./cache-counters.ts";
 import { type CacheKey, keyName } from "./cache-key.ts";
 import { checkRange, checkTags, type GetOptions } from "./cache-options.ts";
 import { valueIn } from "./codec.ts";
-import { bypass, type FlightContext, type FlightRequest, fly, type Outcome } from "./flight.ts";
+import {
+  bypass,
+  type FirstLook,
+  type FlightContext,
+  type FlightRequest,
+  fly,
+  lookAt,
+  type Outcome,
+} from "./flight.ts";
 import type { NearEntry } from "./near-cache.ts";
 import type { Partition, SharedFlight } from "./partition.ts";
 import { SeenPositions } from "./seen-positions.ts";
@@ -95,9 +103,11 @@ export class Reader {
     try {
       for (let count = 0; count < JOIN_MAX_COUNT; count += 1) {
         if (this.#isDistrusted() || partition.isUntold(lookup) || isInsideTransaction()) break;
+        const look = await untilAborted(lookAt(this.#context, request), options.signal);
+        if ("encoded" in look) return this.#give<T>(request, look);
         let flight = partition.flights.get(key);
-        const isOwn = flight === undefined || flight.pending.isVoid;
-        if (flight === undefined || isOwn) flight = this.#takeOff(request);
+        const isOwn = flight === undefined || partition.near.isTouched(flight.mark, key, lookup.tags);
+        if (flight === undefined || isOwn) flight = this.#takeOff(request, look);
         const outcome = await untilAborted(flight.promise, options.signal);
         if (isOwn || this.#suits(outcome, flight, options, notBefore)) return this.#give<T>(request, outcome);
       }
@@ -120,18 +130,16 @@ export class Reader {
     return outcome.isConfirmed || session === undefined || session.position <= flight.covers;
   }
 
-  #takeOff(request: FlightRequest): SharedFlight {
+  #takeOff(request: FlightRequest, look: FirstLook): SharedFlight {
     const { partition, lookup, options } = request;
-    const { flights } = partition;
-    const flight = {
-      pending: { key: lookup.key, tags: lookup.tags, isVoid: false },
+    const { flights, near } = partition;
+    const flight: SharedFlight = {
+      mark: near.mark,
       covers: options.session?.position ?? 0n,
-    } as { -readonly [K in keyof SharedFlight]: SharedFlight[K] };
-    flight.promise = fly(this.#context, request, (pending) => {
-      flight.pending = pending;
-    }).finally(() => {
-      if (flights.get(lookup.key) === flight) flights.delete(lookup.key);
-    });
+      promise: fly(this.#context, request, look).finally(() => {
+        if (flights.get(lookup.key) === flight) flights.delete(lookup.key);
+      }),
+    };
     flights.set(lookup.key, flight);
     return flight;
   }

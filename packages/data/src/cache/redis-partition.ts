@@ -1,6 +1,6 @@
 import { Batcher } from "@holdfast/kernel";
 import { RedisKeys } from "./redis-keys.ts";
-import { RedisReads } from "./redis-reads.ts";
+import { readEntries } from "./redis-reads.ts";
 import { type RedisPartitionOptions, type RedisSession, RedisSessions } from "./redis-session.ts";
 import type {
   CachePosition,
@@ -25,7 +25,6 @@ export class RedisPartition implements SharedStore {
   readonly #options: RedisPartitionOptions;
   readonly #keys: RedisKeys;
   readonly #sessions: RedisSessions;
-  readonly #reads: RedisReads;
   readonly #invalidations: Batcher<Invalidation, undefined>;
   #want = "";
 
@@ -33,7 +32,6 @@ export class RedisPartition implements SharedStore {
     this.#options = options;
     this.#keys = new RedisKeys(options.slot);
     this.#sessions = new RedisSessions(options, this.#keys);
-    this.#reads = new RedisReads(this.#sessions);
     this.#invalidations = new Batcher({
       name: "cache invalidations",
       run: async (batch) => {
@@ -55,8 +53,8 @@ export class RedisPartition implements SharedStore {
     this.#sessions.listen(listener);
   }
 
-  read(lookup: Lookup): Promise<StoredEntry | undefined> {
-    return this.#reads.read(lookup);
+  read(lookups: readonly Lookup[]): Promise<readonly (StoredEntry | undefined)[]> {
+    return readEntries(this.#sessions, lookups);
   }
 
   async claim(

@@ -73,7 +73,8 @@ export type FeedEvent =
  * Every call may be repeated. Rejections mean that the store cannot be reached.
  */
 export interface SharedStore {
-  read(lookup: Lookup): Promise<StoredEntry | undefined>;
+  /** What is there for each, all of one moment or each of its own; undefined where nothing valid is. */
+  read(lookups: readonly Lookup[]): Promise<readonly (StoredEntry | undefined)[]>;
   /**
    * Asks for the right to load. `knownStamp` is the entry that the asker knows already and wants to replace.
    */

@@ -39,6 +39,8 @@ const openClient = ({ address, credentials, connectTimeoutMs }: RedisLinkOptions
     RESP: 3,
     // A link is one connection to one incarnation of a server. Whoever uses it decides what a new one means.
     disableOfflineQueue: true,
+    // The link watches over answers with one timer; the driver would set one, with a signal, for each command.
+    commandOptions: { timeout: 0 },
     socket: {
       host: address.host,
       port: address.port,

@@ -200,6 +200,16 @@ export class FaultyCluster implements AsyncDisposable {
     return () => signalAll(held, "SIGCONT");
   }
 
+  /** Has a leader keep what it writes to itself. */
+  async holdSending(leader: PatroniNode): Promise<void> {
+    const pid = await leader.postgresPid();
+    const family = pid === undefined ? [] : familyOf(pid);
+    signalAll(
+      family.filter((each) => commandOf(each).includes("walsender")),
+      "SIGSTOP",
+    );
+  }
+
   /** Cuts clients off from the Patroni of these nodes; their PostgreSQL can be reached. */
   cutPatroni(nodes: readonly PatroniNode[]): () => Promise<void> {
     const links = nodes.map((node) => this.#restLinks[this.servers.nodes.indexOf(node)]);
