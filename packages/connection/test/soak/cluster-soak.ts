@@ -65,10 +65,22 @@ export const soakCluster = async (options: ClusterSoakOptions): Promise<ClusterS
     health: { ejectionMs: 500, ejectionCapMs: 1_000 },
     retry: retryPresets.aggressive,
   });
-  await client.connect();
+  await connected(client);
   const soak = new ClusterSoak(cluster, client, options);
   // Awaited here: cluster and client end with this function.
   return await soak.run();
+};
+
+/** A machine that is busy with other things may need a second try before anything was broken on purpose. */
+const connected = async (client: ConnectionManager): Promise<void> => {
+  for (let triesLeft = 20; ; triesLeft -= 1) {
+    try {
+      return await client.connect();
+    } catch (error) {
+      if (triesLeft === 0) throw error;
+      await systemClock.sleep(50);
+    }
+  }
 };
 
 class ClusterSoak {

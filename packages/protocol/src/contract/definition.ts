@@ -40,19 +40,26 @@ export interface StreamDefinition<In extends z.ZodType = z.ZodType, Item extends
   readonly idempotent: boolean;
 }
 
+/** What is given to ask. */
 export type InputOf<D extends RequestDefinition | StreamDefinition> = z.input<D["input"]>;
+/** What the asker gets. */
 export type OutputOf<D extends RequestDefinition> = z.output<D["output"]>;
+/** What the reader of a stream gets, one after the other. */
 export type ItemOf<D extends StreamDefinition> = z.output<D["item"]>;
+/** What the receiver of a push gets. */
 export type PayloadOf<D extends PushDefinition> = z.output<D["payload"]>;
 
+/** Declares a message that is answered once. Share the definition between both sides: each checks by it. */
 export const defineRequest = <In extends z.ZodType, Out extends z.ZodType>(
   definition: Omit<RequestDefinition<In, Out>, "kind">,
 ): RequestDefinition<In, Out> => ({ kind: "request", ...definition });
 
+/** Declares a message that is answered item by item. */
 export const defineStream = <In extends z.ZodType, Item extends z.ZodType>(
   definition: Omit<StreamDefinition<In, Item>, "kind">,
 ): StreamDefinition<In, Item> => ({ kind: "stream", ...definition });
 
+/** Declares a message that is not answered. */
 export const definePush = <Payload extends z.ZodType>(
   definition: Omit<PushDefinition<Payload>, "kind">,
 ): PushDefinition<Payload> => ({ kind: "push", ...definition });
