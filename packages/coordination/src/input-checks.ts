@@ -7,6 +7,8 @@ export const PAYLOAD_MAX_BYTES_DEFAULT = 1_048_576;
 export const BATCH_MAX_COUNT = 100_000;
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
+/** Nearly every name is of these characters only, and then there is nothing else to look for. */
+const PLAIN = /^[\x20-\x7e]*$/;
 
 /**
  * A name as every backend can keep it: `minLength` to `maxLength` characters, no NUL, no broken surrogate pair.
@@ -16,6 +18,7 @@ export const checkText = (field: string, value: string, maxLength: number): void
   if (typeof value !== "string" || value.length < 1 || value.length > maxLength) {
     throw new InvalidInputError(field, value, `a text of 1 to ${maxLength} characters`);
   }
+  if (PLAIN.test(value)) return;
   if (value.includes("\0") || LONE_SURROGATE.test(value)) {
     throw new InvalidInputError(field, value, "well-formed text without NUL characters");
   }

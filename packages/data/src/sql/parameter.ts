@@ -52,9 +52,16 @@ const encodeArray = (items: readonly unknown[], field: string): string =>
       const encoded = encodeParameter(item, `${field}[${index}]`);
       if (encoded === null) return "NULL";
       if (typeof encoded !== "string") return `"\\\\x${encoded.toString("hex")}"`;
-      return `"${encoded.replace(/["\\]/g, "\\$&")}"`;
+      return quoted(encoded);
     })
     .join(",")}}`;
+
+/** Without control characters and halves of pairs, which JSON would write in another way than an array does. */
+const AS_IN_JSON = /^[\u0020-\ud7ff\ue000-\uffff]*$/;
+
+/** For all other texts JSON's quoting is the array's, and four times as fast as replacing. */
+const quoted = (text: string): string =>
+  AS_IN_JSON.test(text) ? JSON.stringify(text) : `"${text.replace(/["\\]/g, "\\$&")}"`;
 
 const encodeJson = (value: object, field: string): string => {
   try {

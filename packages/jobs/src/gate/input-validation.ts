@@ -3,7 +3,7 @@ import { type JobSpec, submitJob } from "@holdfast/protocol/contract";
 import type { z } from "zod";
 import { isUnreachable } from "../caller/transient.ts";
 import { NodeNotReadyError } from "../errors.ts";
-import { payloadHash } from "../model/payload-hash.ts";
+import { payloadName } from "../model/payload-hash.ts";
 import type { Datacenter } from "./datacenter.ts";
 
 const CACHE_MAX_COUNT = 1_000;
@@ -56,5 +56,5 @@ export class InputValidation {
 const inputKeys = (spec: JobSpec, datacenter: Datacenter): readonly string[] =>
   spec.workflows.map(
     ({ workflow, input, shards, maxAttempts, timeoutMs }) =>
-      `${datacenter.name}\n${datacenter.catalogKey}\n${payloadHash([workflow, input, shards, maxAttempts, timeoutMs])}`,
+      `${datacenter.name}\n${datacenter.catalogKey}\n${payloadName([workflow, input, shards, maxAttempts, timeoutMs])}`,
   );

@@ -7,7 +7,7 @@ import {
 } from "@holdfast/protocol/contract";
 import { BundledRequests } from "../caller/bundled-requests.ts";
 import { InvalidWorkflowInputError, NodeNotReadyError, UnknownWorkflowError } from "../errors.ts";
-import { payloadHash } from "../model/payload-hash.ts";
+import { payloadName } from "../model/payload-hash.ts";
 import { isWorkerFault, type KnownWorker, type WorkerRegistry } from "./worker-registry.ts";
 
 export interface InputValidatorOptions {
@@ -63,7 +63,7 @@ export class InputValidator {
 
   #cached(workflow: string, input: unknown): Promise<ValidateInputAnswer> {
     const { registry, clock } = this.#options;
-    const key = `${workflow}\n${payloadHash(input)}`;
+    const key = `${workflow}\n${payloadName(input)}`;
     const found = this.#cache.get(key);
     this.#cache.delete(key);
     if (found !== undefined && found.version === registry.version && found.until > clock.monotonicNow()) {
