@@ -13,6 +13,7 @@ export const openPg = (url: string, connectionMaxCount = 10): SqlClient & AsyncD
   const pool = new Pool({ connectionString: url, max: connectionMaxCount });
   // A server that goes away is what some tests are about; the pool drops the connection by itself.
   pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   return {
     ...executor(pool),
     async transaction(body, options) {

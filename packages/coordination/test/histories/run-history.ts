@@ -25,6 +25,8 @@ export interface HistoryOptions {
   readonly lanes: number;
   /** Mean pause between two faults. */
   readonly faultEveryMs: number;
+  /** The worker as one JavaScript file. Default: it runs from its source. */
+  readonly workerBundle?: string | undefined;
   readonly onProgress?: (line: string) => void;
 }
 
@@ -78,6 +80,7 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
         lanes: options.lanes,
       },
       record,
+      options.workerBundle,
     );
     workers.add(worker);
     void worker.ended.then(() => workers.delete(worker));
@@ -134,7 +137,7 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
     for (const worker of workers) worker.signal("SIGCONT");
 
     const survivors = [...workers];
-    await within(60_000, "the workers to fall quiet", async () => {
+    await within(180_000, "the workers to fall quiet", async () => {
       await Promise.all(survivors.map((worker) => worker.said("ready")));
       for (const worker of survivors) worker.say("quiet");
       await Promise.all(survivors.map((worker) => worker.said("quiet")));
@@ -149,7 +152,7 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
       return states.snapshot("history");
     };
     const stored = { pg: await settle(store.states as never), redis: await settle(fast.states) };
-    await within(60_000, "the replicas to catch up", async () => {
+    await within(180_000, "the replicas to catch up", async () => {
       const target = {
         pg: stored.pg.head.offset.toString(),
         redis: stored.redis.head.offset.toString(),
@@ -253,7 +256,7 @@ const drainQueue = async (
   sql: SqlClient,
   queue: ReturnType<Awaited<ReturnType<typeof createPostgresStore>>["queue"]>,
 ): Promise<void> =>
-  within(60_000, "the queue to be worked off", async () => {
+  within(180_000, "the queue to be worked off", async () => {
     for (;;) {
       await queue.recoverLapsed();
       const tasks = await queue.claim({ worker: "last", maxCount: 500, leaseMs: 30_000 });

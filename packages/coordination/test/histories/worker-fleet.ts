@@ -6,6 +6,8 @@ import type { WorkerEvent, WorkerOptions } from "./events.ts";
 
 const WORKER = fileURLToPath(new URL("../processes/history-worker.ts", import.meta.url));
 
+const FROM_SOURCE = ["--conditions", "holdfast-source", "--import", "tsx"];
+
 /** A worker process, and what is known of its work from its own words. */
 export class Worker {
   readonly name: string;
@@ -17,14 +19,14 @@ export class Worker {
   isAlive = true;
   isFrozen = false;
 
-  constructor(options: WorkerOptions, record: Recorder) {
+  /** `bundle`: the worker as one JavaScript file, which starts in a tenth of the time. */
+  constructor(options: WorkerOptions, record: Recorder, bundle: string | undefined) {
     this.name = options.worker;
     this.#record = record;
-    this.#child = spawn(
-      process.execPath,
-      ["--conditions", "holdfast-source", "--import", "tsx", WORKER, JSON.stringify(options)],
-      { stdio: ["pipe", "pipe", "pipe"] },
-    );
+    const program = bundle === undefined ? [...FROM_SOURCE, WORKER] : [bundle];
+    this.#child = spawn(process.execPath, [...program, JSON.stringify(options)], {
+      stdio: ["pipe", "pipe", "pipe"],
+    });
     this.#child.stdin?.on("error", () => undefined);
     const stderr: string[] = [];
     this.#child.stderr?.on("data", (chunk: Buffer) => stderr.push(chunk.toString()));

@@ -8,6 +8,7 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "30" },
     seed: { type: "string", default: "1" },
     workers: { type: "string", default: "50" },
+    "worker-bundle": { type: "string" },
   },
 });
 const minutes = Number(values.minutes);
@@ -25,9 +26,10 @@ for (
     const report = await runHistory({
       seed,
       // Several seeds in a long run, each long enough for every fault.
-      durationMs: Math.min(leftMs, Math.max(20_000, (minutes * 60_000) / 6)),
+      durationMs: Math.min(leftMs, Math.max(20_000, (minutes * 60_000) / 3)),
       workerCount,
       lanes: 1,
+      workerBundle: values["worker-bundle"],
       faultEveryMs: 1000,
       onProgress: (line) => process.stderr.write(`${line}\n`),
     });
