@@ -59,6 +59,8 @@ export class ClusterRouter {
   #listener: NotificationListener | undefined;
   #lastStatus: ClusterStatus | undefined;
   #readers: readonly NodePool[] = [];
+  /** Of the primary that notifications come from. */
+  #listeningTimeline: number | undefined;
   #isClosed = false;
 
   constructor(options: { readonly pool: PoolSettings; readonly logger: Logger }) {
@@ -129,7 +131,8 @@ export class ClusterRouter {
   };
 
   readonly onPrimary = (change: PrimaryChange): void => {
-    if (change.to !== undefined) this.#listener?.reconnect();
+    // A primary that was lost from sight for a moment is still listened to.
+    if (change.to !== undefined && change.timeline !== this.#listeningTimeline) this.#listener?.reconnect();
     this.events.emit("primary", change);
   };
 
@@ -260,6 +263,7 @@ export class ClusterRouter {
       signal,
     );
     pass.leave();
+    this.#listeningTimeline = pass.target.identity.timeline;
     return this.parts.pools.open(pass.target.identity, 0, signal);
   }
 }
@@ -334,7 +338,7 @@ export class ClusterStatements
             started();
             return body(tx);
           },
-          { commitTimeoutMs, ...options },
+          { ...options, commitTimeoutMs: options.commitTimeoutMs ?? commitTimeoutMs },
         ),
     );
   }

@@ -174,7 +174,7 @@ class Session implements ClusterSession {
                 started();
                 return body(tx);
               },
-              { commitTimeoutMs, ...options },
+              { ...options, commitTimeoutMs: options.commitTimeoutMs ?? commitTimeoutMs },
             ),
         );
       },
