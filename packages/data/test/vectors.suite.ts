@@ -281,6 +281,41 @@ export const vectorsSuite = (kind: string, database: () => Database): void => {
     });
   });
 
+  describe(`vectors on ${kind}: search by index`, () => {
+    it("finds what the exact search finds, all k of it, through a filter too, and says how", async () => {
+      const items = await fresh(16);
+      const vectors = clusteredVectors(1_200, 16, { clusterCount: 300 });
+      await items.load(
+        vectors.map((vector, index) => ({
+          namespace: `n${index % 2}`,
+          key: `k${index}`,
+          vector,
+          columns: { year: index % 4, lang: index % 300 === 0 ? "rare" : "common" },
+        })),
+      );
+      const report = await items.buildIndex();
+      expect(report).toMatchObject({ form: "plain", isNew: true, isValid: true });
+      const recalls: number[] = [];
+      for (const vector of vectors.slice(0, 10)) {
+        for (const where of [
+          undefined,
+          { columns: { year: { lte: 2 } } },
+          { columns: { lang: "rare" } },
+        ] as const) {
+          const exact = await items.search({ vector, where, k: 60, mode: "exact" });
+          const found = await items.search({ vector, where, k: 60, efSearch: 20 });
+          if (where === undefined) expect(found.plan).toMatchObject({ kind: "index", efSearch: 60 });
+          expect(found.matches).toHaveLength(exact.matches.length);
+          const keys = new Set(keysOf(exact.matches));
+          recalls.push(keysOf(found.matches).filter((key) => keys.has(key)).length / exact.matches.length);
+        }
+      }
+      expect(recalls.reduce((sum, recall) => sum + recall, 0) / recalls.length).toBeGreaterThanOrEqual(0.95);
+      expect(await items.tune({ targetRecall: 0.95, sampleCount: 10 })).toMatchObject({ isReached: true });
+      expect(await items.buildIndex()).toMatchObject({ isNew: false });
+    });
+  });
+
   describe(`vectors on ${kind}: bulk load`, () => {
     const rows = (count: number, seed = 1) =>
       clusteredVectors(count, 8, { seed }).map((vector, index) => ({

@@ -99,7 +99,7 @@ export const buildIndex = async <Columns extends FilterColumns>(
   }
   const isDistributed = await hasCitus(database);
   // PGlite has one session and Citus refuses it inside its own transaction; both lock nobody out for long.
-  const concurrently = options.concurrently ?? database.kind === "postgres";
+  const concurrently = options.concurrently ?? database.kind !== "embedded";
   const quoted = quoteIdentifier(name, "table");
   const where = options.namespace === undefined ? "" : ` WHERE ${namespaceCondition(options.namespace)}`;
   const text = `CREATE INDEX ${concurrently ? "CONCURRENTLY " : ""}${quoted} ON ${table.quoted}
