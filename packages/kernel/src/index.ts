@@ -26,3 +26,4 @@ export { type Logger, silentLogger } from "./logger.ts";
 export { Mutex } from "./mutex.ts";
 export { type Random, randomHex, randomInt, seededRandom, systemRandom } from "./random.ts";
 export { TaskGroup } from "./task-group.ts";
+export { afterThisTurn } from "./turn.ts";

@@ -39,11 +39,40 @@ describe("broadcasting to many", () => {
     );
     stringify.mockRestore();
     expect(withPayload).toHaveLength(1);
-    expect(writes).toBe(9_999);
+    await vi.waitFor(() => expect(writes).toBe(9_999));
     expect(frames.size).toBe(1);
     for (const connection of connections) connection.onClosed();
     expect(core.hub.channelCount).toBe(0);
     expect(clock.pendingCount).toBe(1);
+  });
+
+  it("writes events that come in one turn to each subscriber at once, in pieces that fill no queue", async () => {
+    const clock = new VirtualClock();
+    await using log = new MemoryChannelLog({ clock });
+    const core = new ServerCore(toSettings({ log, origins: "*", clock }));
+    const writes: number[] = [];
+    const outlet: Outlet = {
+      isOpen: true,
+      queuedBytes: 0,
+      drained: () => Promise.resolve(),
+      write: (frame) => void writes.push(frame.length),
+      close: () => undefined,
+    };
+    const connection = new ClientConnection({
+      core,
+      outlet,
+      remoteAddress: undefined,
+      pingEngine: () => undefined,
+    });
+    connection.receive('{"subscribe":["a"]}', 19);
+    await clock.advance(0);
+    for (let n = 0; n < 10; n += 1) await core.publish([{ channel: "a", event: "e", payload: { n } }]);
+    await vi.waitFor(() => expect(writes).toHaveLength(1));
+    const text = "x".repeat(20_000);
+    for (let n = 0; n < 10; n += 1) await core.publish([{ channel: "a", event: "e", payload: { n, text } }]);
+    await vi.waitFor(() => expect(writes).toHaveLength(5));
+    expect(Math.max(...writes)).toBeLessThan(70_000);
+    connection.onClosed();
   });
 
   it.each([

@@ -1,7 +1,10 @@
 import type { Position } from "@holdfast/coordination";
-import type { Logger } from "@holdfast/kernel";
+import { afterThisTurn, type Logger } from "@holdfast/kernel";
 import type { ResetReason } from "../model/messages.ts";
 import type { ChannelBounds, ChannelEvent, ChannelFollower, ChannelLog, Following } from "./channel-log.ts";
+
+/** Events that came together go out in writes of about so many characters: one write must not fill a client's queue. */
+const WRITE_LENGTH = 65_536;
 
 /** One reader of a channel on this server. */
 export interface Subscriber {
@@ -43,6 +46,8 @@ export class Channel implements ChannelFollower {
   readonly #live = new Set<Subscriber>();
   /** Read further than the follower has come; they join when it reaches their offset. */
   readonly #ahead = new Map<Subscriber, bigint>();
+  /** Came in this turn; they go out together at its end, in one write to each subscriber. */
+  #gathered: ChannelEvent[] = [];
   #following: Following | undefined;
   #bounds: ChannelBounds | undefined;
   #isClosed = false;
@@ -106,6 +111,28 @@ export class Channel implements ChannelFollower {
   }
 
   onEvents(events: readonly ChannelEvent[]): void {
+    if (this.#isClosed || events.length === 0) return;
+    if (this.#gathered.length === 0) afterThisTurn(() => this.#flush());
+    this.#gathered.push(...events);
+  }
+
+  #flush(): void {
+    const gathered = this.#gathered;
+    this.#gathered = [];
+    let start = 0;
+    let length = 0;
+    for (const [index, { payloadText }] of gathered.entries()) {
+      if (length > 0 && length + payloadText.length > WRITE_LENGTH) {
+        this.#deliver(gathered.slice(start, index));
+        start = index;
+        length = 0;
+      }
+      length += payloadText.length;
+    }
+    this.#deliver(start === 0 ? gathered : gathered.slice(start));
+  }
+
+  #deliver(events: readonly ChannelEvent[]): void {
     const last = events.at(-1);
     if (this.#isClosed || last === undefined) return;
     this.#bounds = { trimmedTo: 0n, ...this.#bounds, head: last.position };
@@ -116,6 +143,7 @@ export class Channel implements ChannelFollower {
 
   onReset(reason: ResetReason, bounds: ChannelBounds): void {
     if (this.#isClosed) return;
+    this.#flush();
     this.#bounds = bounds;
     this.#logger.warn({ channel: this.name, reason }, "the position of a channel was lost; clients are told");
     for (const subscriber of this.#ahead.keys()) this.#live.add(subscriber);
