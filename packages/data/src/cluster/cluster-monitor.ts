@@ -13,6 +13,10 @@ import { mergeHistories, type TimelineSwitch } from "./timeline-history.ts";
 
 /** While there is no primary, or somebody noticed a failure, servers are asked this often. */
 const URGENT_PAUSE_MS = 100;
+/** And Patroni, which has to ask its store for every answer. */
+const URGENT_ASK_PAUSE_MS = 500;
+/** A server is not asked more often, however many callers fail. */
+const PROBE_REST_MS = 10;
 /** How long a noticed failure makes the rounds quick. */
 const URGENT_FOR_MS = 5_000;
 
@@ -84,12 +88,8 @@ export class ClusterMonitor {
     return this.#history;
   }
 
-  /** Milliseconds between two questions to one server. */
-  readonly pauseMs = (): number => {
-    const isUrgent =
-      this.#options.clock.monotonicNow() < this.#urgentUntil || this.#status.primary === undefined;
-    return isUrgent ? Math.min(URGENT_PAUSE_MS, this.#options.pollEveryMs) : this.#options.pollEveryMs;
-  };
+  /** Milliseconds between two questions to one Patroni. */
+  readonly askPauseMs = (): number => this.#pause(URGENT_ASK_PAUSE_MS);
 
   addressOf(name: string): ServerAddress | undefined {
     return this.#watched.get(name)?.address;
@@ -102,8 +102,13 @@ export class ClusterMonitor {
 
   /** Something failed in a way that a change of primary would explain: look now, and often for a while. */
   poke(): void {
-    this.#urgentUntil = this.#options.clock.monotonicNow() + URGENT_FOR_MS;
+    this.pokeServers();
     this.#options.discovery.poke();
+  }
+
+  /** As `poke`, without asking Patroni, which is asked as soon as a server has taken over. */
+  pokeServers(): void {
+    this.#urgentUntil = this.#options.clock.monotonicNow() + URGENT_FOR_MS;
     for (const { loop } of this.#watched.values()) loop.poke();
   }
 
@@ -131,6 +136,12 @@ export class ClusterMonitor {
     for (const watched of this.#watched.values()) watched.loop.stop();
     await this.#tasks.stop();
     await Promise.all([...this.#watched.values()].map(({ link }) => link.close()));
+  }
+
+  #pause(urgentMs: number): number {
+    const { clock, pollEveryMs } = this.#options;
+    const isUrgent = clock.monotonicNow() < this.#urgentUntil || this.#status.primary === undefined;
+    return isUrgent ? Math.min(urgentMs, pollEveryMs) : pollEveryMs;
   }
 
   /** Takes the members that discovery knows now, judges, and tells. */
@@ -222,7 +233,8 @@ export class ClusterMonitor {
       link,
       loop: new Repeating({
         clock,
-        pauseMs: this.pauseMs,
+        pauseMs: () => this.#pause(URGENT_PAUSE_MS),
+        restMs: PROBE_REST_MS,
         body: async (signal) => {
           const askedAt = clock.monotonicNow();
           const outcome = await link.ask(signal);
@@ -276,6 +288,8 @@ export class ClusterMonitor {
   #learn(report: NodeReport, askedAt: number): void {
     if (report.timeline > (this.#timeline ?? 0)) this.#timeline = report.timeline;
     if (report.inRecovery || report.timeline !== this.#timeline) return;
+    // Somebody has taken over: whether by right is for Patroni to say, and now.
+    if (this.#primaryLog?.timeline !== report.timeline) this.#options.discovery.poke();
     if (this.#primaryLog?.timeline !== report.timeline) {
       this.#previousLog = this.#primaryLog;
       this.#primaryLog = new PrimaryLog(report.timeline);

@@ -65,6 +65,9 @@ export class FixedDiscovery implements Discovery {
   }
 }
 
+/** Each answer of Patroni costs a question to its store, so a crowd of clients must not ask without end. */
+const ASK_REST_MS = 100;
+
 interface Endpoint {
   readonly client: PatroniClient;
   readonly loop: Repeating;
@@ -116,6 +119,7 @@ export class PatroniDiscovery implements Discovery {
         loop: new Repeating({
           clock: options.clock,
           pauseMs: this.#pauseMs,
+          restMs: ASK_REST_MS,
           body: (signal) => this.#ask(endpoint, signal),
         }),
       };

@@ -155,8 +155,8 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
           clients,
           clock,
           logger,
-          pauseMs: () => monitor.pauseMs(),
-          freshMs: () => monitor.pauseMs() * 2 + settings.probeTimeoutMs,
+          pauseMs: () => monitor.askPauseMs(),
+          freshMs: () => monitor.askPauseMs() * 2 + settings.probeTimeoutMs,
         })
       : new FixedDiscovery(
           wanted.kind,

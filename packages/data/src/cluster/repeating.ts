@@ -5,6 +5,7 @@ export class Repeating {
   readonly #clock: Clock;
   readonly #body: (signal: AbortSignal) => Promise<void>;
   readonly #pauseMs: () => number;
+  readonly #restMs: number;
   #isPoked = false;
   #wake: (() => void) | undefined;
   /** Resolves when the round after the next start has ended. */
@@ -17,7 +18,10 @@ export class Repeating {
     readonly body: (signal: AbortSignal) => Promise<void>;
     /** Milliseconds until the next round. */
     readonly pauseMs: () => number;
+    /** Milliseconds from the start of one round to that of the next at least, however often it is poked. */
+    readonly restMs: number;
   }) {
+    this.#restMs = options.restMs;
     this.#clock = options.clock;
     this.#body = options.body;
     this.#pauseMs = options.pauseMs;
@@ -28,6 +32,7 @@ export class Repeating {
       signal.addEventListener("abort", () => this.stop(), { once: true });
       while (!this.#isStopped) {
         this.#isPoked = false;
+        const startedAt = this.#clock.monotonicNow();
         const round = this.#next;
         this.#next = deferred();
         try {
@@ -36,11 +41,13 @@ export class Repeating {
           round.resolve();
         }
         if (!this.#isStopped && !this.#isPoked) await this.#pause();
+        const restMs = startedAt + this.#restMs - this.#clock.monotonicNow();
+        if (!this.#isStopped && restMs > 0) await this.#rest(restMs, signal);
       }
     });
   }
 
-  /** Has the next round begin now, or right after the one under way. */
+  /** Has the next round begin now, or right after the one under way; after its rest in both cases. */
   poke(): void {
     this.#isPoked = true;
     this.#wake?.();
@@ -58,6 +65,14 @@ export class Repeating {
     this.#isStopped = true;
     this.#next.resolve();
     this.#wake?.();
+  }
+
+  async #rest(restMs: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#clock.sleep(restMs, { signal, unref: true });
+    } catch {
+      // Its owner goes away, which ends the loop.
+    }
   }
 
   async #pause(): Promise<void> {

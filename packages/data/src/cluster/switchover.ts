@@ -206,7 +206,7 @@ export class Switchover {
       if (this.#clock.monotonicNow() - startedAt >= timeoutMs) {
         throw new SwitchoverRefusedError(`no other node led within ${timeoutMs} ms`);
       }
-      monitor.poke();
+      monitor.pokeServers();
       await this.#clock.sleep(LOOK_EVERY_MS);
     }
   }
