@@ -30,8 +30,10 @@ export const fromConnectFailure = (error: unknown, address: ServerAddress): Hold
     return new ConnectError(server, `${error.message} (SQLSTATE ${sqlState})`, init);
   }
   const code = error instanceof Error && "code" in error ? String(error.code) : undefined;
-  // The server asks for a password and the driver, having none, fails without any code.
-  if (code === undefined && address.password === undefined) {
+  // The server asks for a password and the driver, having none, fails without any code; so does a connection that
+  // breaks while it is set up, which is another matter.
+  const asksForPassword = error instanceof Error && /password/i.test(error.message);
+  if (code === undefined && address.password === undefined && asksForPassword) {
     return new AuthenticationError(server, address.user, init);
   }
   const reason = NETWORK_REASONS[code ?? ""] ?? (error instanceof Error ? error.message : String(error));

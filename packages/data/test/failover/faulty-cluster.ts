@@ -132,7 +132,12 @@ export class FaultyCluster implements AsyncDisposable {
 
   /** Waits until every node is back and a replica confirms commits: only then may the next leader go. */
   async untilReady(timeoutMs = 60_000): Promise<PatroniNode> {
-    await this.servers.waitUntilHealthy({ timeoutMs });
+    try {
+      await this.servers.waitUntilHealthy({ timeoutMs });
+    } catch {
+      await this.#rebuildLost();
+      await this.servers.waitUntilHealthy({ timeoutMs });
+    }
     const isConfirmed = async (): Promise<boolean> => {
       const leader = await this.servers.leader();
       if (leader === undefined) return false;
@@ -142,6 +147,19 @@ export class FaultyCluster implements AsyncDisposable {
     };
     await waitUntil("a replica to confirm commits", isConfirmed, { timeoutMs, intervalMs: 100 });
     return this.servers.waitForLeader();
+  }
+
+  /** How many nodes did not come back by themselves. */
+  rebuiltCount = 0;
+
+  /** What a person does with a node that cannot follow any more: has it copied anew from the leader. */
+  async #rebuildLost(): Promise<void> {
+    const leader = await this.servers.waitForLeader();
+    for (const node of this.servers.nodes) {
+      if (node === leader || (await node.isReplica())) continue;
+      this.rebuiltCount += 1;
+      await node.ask("/reinitialize", { method: "POST", body: { force: true } });
+    }
   }
 
   /** Does it to the leader; the function that is returned undoes it. */

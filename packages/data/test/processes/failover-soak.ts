@@ -28,7 +28,9 @@ const ledger = new Ledger(database, random);
 await ledger.start(Number(values.workers));
 const records: FailoverRecord[] = [];
 let problem: string | undefined;
-const plan = faultPlan(failovers, random).map((fault) => FAULTS.find((each) => each === values.fault) ?? fault);
+const plan = faultPlan(failovers, random).map(
+  (fault) => FAULTS.find((each) => each === values.fault) ?? fault,
+);
 for (const fault of plan) {
   if (performance.now() >= endAt) break;
   try {
@@ -63,6 +65,7 @@ const report = {
   lostWrites: ledger.violations.filter(({ kind }) => kind === "acknowledged write lost").length,
   violations: ledger.violations.slice(0, 20),
   timelines: history.length + 1,
+  rebuiltNodes: cluster.rebuiltCount,
   ...(problem === undefined ? {} : { problem }),
 };
 console.log(JSON.stringify(report));
