@@ -224,6 +224,7 @@ export type { SearchRequest } from "./vectors/searcher.ts";
 export { decodeVector, encodeVector, vectorColumn } from "./vectors/vector-binary.ts";
 export {
   VectorExtensionError,
+  VectorIndexBusyError,
   VectorIndexInvalidError,
   VectorSchemaMismatchError,
 } from "./vectors/vector-errors.ts";

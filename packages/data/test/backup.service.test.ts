@@ -199,7 +199,7 @@ describeService(["postgres", "pgvector"], "backup and recovery of a PostgreSQL s
     expect(ends).toEqual([1002, 500, 1500]);
   });
 
-  it("refuses a wrong target, and leaves the directory as it was", async () => {
+  it("refuses a wrong target, and leaves the directory as it was, in a drill too", async () => {
     const directory = join(room.path, "wrong");
     const target = (time: string) => ({ kind: "time", time: new Date(time) }) as const;
     await expect(
@@ -224,6 +224,9 @@ describeService(["postgres", "pgvector"], "backup and recovery of a PostgreSQL s
       code: "BACKUP_RESTORE_TARGET",
     });
     expect(await readdir(room.path)).not.toContain("wrong");
+    const report = await runDrill({ repository, directory: join(room.path, "repository"), runAs });
+    expect(report).toMatchObject({ verdict: "failed", problems: [expect.stringContaining("not empty")] });
+    expect(await readdir(join(room.path, "repository", "base"))).toEqual([backup.id]);
   });
 
   it("says so when the target is never reached, and stops the server", async () => {

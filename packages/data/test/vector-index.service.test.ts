@@ -310,6 +310,18 @@ describeService(["postgres", "pgvector"], "the vector index on a PostgreSQL serv
       expect(await broken.buildIndex()).toMatchObject({ isNew: true, isValid: true });
     });
 
+    it("that another process is at is left to it", async () => {
+      const busy = collection("busy");
+      await busy.migrate();
+      await busy.load(vectors.map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })));
+      const first = busy.buildIndex({ m: 32, efConstruction: 200 });
+      const isThere = () => database.query("SELECT 1 FROM pg_class WHERE relname = 'busy_hnsw_plain'");
+      await vi.waitFor(async () => expect(await isThere()).toHaveLength(1), { timeout: 10_000, interval: 5 });
+      await expect(busy.buildIndex()).rejects.toMatchObject({ code: "VECTOR_INDEX_BUSY", retryable: true });
+      expect(await first).toMatchObject({ isNew: true, isValid: true });
+      expect(await busy.buildIndex()).toMatchObject({ isNew: false, isValid: true });
+    });
+
     it("of one namespace serves that namespace, and no other's search", async () => {
       await items.buildIndex({ namespace: "n'2" });
       await items.buildIndex({ namespace: "n2" });

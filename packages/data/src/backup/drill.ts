@@ -113,7 +113,10 @@ export const runDrill = async (options: DrillOptions): Promise<DrillReport> => {
     signal?.throwIfAborted();
     drill.problems.push(toWireError(error).message);
   } finally {
-    if (options.keep !== true) await rm(options.directory, { recursive: true, force: true });
+    // What was there before is not ours: a restore that was refused has changed nothing.
+    if (drill.hasCopy && options.keep !== true) {
+      await rm(options.directory, { recursive: true, force: true });
+    }
   }
   const report = drill.report(startedAt);
   if (options.evidenceFile !== undefined)
@@ -129,6 +132,8 @@ type FullOptions = DrillOptions & {
 
 class Drill {
   readonly problems: string[] = [];
+  /** Whether the directory holds what was restored. */
+  hasCopy = false;
   readonly #options: FullOptions;
   readonly #limits: { readonly dataLossMaxMs: number; readonly downtimeMaxMs: number };
   readonly #checks: { name: string; problem: string | undefined; durationMs: number }[] = [];
@@ -166,6 +171,7 @@ class Drill {
     const { repository, directory, target, signal, clock, random, runAs, binDirectory, login } =
       this.#options;
     const { backup } = await repository.restore({ directory, target, signal });
+    this.hasCopy = true;
     this.#backup = backup;
     const server = await RestoredServer.start({
       ...login,

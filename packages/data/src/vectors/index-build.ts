@@ -1,4 +1,5 @@
 import { type Abortable, type Clock, InvalidInputError, silentLogger, TaskGroup } from "@holdfast/kernel";
+import { StatementError } from "../errors.ts";
 import type { Database, StatementRunner } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import { integerOption } from "../sql/integer-option.ts";
@@ -7,7 +8,7 @@ import type { FilterColumns } from "./filter.ts";
 import { namespaceComment } from "./index-catalogue.ts";
 import { type IndexForm, indexedExpression, indexFormFor, indexOpclass } from "./index-form.ts";
 import { quoteLiteral } from "./search-statement.ts";
-import { VectorIndexInvalidError } from "./vector-errors.ts";
+import { VectorIndexBusyError, VectorIndexInvalidError } from "./vector-errors.ts";
 import type { VectorType } from "./vector-type.ts";
 
 export interface BuildIndexOptions extends Abortable {
@@ -79,6 +80,7 @@ interface Build<Columns extends FilterColumns> {
  *
  * @throws InvalidInputError where no index fits, with an advice.
  * @throws StatementTimeoutError when `maintenance` was needed; the index is gone.
+ * @throws VectorIndexBusyError when another process builds it at this moment; retryable, it goes on there.
  * @throws VectorIndexInvalidError when the server says that it is done and the index is not valid.
  */
 export const buildIndex = async <Columns extends FilterColumns>(
@@ -93,35 +95,55 @@ export const buildIndex = async <Columns extends FilterColumns>(
   const name = await indexName(database, table, form, options.namespace);
   const startedAt = clock.monotonicNow();
   const memory = await memoryReport(database, table, form, { m, memoryMb: options.memoryMb });
+  const quoted = quoteIdentifier(name, "table");
   const before = await statusOf(database, name);
+  const note = async (): Promise<void> => {
+    if (options.namespace === undefined) return;
+    const comment = quoteLiteral(namespaceComment(options.namespace));
+    await maintenance.query(`COMMENT ON INDEX ${quoted} IS ${comment}`);
+  };
   if (before?.isValid === true) {
+    // A process that died after its build may not have said whose namespace it is.
+    await note();
     return { name, form, isNew: false, ...before, durationMs: clock.monotonicNow() - startedAt, memory };
   }
   const isDistributed = await hasCitus(database);
-  // PGlite has one session and Citus refuses it inside its own transaction; both lock nobody out for long.
+  // The embedded database has one session, which nobody can use meanwhile anyway.
   const concurrently = options.concurrently ?? database.kind !== "embedded";
-  const quoted = quoteIdentifier(name, "table");
   const where = options.namespace === undefined ? "" : ` WHERE ${namespaceCondition(options.namespace)}`;
   const text = `CREATE INDEX ${concurrently ? "CONCURRENTLY " : ""}${quoted} ON ${table.quoted}
     USING hnsw (${indexedExpression(table.shape, form)} ${indexOpclass(table.shape, form)})
     WITH (m = ${m}, ef_construction = ${efConstruction})${where}`;
   const drop = `DROP INDEX ${concurrently ? "CONCURRENTLY " : ""}IF EXISTS ${quoted}`;
-  if (before !== undefined) await maintenance.query(drop);
+  if (before !== undefined) {
+    // It is not valid: somebody builds it now, or died over it.
+    if (await isBeingBuilt(database, name)) throw new VectorIndexBusyError(name);
+    await maintenance.query(drop);
+  }
   try {
     await withProgress(build, options, () => runBuild(maintenance, text, { ...options, concurrently }));
-    if (options.namespace !== undefined) {
-      await maintenance.query(
-        `COMMENT ON INDEX ${quoted} IS ${quoteLiteral(namespaceComment(options.namespace))}`,
-      );
-    }
+    await note();
     const after = await statusOf(database, name);
     if (after?.isValid !== true) throw new VectorIndexInvalidError(name);
     if (!isDistributed) await maintenance.query(`ANALYZE ${table.quoted}`);
     return { name, form, isNew: true, ...after, durationMs: clock.monotonicNow() - startedAt, memory };
   } catch (error) {
+    // Another process was quicker with the name: what is there is not ours to remove.
+    if (error instanceof StatementError && error.sqlState === "42P07") {
+      throw new VectorIndexBusyError(name, { cause: error });
+    }
     await maintenance.query(drop);
     throw error;
   }
+};
+
+const isBeingBuilt = async (database: StatementRunner, name: string): Promise<boolean> => {
+  const rows = await database.query(
+    `SELECT 1 FROM pg_stat_progress_create_index p JOIN pg_class c ON c.oid = p.index_relid
+      WHERE c.relname = $1 AND pg_table_is_visible(c.oid)`,
+    [name],
+  );
+  return rows.length > 0;
 };
 
 const checkMaintenance = (database: Database, options: BuildIndexOptions): Database => {

@@ -119,8 +119,14 @@ const COMMENT = "holdfast namespace ";
 
 export const namespaceComment = (namespace: string): string => COMMENT + JSON.stringify(namespace);
 
+/** A partial index that is not ours covers nothing that we know of; no namespace can hold this character. */
+const UNKNOWN_NAMESPACE = "\0";
+
 const namespaceOf = (comment: string | null): string => {
-  // A partial index that is not ours covers nothing that we know of.
-  if (comment === null || !comment.startsWith(COMMENT)) return "\0";
-  return String(JSON.parse(comment.slice(COMMENT.length)));
+  if (comment === null || !comment.startsWith(COMMENT)) return UNKNOWN_NAMESPACE;
+  try {
+    return String(JSON.parse(comment.slice(COMMENT.length)));
+  } catch {
+    return UNKNOWN_NAMESPACE;
+  }
 };

@@ -39,3 +39,17 @@ export class VectorIndexInvalidError extends HoldfastError {
     });
   }
 }
+
+/** Another process builds this index at this moment; it goes on there. Retryable. */
+export class VectorIndexBusyError extends HoldfastError {
+  override readonly name = "VectorIndexBusyError";
+  readonly code = "VECTOR_INDEX_BUSY";
+
+  constructor(index: string, init: HoldfastErrorInit = {}) {
+    super(`index ${index} is being built by another process: wait until it is done`, {
+      retryable: true,
+      ...init,
+      details: { ...init.details, index },
+    });
+  }
+}
