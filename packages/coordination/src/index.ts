@@ -13,6 +13,7 @@ export {
   StoreConflictError,
   StoreUnavailableError,
   TaskCancelledError,
+  UnsupportedError,
 } from "./errors.ts";
 export type {
   BusEvent,
@@ -79,16 +80,40 @@ export type { Log, LogAppend, LogEntry, LogRead, LogTailItem, ReadOptions, Strea
 export { fromWirePosition, type Position, toWirePosition, type WirePosition } from "./position.ts";
 export { ClaimKeeper, type ClaimKeeperOptions, type KeptClaim } from "./queue/claim-keeper.ts";
 export { type ClaimOrWaitOptions, claimOrWait, type TimedClaims } from "./queue/claim-or-wait.ts";
+export {
+  followQueueEvents,
+  type QueueEvent,
+  type QueueEventItem,
+  queueEventStream,
+  recordEvents,
+} from "./queue/queue-events.ts";
+export { runSchedules, type SchedulesOptions } from "./queue/run-schedules.ts";
 export { runWorker } from "./queue/run-worker.ts";
+export type {
+  DueSchedules,
+  MissedTicks,
+  Schedule,
+  ScheduledTask,
+  ScheduleSpec,
+  ScheduleStep,
+  ScheduleTable,
+} from "./queue/schedule-table.ts";
 export {
   type Backoff,
+  type BackoffKind,
   type ClaimedTask,
   type CompleteOutcome,
   type FailOutcome,
   type FailResult,
+  type JitterKind,
   type LapsedTask,
+  type Limits,
   type NewTask,
+  type ProgressOutcome,
+  type QueueLimits,
+  type QueueSettings,
   type QueueStats,
+  type RateLimit,
   type RenewOutcome,
   TASK_PRIORITIES,
   type TaskFailure,
@@ -98,7 +123,13 @@ export {
   type TaskRef,
   type TaskState,
 } from "./queue/task-queue.ts";
-export type { TaskContext, TaskHandler, WorkerOptions } from "./queue/worker-options.ts";
+export type {
+  BatchHandler,
+  TaskContext,
+  TaskHandler,
+  WorkerEvents,
+  WorkerOptions,
+} from "./queue/worker-options.ts";
 export type { StateUpdate } from "./state-sync/replica-follower.ts";
 export {
   type GetOptions,

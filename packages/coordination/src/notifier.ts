@@ -68,6 +68,11 @@ export class Notifier {
     return this.#wakeUps.subscribe(key, listener);
   }
 
+  /** Wakes those of this process at once, besides the notification that goes to everybody. */
+  wakeHere(key: string): void {
+    this.#wakeUps.wake(key);
+  }
+
   async #listen(signal: AbortSignal): Promise<void> {
     for (;;) {
       try {

@@ -35,7 +35,11 @@ export class ClaimCursor {
   }
 
   /** Notes what a claim found, in claim order. `startedAt` is set for one that looked from the beginning. */
-  found(types: readonly string[] | undefined, rows: readonly ClaimRow[], startedAt: number | undefined): void {
+  found(
+    types: readonly string[] | undefined,
+    rows: readonly ClaimRow[],
+    startedAt: number | undefined,
+  ): void {
     if (startedAt !== undefined) {
       const now = this.#clock.monotonicNow();
       this.#fullAgainAt = now + Math.max(FULL_EVERY_MS, (now - startedAt) / FULL_SHARE);

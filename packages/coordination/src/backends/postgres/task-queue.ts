@@ -89,8 +89,11 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     this.schedules = new PostgresSchedules(name, parts.statements, this.#intake);
   }
 
-  enqueue(tasks: readonly NewTask[], options: TxOption = {}): Promise<readonly string[]> {
-    return this.#intake.enqueue(tasks, options);
+  async enqueue(tasks: readonly NewTask[], options: TxOption = {}): Promise<readonly string[]> {
+    const ids = await this.#intake.enqueue(tasks, options);
+    // Those of this process need not wait for the notification to come back.
+    if (options.tx === undefined) this.#notifier.wakeHere(queueKey(this.name));
+    return ids;
   }
 
   async claim(

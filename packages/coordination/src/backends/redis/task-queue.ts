@@ -68,8 +68,11 @@ export class RedisTaskQueue implements TaskQueue<never> {
     this.schedules = new RedisSchedules(this.#scripts, this.#intake);
   }
 
-  enqueue(tasks: readonly NewTask[], options: TxOption = {}): Promise<readonly string[]> {
-    return this.#intake.enqueue(tasks, options);
+  async enqueue(tasks: readonly NewTask[], options: TxOption = {}): Promise<readonly string[]> {
+    const ids = await this.#intake.enqueue(tasks, options);
+    // Those of this process need not wait for the message to come back.
+    this.#parts.notifier.wakeHere(queueKey(this.name));
+    return ids;
   }
 
   async claim(

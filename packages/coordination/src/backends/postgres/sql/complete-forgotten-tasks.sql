@@ -1,12 +1,13 @@
 -- Completes claims that their token holds, of tasks that are not kept: deletes them.
 -- Inputs: $1 queue; per claim, sorted by id: $2 id, $3 token; $4 what to notify.
 -- Result: n (1 …) of each claim that was completed; the others are unchanged.
--- The range over i.n and the joined state hold the planner to looking each task up by its key.
+-- The ranges over i.n hold always. They and the joined state hold the planner to looking each task up by its key, also
+--   where it still believes the table to be empty.
 WITH ended AS (
   DELETE FROM :"schema".tasks t
   USING unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS i (id, token, n)
   WHERE t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed' AND NOT t.keep
-    AND i.n BETWEEN 1 AND 1000000
+    AND i.n BETWEEN 1 AND 1000000 AND i.n + 0 BETWEEN 1 AND 1000000
   RETURNING i.n, t.id, t.has_dependents
 ),
 released AS MATERIALIZED (

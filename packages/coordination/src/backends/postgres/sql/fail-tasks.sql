@@ -1,6 +1,7 @@
 -- Ends claims that their token holds: back to pending after a wait, or to dead letter.
 -- Inputs: $1 queue; per failure: $2 id, $3 token, $4 error (JSON text), $5 retry, $6 wait in ms or null for the
 --   backoff, $7 chance in [0, 1) (jitter), $8 give the attempt back; $9 failures kept, $10 what to notify.
+-- The ranges over i.n and the joined state: see complete-kept-tasks.sql.
 -- Result: n (1 …), outcome, attempt and wait of each claim that ended; the others are stale and unchanged.
 -- Invariant: rows are locked in the order of ids before anything is decided from them.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
@@ -13,7 +14,7 @@ held AS MATERIALIZED (
   ) WITH ORDINALITY AS i (id, token, error, retry, delay_ms, chance, uncounted, n)
   JOIN :"schema".tasks t
     ON t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed'
-  WHERE i.n BETWEEN 1 AND 1000000
+  WHERE i.n BETWEEN 1 AND 1000000 AND i.n + 0 BETWEEN 1 AND 1000000
   ORDER BY t.id
   FOR UPDATE OF t
 ),
