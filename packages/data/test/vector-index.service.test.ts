@@ -291,7 +291,7 @@ describeService(["postgres", "pgvector"], "the vector index on a PostgreSQL serv
       await broken.migrate();
       await broken.load(vectors.map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })));
       const controller = new AbortController();
-      const building = broken.buildIndex({ signal: controller.signal, efConstruction: 400, m: 32 });
+      const building = broken.buildIndex({ signal: controller.signal, efConstruction: 200, m: 32 });
       const exists = async (): Promise<number> => {
         const rows = await database.query("SELECT 1 FROM pg_class WHERE relname = 'broken_hnsw_plain'");
         return rows.length;
@@ -313,7 +313,9 @@ describeService(["postgres", "pgvector"], "the vector index on a PostgreSQL serv
     it("that another process is at is left to it", async () => {
       const busy = collection("busy");
       await busy.migrate();
-      await busy.load(vectors.map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })));
+      await busy.load(
+        vectors.slice(0, 3_000).map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })),
+      );
       const first = busy.buildIndex({ m: 32, efConstruction: 200 });
       const isThere = () => database.query("SELECT 1 FROM pg_class WHERE relname = 'busy_hnsw_plain'");
       await vi.waitFor(async () => expect(await isThere()).toHaveLength(1), { timeout: 10_000, interval: 5 });
