@@ -11,7 +11,9 @@ import {
   type StreamOptions,
   type Transport,
   tcpTransport,
+  tlsTransport,
 } from "../src/index.ts";
+import { certificates } from "./certificates.ts";
 import { capturing, echo, pair } from "./fixture.ts";
 
 expectNoLeaks();
@@ -28,6 +30,10 @@ const rows = defineStream({
 const TRANSPORTS: readonly { readonly name: string; readonly create: () => Transport }[] = [
   { name: "memory", create: () => createMemoryNetwork({ clock: systemClock }) },
   { name: "tcp", create: () => tcpTransport() },
+  {
+    name: "tls",
+    create: () => tlsTransport({ ...certificates.server, authorities: certificates.authority }),
+  },
 ];
 
 /** A server that streams rows, and what its source did. */
@@ -88,7 +94,7 @@ describe.each(TRANSPORTS)("a stream over $name", ({ create }) => {
 
   it("holds its source back when it is not read, and loses nothing", async () => {
     await using both = await setup(create());
-    const stream = both.rows(2_000, { bytes: 1_000, windowBytes: 16 * 1024 });
+    const stream = both.rows(300, { bytes: 1_000, windowBytes: 16 * 1024 });
     await vi.waitFor(() => expect(both.source.madeCount).toBeGreaterThan(14));
     // Other requests on the connection are not held back, and by their time the source would have gone on.
     for (let index = 0; index < 50; index += 1) await both.client.request(echo, { text: "x" });
@@ -100,7 +106,7 @@ describe.each(TRANSPORTS)("a stream over $name", ({ create }) => {
       readCount += 1;
       aheadMax = Math.max(aheadMax, both.source.madeCount - readCount);
     }
-    expect(readCount).toBe(2_000);
+    expect(readCount).toBe(300);
     expect(aheadMax).toBeLessThan(20);
   });
 
@@ -174,26 +180,26 @@ describe("a stream", () => {
     await using both = await setup();
     let buffersMax = 0;
     let readCount = 0;
-    for await (const _ of both.rows(4_000, { bytes: 16_000, windowBytes: 64 * 1024 })) {
+    for await (const _ of both.rows(1_500, { bytes: 16_000, windowBytes: 64 * 1024 })) {
       readCount += 1;
       if (readCount % 100 === 0) {
         await systemClock.sleep(0);
         buffersMax = Math.max(buffersMax, both.client.bufferedBytes, both.accepted[0]?.bufferedBytes ?? 0);
       }
     }
-    expect(readCount).toBe(4_000);
-    // 64 MB went through.
-    expect(both.client.traffic.bytesIn).toBeGreaterThan(60_000_000);
+    expect(readCount).toBe(1_500);
+    // 24 MB went through.
+    expect(both.client.traffic.bytesIn).toBeGreaterThan(24_000_000);
     expect(buffersMax).toBeLessThan(128 * 1024);
   });
 
   it("waits with others for room on a connection whose reader does not read", async () => {
     await using both = await setup(tcpTransport(), { sendBufferMaxBytes: 64 * 1024 });
     const streams = Array.from({ length: 20 }, () =>
-      both.rows(200, { bytes: 4_000, windowBytes: 1_048_576 }),
+      both.rows(100, { bytes: 4_000, windowBytes: 1_048_576 }),
     );
     const read = await Promise.all(streams.map(numbersOf));
-    expect(read.every((numbers) => numbers.length === 200)).toBe(true);
+    expect(read.every((numbers) => numbers.length === 100)).toBe(true);
   });
 
   it("refuses an item that does not fit, and the connection serves on", async () => {
@@ -228,7 +234,7 @@ describe("a stream", () => {
   });
 
   it("gives each item once and in order where the network repeats and reorders frames", async () => {
-    for (let seed = 1; seed <= 20; seed += 1) {
+    for (let seed = 1; seed <= 8; seed += 1) {
       const clock = new VirtualClock();
       const random = seededRandom(seed);
       const network = createMemoryNetwork({ clock });
