@@ -298,6 +298,7 @@ describe("a cache", () => {
     await cache.get("k", { load: counted(1), ...LATEST });
     await cache.get("bad", { load: () => Promise.reject(new Error("x")) }).catch(() => undefined);
     await cache.get("", { load: counted(1) }).catch(() => undefined);
+    await cache.get("k2", { load: counted(1), tags: [""] }).catch(() => undefined);
     await cache.get("s", { load: counted(1), ttlMs: 10, staleMs: 1_000 });
     await clock.advance(20);
     await cache.get("s", { load: counted(1), ttlMs: 10, staleMs: 1_000 });
@@ -316,7 +317,7 @@ describe("a cache", () => {
       missCount,
       bypassCount,
       failedCount,
-    ]).toEqual([17, 1, 1, 1, 11, 1, 2]);
+    ]).toEqual([18, 1, 1, 1, 11, 1, 3]);
     await cache.close();
   });
 
@@ -365,6 +366,11 @@ describe("a cache", () => {
     await expect(cache.get("k", { load: counted(1), tags: [""] })).rejects.toThrow(/tags/);
     await expect(cache.get("k", { load: counted(1), tags: Array(17).fill("t") })).rejects.toThrow(/tags/);
     await expect(cache.get("k", { load: () => () => 1 })).rejects.toThrow(/value/);
+    await expect(cache.get("k", { load: counted(1), ttlMs: 0 })).rejects.toThrow(/ttlMs/);
+    await expect(cache.get("k", { load: counted(1), staleMs: 8 * 86_400_000 })).rejects.toThrow(/staleMs/);
+    await expect(cache.get("k", { load: counted(1), maxStalenessMs: 60_001 })).rejects.toThrow(
+      /maxStalenessMs/,
+    );
     await expect(cache.transaction(async () => 1)).rejects.toThrow(/sql/);
     await cache.close();
     await expect(cache.get("k", { load: counted(1) })).rejects.toThrow(ClosedError);

@@ -76,10 +76,17 @@ export interface GetOptions<T> extends Abortable {
   readonly load: (context: LoadContext) => T | Promise<T>;
   /** What else makes the entry invalid, for example the table of a list. The same for each call with this key. At most 16. */
   readonly tags?: readonly string[];
+  /** Milliseconds, 1 to 30 days. Default: the cache's. */
   readonly ttlMs?: number;
-  /** For how long after its end an entry is served while one reader loads it anew. Never after an invalidation. Default 0. */
+  /**
+   * For how long after its end an entry is served while one reader loads it anew, up to 7 days. Never after an
+   * invalidation. Default 0.
+   */
   readonly staleMs?: number;
-  /** For how long after its end an entry is served when the load fails. Never after an invalidation. Default 0. */
+  /**
+   * For how long after its end an entry is served when the load fails, up to 7 days. Never after an invalidation.
+   * Default 0.
+   */
   readonly staleIfErrorMs?: number;
   /** For this read, instead of the cache's. 0: the latest that any process was told. */
   readonly maxStalenessMs?: number;
@@ -104,6 +111,7 @@ export interface CacheSettings {
 }
 
 const TTL_MAX_MS = 30 * 86_400_000;
+const STALE_MAX_MS = 7 * 86_400_000;
 const TAG_MAX_COUNT = 16;
 const TAG_MAX_LENGTH = 200;
 
@@ -140,6 +148,17 @@ export const checkCacheOptions = (options: CacheOptions): CacheSettings => {
 export const checkRange = (field: string, value: number, min: number, max: number): number => {
   if (!(value >= min && value <= max)) throw new InvalidInputError(field, value, `from ${min} to ${max}`);
   return value;
+};
+
+/** Entries that are kept longer would outlive what is remembered of their tags. */
+export const checkLifetimes = (
+  options: Pick<GetOptions<unknown>, "ttlMs" | "staleMs" | "staleIfErrorMs">,
+): void => {
+  if (options.ttlMs !== undefined) checkRange("ttlMs", options.ttlMs, 1, TTL_MAX_MS);
+  if (options.staleMs !== undefined) checkRange("staleMs", options.staleMs, 0, STALE_MAX_MS);
+  if (options.staleIfErrorMs !== undefined) {
+    checkRange("staleIfErrorMs", options.staleIfErrorMs, 0, STALE_MAX_MS);
+  }
 };
 
 export const checkTags = (tags: readonly string[]): readonly string[] => {

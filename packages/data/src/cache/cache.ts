@@ -15,7 +15,13 @@ import type { Transaction, TransactionOptions } from "../sql/database.ts";
 import { Auditor } from "./auditor.ts";
 import { CacheCounters, type CacheStats } from "./cache-counters.ts";
 import { type CacheKey, keyName } from "./cache-key.ts";
-import { type CacheOptions, type CacheSettings, checkTags, type GetOptions } from "./cache-options.ts";
+import {
+  type CacheOptions,
+  type CacheSettings,
+  checkLifetimes,
+  checkTags,
+  type GetOptions,
+} from "./cache-options.ts";
 import { type CacheServer, describeServer } from "./cache-server.ts";
 import { type CacheChanges, ChangeList, type PutOptions } from "./changes.ts";
 import { encodeValue, readPayload, valueIn } from "./codec.ts";
@@ -211,6 +217,7 @@ export class Cache implements AsyncDisposable {
   async put<T>(key: CacheKey, value: T, options: PutOptions = {}): Promise<void> {
     this.#refuseClosed();
     const lookup = { key: keyName(key), tags: checkTags(options.tags ?? []) };
+    checkLifetimes(options);
     const encoded = encodeValue(value);
     const { freshMs, keepMs } = lifetime(this.#context, options, encoded);
     const partition = this.#partitionOf(lookup.key);

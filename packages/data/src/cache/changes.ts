@@ -1,6 +1,6 @@
 import { InvalidInputError } from "@holdfast/kernel";
 import { type CacheKey, keyName } from "./cache-key.ts";
-import { checkTags, type GetOptions } from "./cache-options.ts";
+import { checkLifetimes, checkTags, type GetOptions } from "./cache-options.ts";
 import { type Encoded, encodeValue } from "./codec.ts";
 import type { Invalidation } from "./shared-store.ts";
 
@@ -51,6 +51,7 @@ export class ChangeList implements CacheChanges {
   put<T>(key: CacheKey, value: T, options: PutOptions = {}): void {
     const name = keyName(key);
     checkTags(options.tags ?? []);
+    checkLifetimes(options);
     this.puts.set(name, { key: name, encoded: encodeValue(value), options });
     this.keys.add(name);
     this.#check();

@@ -2,7 +2,7 @@ import { untilAborted } from "@holdfast/kernel";
 import { isInsideTransaction } from "../sql/transaction-scope.ts";
 import type { CacheCounters } from "./cache-counters.ts";
 import { type CacheKey, keyName } from "./cache-key.ts";
-import { checkRange, checkTags, type GetOptions } from "./cache-options.ts";
+import { checkLifetimes, checkRange, checkTags, type GetOptions } from "./cache-options.ts";
 import { valueIn } from "./codec.ts";
 import {
   bypass,
@@ -95,12 +95,13 @@ export class Reader {
   }
 
   async #slow<T>(partition: Partition, key: string, options: GetOptions<T>): Promise<T> {
-    const { tick } = this.#context;
-    const lookup = { key, tags: options.tags === undefined ? NO_TAGS : checkTags(options.tags) };
-    if (options.maxStalenessMs !== undefined) checkRange("maxStalenessMs", options.maxStalenessMs, 0, 60_000);
-    const request: FlightRequest = { partition, lookup, options };
-    const notBefore = this.#notBefore(options, tick());
     try {
+      checkLifetimes(options);
+      if (options.maxStalenessMs !== undefined)
+        checkRange("maxStalenessMs", options.maxStalenessMs, 0, 60_000);
+      const lookup = { key, tags: options.tags === undefined ? NO_TAGS : checkTags(options.tags) };
+      const request: FlightRequest = { partition, lookup, options };
+      const notBefore = this.#notBefore(options, this.#context.tick());
       for (let count = 0; count < JOIN_MAX_COUNT; count += 1) {
         if (this.#isDistrusted() || partition.isUntold(lookup) || isInsideTransaction()) break;
         const look = await untilAborted(lookAt(this.#context, request), options.signal);
