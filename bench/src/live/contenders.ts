@@ -17,12 +17,19 @@ const program = fileURLToPath(new URL("contender.mjs", import.meta.url));
 export class Contender {
   readonly kind: Kind;
   readonly children: readonly ChildProcess[];
+  readonly ports: readonly number[];
   readonly loads: readonly LoadSockets[];
   #last = 0;
 
-  private constructor(kind: Kind, children: readonly ChildProcess[], loads: readonly LoadSockets[]) {
+  private constructor(
+    kind: Kind,
+    children: readonly ChildProcess[],
+    ports: readonly number[],
+    loads: readonly LoadSockets[],
+  ) {
     this.kind = kind;
     this.children = children;
+    this.ports = ports;
     this.loads = loads;
   }
 
@@ -33,13 +40,18 @@ export class Contender {
       /** Servers that share the Redis at this address. Default: one without. */
       readonly redis?: { readonly url: string; readonly serverCount: number };
       readonly execArgv?: readonly string[];
+      readonly env?: Readonly<Record<string, string>>;
     },
   ): Promise<Contender> {
-    const { redis, clientCount, execArgv = [] } = options;
+    const { redis, clientCount, execArgv = [], env = {} } = options;
     const serverCount = redis?.serverCount ?? 1;
     const args = redis === undefined ? [kind] : [kind, redis.url];
     const children = Array.from({ length: serverCount }, () =>
-      fork(program, args, { execArgv: [...execArgv], stdio: ["ignore", "inherit", "inherit", "ipc"] }),
+      fork(program, args, {
+        execArgv: [...execArgv],
+        env: { ...process.env, ...env },
+        stdio: ["ignore", "inherit", "inherit", "ipc"],
+      }),
     );
     const ports = await Promise.all(
       children.map(async (child) => ((await once(child, "message")) as [{ port: number }])[0].port),
@@ -49,7 +61,7 @@ export class Contender {
       const count = clientCount / serverCount;
       loads.push(await LoadSockets.open({ port, count, dialect: DIALECTS[kind] }));
     }
-    return new Contender(kind, children, loads);
+    return new Contender(kind, children, ports, loads);
   }
 
   /** Publishes so many events, a few ahead of what has been delivered to everybody, and waits for all of them. */
@@ -71,6 +83,13 @@ export class Contender {
   publish(): void {
     this.#last += 1;
     this.children[this.#last % this.children.length]?.send({ publish: [this.#last] });
+  }
+
+  /** Publishes so many at once on the first server. */
+  publishMany(count: number): void {
+    const publish = Array.from({ length: count }, (_, index) => this.#last + index + 1);
+    this.#last += count;
+    this.children[0]?.send({ publish });
   }
 
   /** Milliseconds from publishing to arrival, for events at an even pace. */

@@ -4,10 +4,10 @@ import { connect, type Socket } from "node:net";
 /** How a kind of server is spoken to over its WebSocket. */
 export interface Dialect {
   readonly path: string;
-  /** What to say once the socket is open. */
-  readonly greeting: readonly string[];
+  /** What client number so and so says once the socket is open. */
+  readonly greeting: (client: number) => readonly string[];
   /** What to say to a text of the server, `ready` when from now on events come, or nothing. */
-  readonly onText: (text: string) => string | "ready" | undefined;
+  readonly onText: (text: string, client: number) => string | "ready" | undefined;
   /** First bytes of the text of an event. */
   readonly eventStart: string;
 }
@@ -15,14 +15,14 @@ export interface Dialect {
 /** The simple WebSocket: events come as they are, from the start. */
 export const BARE: Dialect = {
   path: "/ws",
-  greeting: [],
+  greeting: () => [],
   onText: () => undefined,
   eventStart: '{"channel"',
 };
 
 export const OURS: Dialect = {
   path: "/ws/broadcast",
-  greeting: ['{"hello":{"version":2}}', '{"id":1,"subscribe":["room"]}'],
+  greeting: () => ['{"hello":{"version":2}}', '{"id":1,"subscribe":["room"]}'],
   onText: (text) => {
     if (text.startsWith('{"ok":1')) return "ready";
     return text.startsWith('{"ping"') ? text.replace("ping", "pong") : undefined;
@@ -32,7 +32,7 @@ export const OURS: Dialect = {
 
 export const SOCKET_IO: Dialect = {
   path: "/socket.io/?EIO=4&transport=websocket",
-  greeting: ["40"],
+  greeting: () => ["40"],
   onText: (text) => (text.startsWith("40") ? "ready" : text === "2" ? "3" : undefined),
   eventStart: "42[",
 };
@@ -65,6 +65,8 @@ export interface LoadSocketsOptions {
 export class LoadSockets {
   readonly sockets: Socket[] = [];
   eventCount = 0;
+  /** The text of the newest event of one of them. */
+  lastEvent = "";
   /** Milliseconds from the time in an event to its arrival. */
   latencies: number[] = [];
   closedCount = 0;
@@ -76,7 +78,8 @@ export class LoadSockets {
     const opener = async (): Promise<void> => {
       while (next < options.count) {
         next += 1;
-        await load.#openOne(options, next % (options.sampleEvery ?? 50) === 0);
+        const client = next - 1;
+        await load.#openOne(options, client, client % (options.sampleEvery ?? 50) === 0);
       }
     };
     await Promise.all(Array.from({ length: 50 }, opener));
@@ -95,7 +98,7 @@ export class LoadSockets {
     for (const socket of this.sockets) socket.destroy();
   }
 
-  #openOne({ port, dialect }: LoadSocketsOptions, isSample: boolean): Promise<void> {
+  #openOne({ port, dialect }: LoadSocketsOptions, client: number, isSample: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const socket = connect({ port, host: "127.0.0.1", noDelay: true });
       const start = Buffer.from(dialect.eventStart);
@@ -108,7 +111,7 @@ export class LoadSockets {
           this.#onEvent(payload, isSample);
           return;
         }
-        const answer = dialect.onText(payload.toString());
+        const answer = dialect.onText(payload.toString(), client);
         if (answer === "ready") resolve();
         else if (answer !== undefined) socket.write(maskedFrame(answer));
       };
@@ -133,8 +136,9 @@ export class LoadSockets {
           }
           isUpgraded = true;
           data = data.subarray(end + 4);
-          for (const text of dialect.greeting) socket.write(maskedFrame(text));
-          if (dialect.greeting.length === 0) resolve();
+          const greeting = dialect.greeting(client);
+          for (const text of greeting) socket.write(maskedFrame(text));
+          if (greeting.length === 0) resolve();
         }
         left = readFrames(data, onFrame);
       });
@@ -149,6 +153,7 @@ export class LoadSockets {
   #onEvent(payload: Buffer, isSample: boolean): void {
     this.eventCount += 1;
     if (isSample) {
+      this.lastEvent = payload.toString("latin1");
       const at = payload.indexOf('"t":');
       if (at > 0)
         this.latencies.push(performanceMs() - Number.parseFloat(payload.toString("latin1", at + 4, at + 24)));

@@ -7,6 +7,7 @@ import { ChannelHub } from "./channel-hub.ts";
 import type { EventDraft, Published } from "./channel-log.ts";
 import { Gatekeeper } from "./gatekeeper.ts";
 import { LiveCounters } from "./metrics.ts";
+import { PageFrames } from "./page-frames.ts";
 import { PresenceBook } from "./presence-book.ts";
 import type { LiveSettings } from "./server-options.ts";
 import { Subscription, type Writer } from "./subscription.ts";
@@ -34,6 +35,7 @@ export class ServerCore {
   readonly gatekeeper: Gatekeeper;
   readonly presence: PresenceBook;
   readonly tasks: TaskGroup;
+  readonly #pages = new PageFrames();
 
   constructor(settings: LiveSettings) {
     this.settings = settings;
@@ -58,7 +60,7 @@ export class ServerCore {
 
   subscribe(channel: Channel, writer: Writer): Subscription {
     const { log, logger } = this.settings;
-    return new Subscription({ channel, log, writer, logger });
+    return new Subscription({ channel, log, writer, logger, pages: this.#pages });
   }
 
   #draftOf(event: NewEvent): EventDraft {

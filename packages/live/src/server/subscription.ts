@@ -1,10 +1,10 @@
 import type { Position } from "@holdfast/coordination";
 import type { Logger } from "@holdfast/kernel";
 import type { ResetReason } from "../model/messages.ts";
-import { type Channel, FrameCache, type Subscriber } from "./channel.ts";
+import type { Channel, FrameCache, Subscriber } from "./channel.ts";
 import type { ChannelBounds, ChannelEvent, ChannelLog } from "./channel-log.ts";
-import { EncodedEvent } from "./encoded-event.ts";
 import type { Outlet } from "./outlet.ts";
+import type { PageFrames } from "./page-frames.ts";
 
 /** While a client catches up, at most so much waits for it: the rest stays in the history. */
 const CATCH_UP_QUEUE_BYTES = 262_144;
@@ -26,6 +26,7 @@ export class Subscription implements Subscriber {
   readonly #log: ChannelLog;
   readonly #writer: Writer;
   readonly #logger: Logger;
+  readonly #pages: PageFrames;
   #run = 0;
 
   constructor(parts: {
@@ -33,11 +34,13 @@ export class Subscription implements Subscriber {
     readonly log: ChannelLog;
     readonly writer: Writer;
     readonly logger: Logger;
+    readonly pages: PageFrames;
   }) {
     this.channel = parts.channel;
     this.#log = parts.log;
     this.#writer = parts.writer;
     this.#logger = parts.logger;
+    this.#pages = parts.pages;
   }
 
   onEvents(events: readonly ChannelEvent[], frames: FrameCache): void {
@@ -77,11 +80,11 @@ export class Subscription implements Subscriber {
         after = read.bounds.head;
         this.#writer.writeReset(this.channel.name, read.reason, after);
       }
-      for (const event of read.kind === "reset" ? [] : read.events) {
+      for (const { events, frames } of this.#pages.piecesOf(read.kind === "reset" ? [] : read.events)) {
         if (outlet.queuedBytes > CATCH_UP_QUEUE_BYTES) await outlet.drained();
         if (run !== this.#run || !outlet.isOpen) return;
-        this.#writer.writeEvents([event], framesOf([event]));
-        after = event.position;
+        this.#writer.writeEvents(events, frames);
+        after = events.at(-1)?.position ?? after;
       }
       if (this.channel.join(this, after)) return;
       if (read.kind === "events" && read.events.length === 0) {
@@ -90,6 +93,3 @@ export class Subscription implements Subscriber {
     }
   }
 }
-
-const framesOf = (events: readonly ChannelEvent[]): FrameCache =>
-  new FrameCache((form) => EncodedEvent.framesOf(events, form));
