@@ -5,8 +5,11 @@ import type { ClaimRow } from "./task-rows.ts";
 const FULL_EVERY_MS = 200;
 /** Looking from the beginning may take this share of the time at most, where much lies dead there. */
 const FULL_SHARE = 0.05;
-/** Due times come back as milliseconds with what a double keeps of their microseconds. */
-const MARGIN_MS = 0.01;
+
+/** The place of a task in the order of claims, within its priority. */
+type Place = readonly [runUs: number, seq: string] | readonly [null, null];
+
+const BEGINNING: readonly Place[] = Array.from({ length: 4 }, () => [null, null] as const);
 
 /**
  * Where claims of a queue begin to look, so that they need not walk over what earlier ones took.
@@ -20,7 +23,7 @@ const MARGIN_MS = 0.01;
 export class ClaimCursor {
   readonly #clock: Clock;
   /** By priority from critical to low. */
-  #from: (number | null)[] = [null, null, null, null];
+  #after: Place[] = [...BEGINNING];
   #types = "";
   #fullAgainAt = Number.NEGATIVE_INFINITY;
 
@@ -29,9 +32,14 @@ export class ClaimCursor {
   }
 
   /** Where the next claim begins; undefined when it is to begin at the beginning. */
-  next(types: readonly string[] | undefined): readonly (number | null)[] | undefined {
+  next(types: readonly string[] | undefined): readonly (number | string | null)[] | undefined {
     if (this.#clock.monotonicNow() >= this.#fullAgainAt || keyOf(types) !== this.#types) return undefined;
-    return this.#from.some((from) => from !== null) ? this.#from : undefined;
+    return this.#after.flat();
+  }
+
+  /** What stands for the beginning. */
+  static get beginning(): readonly (number | string | null)[] {
+    return BEGINNING.flat();
   }
 
   /** Notes what a claim found, in claim order. `startedAt` is set for one that looked from the beginning. */
@@ -43,10 +51,11 @@ export class ClaimCursor {
     if (startedAt !== undefined) {
       const now = this.#clock.monotonicNow();
       this.#fullAgainAt = now + Math.max(FULL_EVERY_MS, (now - startedAt) / FULL_SHARE);
-      this.#from = [null, null, null, null];
+      this.#after = [...BEGINNING];
       this.#types = keyOf(types);
     }
-    for (const { priority, run_ms } of rows) this.#from[3 - priority] = Number(run_ms) - MARGIN_MS;
+    for (const { priority, run_us, seq } of rows)
+      this.#after[3 - priority] = [Math.round(Number(run_us)), seq];
   }
 
   reset(): void {

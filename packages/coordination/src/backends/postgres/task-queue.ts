@@ -138,7 +138,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     const startedAt = this.#clock.monotonicNow();
     const rows = await this.#statements.run<ClaimRow>(
       "claim-tasks",
-      [...values, null, null, null, null],
+      [...values, ...ClaimCursor.beginning],
       options,
     );
     if (rows[0] !== undefined && rows[0].id !== null) this.#cursor.found(types, rows, startedAt);

@@ -22,7 +22,8 @@ export interface ClaimRow {
   readonly keep: boolean;
   /** 0 (low) to 3 (critical). */
   readonly priority: number;
-  readonly run_ms: number;
+  readonly run_us: number;
+  readonly seq: string;
 }
 
 export const toClaimedTask = (row: ClaimRow): ClaimedTask => ({

@@ -1,6 +1,6 @@
 -- Takes due tasks for a worker, of a queue that is neither paused nor limited.
--- Inputs: $1 queue, $2 most tasks, $3 types or null for all, $4 worker, $5 lease in ms, $6 to $9 where to begin looking
---   among critical, high, normal and low tasks (due time in ms) or null for the beginning.
+-- Inputs: $1 queue, $2 most tasks, $3 types or null for all, $4 worker, $5 lease in ms, $6 to $13 after which to begin
+--   looking among critical, high, normal and low tasks (due time in microseconds and seq), nulls for the beginning.
 -- Result: the claimed tasks in claim order: priority, due time, order of enqueueing. One row with a null id when the
 --   queue has settings: then claim-limited.sql is to be asked.
 -- Invariant: a task is locked by one claim at a time (others skip it), and the token, one for the whole call,
@@ -13,13 +13,14 @@ gate AS MATERIALIZED (
 ),
 picked AS MATERIALIZED (
   SELECT due.place
-  FROM (VALUES (3::smallint, $6::float8), (2::smallint, $7::float8), (1::smallint, $8::float8), (0::smallint, $9::float8))
-    AS p (priority, from_ms)
+  FROM (VALUES (3::smallint, $6::float8, $7::bigint), (2::smallint, $8::float8, $9::bigint),
+               (1::smallint, $10::float8, $11::bigint), (0::smallint, $12::float8, $13::bigint))
+    AS p (priority, after_us, after_seq)
   CROSS JOIN LATERAL (
     SELECT t.ctid AS place
     FROM :"schema".tasks t
     WHERE t.queue = $1::text AND t.state = 'pending' AND t.priority = p.priority
-      AND t.run_at >= coalesce(to_timestamp(p.from_ms / 1000), '-infinity')
+      AND (t.run_at, t.seq) > (coalesce(to_timestamp(p.after_us / 1000000), '-infinity'), coalesce(p.after_seq, 0))
       AND t.run_at <= (SELECT now FROM clock)
       AND ($3::text[] IS NULL OR t.type = ANY ($3::text[]))
     ORDER BY t.run_at, t.seq
@@ -42,7 +43,8 @@ claimed AS (
             t.keep, t.priority, t.run_at, t.seq
 )
 SELECT c.id, c.type, c.payload::text AS payload, c.task_group, c.token, c.attempt, c.max_attempts,
-       :"schema".to_ms(c.enqueued_at) AS enqueued_ms, c.timeout_ms, c.keep, c.priority, :"schema".to_ms(c.run_at) AS run_ms
+       :"schema".to_ms(c.enqueued_at) AS enqueued_ms, c.timeout_ms, c.keep, c.priority, date_part('epoch', c.run_at) * 1000000 AS run_us,
+       c.seq
 FROM gate g LEFT JOIN claimed c ON true
 WHERE c.id IS NOT NULL OR g.has_settings
 ORDER BY c.priority DESC, c.run_at, c.seq
