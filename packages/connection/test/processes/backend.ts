@@ -6,8 +6,13 @@ import { createHandlers, serve, tcpTransport } from "../../src/index.ts";
 import { control, work } from "../overload/backend-requests.ts";
 import { ServiceUnavailableError } from "../overload/service-unavailable-error.ts";
 
-/** Who waits longer than the deadline of the callers waits for nothing: 20 times 5 ms is well below it. */
-const line = new Bulkhead({ name: "the processor", concurrencyMaxCount: 1, waiterMaxCount: 20 });
+/** Who waits longer gets an answer that comes too late, so the processor does not begin with it. */
+const line = new Bulkhead({
+  name: "the processor",
+  concurrencyMaxCount: 1,
+  waiterMaxCount: 20,
+  waitMaxMs: 150,
+});
 let isFailing = false;
 let arrivedCount = 0;
 
@@ -17,10 +22,19 @@ const burn = (ms: number): void => {
 };
 
 const handlers = createHandlers();
-handlers.onRequest(work, async ({ ms }) => {
+/** Between two pieces of work: lets in what has arrived, and what was cancelled out. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+handlers.onRequest(work, async ({ ms }, context) => {
   arrivedCount += 1;
   if (isFailing) throw new ServiceUnavailableError();
-  if (ms > 0) await line.execute(async () => burn(ms));
+  if (ms > 0) {
+    const burnAndBreathe = async (): Promise<void> => {
+      burn(ms);
+      await turn();
+    };
+    await line.execute(burnAndBreathe, { signal: context.signal });
+  }
   return { host: process.pid };
 });
 handlers.onRequest(control, async (input) => {

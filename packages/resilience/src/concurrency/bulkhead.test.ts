@@ -1,3 +1,4 @@
+import type { Clock } from "@holdfast/kernel";
 import { OverloadedError, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
@@ -20,6 +21,46 @@ const setup = (options: Partial<BulkheadOptions> = {}) => {
   };
   return { clock, bulkhead, conserved };
 };
+
+describe("Bulkhead under work that holds up the event loop", () => {
+  it("serves nobody whose wait was over before, although no timer could fire", async () => {
+    let now = 0;
+    const clock = {
+      ...new VirtualClock(),
+      monotonicNow: () => now,
+      schedule: () => ({ cancel: () => undefined }),
+    };
+    const bulkhead = new Bulkhead({
+      concurrencyMaxCount: 1,
+      waiterMaxCount: 10,
+      waitMaxMs: 100,
+      clock: clock as unknown as Clock,
+    });
+    const served: number[] = [];
+    const calls = [0, 1, 2, 3, 4].map((number) =>
+      bulkhead.execute(async () => {
+        served.push(number);
+        now += 40;
+      }),
+    );
+    const ends = await Promise.allSettled(calls);
+    // The first holds things up until 40; the others wait from there on, and may until 140.
+    expect(served).toEqual([0, 1, 2, 3]);
+    expect(ends.map(({ status }) => status)).toEqual([
+      "fulfilled",
+      "fulfilled",
+      "fulfilled",
+      "fulfilled",
+      "rejected",
+    ]);
+    expect(bulkhead.stats).toMatchObject({
+      successCount: 4,
+      rejectedCount: 1,
+      waitingCount: 0,
+      inFlightCount: 0,
+    });
+  });
+});
 
 describe("Bulkhead", () => {
   it("refuses a call beyond the limit at once when nobody may wait", async () => {

@@ -115,6 +115,7 @@ export class Slots {
 
   /** A slot passes to the waiter here and now, so that no newcomer can take it before the waiter wakes. */
   #serve(): void {
+    if (this.#line.size > 0) this.#line.endLate();
     while (this.#inFlightCount < this.#limit && this.#line.serveFirst()) this.#inFlightCount += 1;
   }
 

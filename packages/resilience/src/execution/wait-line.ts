@@ -3,7 +3,9 @@ import type { CallScope } from "./call-scope.ts";
 
 interface Waiter {
   readonly weight: number;
+  readonly endsAt: number;
   readonly serve: () => void;
+  readonly timeOut: () => void;
 }
 
 /** Why a wait ended without being served. */
@@ -52,6 +54,18 @@ export class WaitLine {
   }
 
   /**
+   * Ends the waits in front that are over, also when their timers had no chance to fire yet: work that holds up the
+   * event loop holds up timers, and whoever is served after that would get an answer that comes too late.
+   */
+  endLate(): void {
+    const now = this.#clock.monotonicNow();
+    for (const waiter of this.#waiters) {
+      if (waiter.endsAt > now) return;
+      waiter.timeOut();
+    }
+  }
+
+  /**
    * Waits at the end of the line for `waitMaxMs` at most (Infinity: without end).
    * @throws scope.reason when the scope is aborted; the place in the line is gone then.
    */
@@ -68,17 +82,19 @@ export class WaitLine {
       };
       const waiter: Waiter = {
         weight: options.weight ?? 1,
+        endsAt: this.#clock.monotonicNow() + options.waitMaxMs,
         serve: () => {
           leave();
           resolve("served");
         },
+        timeOut: () => {
+          leave();
+          this.#timedOutCount += 1;
+          resolve("timed-out");
+        },
       };
       const timer = Number.isFinite(options.waitMaxMs)
-        ? this.#clock.schedule(options.waitMaxMs, () => {
-            leave();
-            this.#timedOutCount += 1;
-            resolve("timed-out");
-          })
+        ? this.#clock.schedule(options.waitMaxMs, waiter.timeOut)
         : undefined;
       scope.onAbort((reason) => {
         leave();
