@@ -202,7 +202,7 @@ describeService(["redis", "postgres"], "a cache on Redis in front of PostgreSQL"
     await postgres?.[Symbol.asyncDispose]();
   });
 
-  it("repairs what a process that was killed after its commit left behind, within twice the relay's period", async () => {
+  it("repairs what a process that was killed after its commit left behind, within twice the relay's period", { timeout: 60_000 }, async () => {
     await using redis = openRedis({ url: server.url });
     await using sql = await openPostgres({ url: postgres.url, max: 4 });
     await using cache = await openCache({ name: "crash", redis, sql, relayEveryMs: 200 });
