@@ -196,9 +196,16 @@ describeService(["postgres", "pgvector"], "the vector index on a PostgreSQL serv
       const vector = queries[5] ?? [];
       await small.search({ vector, namespace: "n1" });
       await small.search({ vector });
+      // The quickest of five: the machine does other things as well.
       const timed = async (run: () => Promise<SearchResult>): Promise<[SearchResult, number]> => {
-        const startedAt = performance.now();
-        return [await run(), performance.now() - startedAt];
+        let bestMs = Number.POSITIVE_INFINITY;
+        let result = await run();
+        for (let round = 0; round < 5; round += 1) {
+          const startedAt = performance.now();
+          result = await run();
+          bestMs = Math.min(bestMs, performance.now() - startedAt);
+        }
+        return [result, bestMs];
       };
       const [one, oneMs] = await timed(() => small.search({ vector, namespace: "n1" }));
       const [all, allMs] = await timed(() => small.search({ vector }));

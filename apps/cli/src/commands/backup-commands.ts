@@ -11,7 +11,7 @@ import {
   runDrill,
 } from "@holdfast/data";
 import { Command, Option } from "commander";
-import { duration } from "../flags.ts";
+import { duration, wholeNumber } from "../flags.ts";
 import { formatDuration } from "../terminal/format.ts";
 import { UsageError } from "../terminal/problem.ts";
 import type { Session } from "../terminal/session.ts";
@@ -61,6 +61,11 @@ const withTargetFlags = (command: Command): Command =>
     .option("--name <name>", "to this restore point")
     .option("--backup-end", "to the end of the backup itself");
 
+const keep = (period: "daily" | "weekly" | "monthly", count: number): Option =>
+  new Option(`--keep-${period} <count>`, `${period} backups that --prune keeps (default ${count})`).argParser(
+    wholeNumber(`--keep-${period}`, 0, 10_000),
+  );
+
 const backupCommand = (session: Session): Command =>
   withRepositoryFlags(new Command("backup"))
     .description("back the PostgreSQL server up, or list, verify and prune its backups")
@@ -68,7 +73,10 @@ const backupCommand = (session: Session): Command =>
     .option("--no-verify", "do not compare the new backup with its manifest")
     .option("--list", "list the backups")
     .option("--verify-only <id>", "compare a backup with its manifest and look for gaps in the log")
-    .option("--prune", "remove what is not kept: 7 days, 4 weeks, 6 months")
+    .option("--prune", "remove what is not kept")
+    .addOption(keep("daily", 7))
+    .addOption(keep("weekly", 4))
+    .addOption(keep("monthly", 6))
     .option("--archive-command", "print what the server's archive_command must be")
     .action(
       async (
@@ -78,6 +86,9 @@ const backupCommand = (session: Session): Command =>
           list?: boolean;
           verifyOnly?: string;
           prune?: boolean;
+          keepDaily?: number;
+          keepWeekly?: number;
+          keepMonthly?: number;
           archiveCommand?: boolean;
         },
       ) => {
@@ -104,7 +115,9 @@ const backupCommand = (session: Session): Command =>
           const report = await repository.verify(flags.verifyOnly, { signal });
           tell(report, `${report.id} is what was written`);
         } else if (flags.prune) {
-          const report = await repository.prune({}, { signal });
+          const { keepDaily, keepWeekly, keepMonthly } = flags;
+          const policy = { dailyCount: keepDaily, weeklyCount: keepWeekly, monthlyCount: keepMonthly };
+          const report = await repository.prune(policy, { signal });
           tell(report, `removed ${report.removed.length} backups, kept ${report.kept.length}`);
         } else {
           const backup = await repository.backup({ label: flags.label, verify: flags.verify, signal });
