@@ -293,17 +293,21 @@ export class EventFeed implements AsyncDisposable {
   #connected(peer: Peer): ConnectedPeer {
     const known = this.#peers.get(peer);
     if (known !== undefined) return known;
+    const resume = (): void => {
+      const waiting = [...connected.paused];
+      connected.paused.clear();
+      for (const subscription of waiting) subscription.serve();
+    };
     const lane = new PushLane(peer, {
       bufferedMaxBytes: this.#options.bufferedMaxBytes ?? 256 * 1024,
       pushMaxBytes: this.#options.pushMaxBytes ?? PUSH_MAX_BYTES,
+      onFlushed: resume,
     });
     const connected: ConnectedPeer = { peer, lane, subscriptions: new Map(), paused: new Set() };
     this.#peers.set(peer, connected);
     const stopListening = peer.onDrain(() => {
       lane.flush();
-      const waiting = [...connected.paused];
-      connected.paused.clear();
-      for (const subscription of waiting) subscription.serve();
+      resume();
     });
     peer.onClose(() => {
       stopListening();

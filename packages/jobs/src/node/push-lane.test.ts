@@ -23,7 +23,15 @@ const setUp = (options: { readonly bufferedMaxBytes?: number; readonly pushMaxBy
       return true;
     },
   } as unknown as Peer;
-  const lane = new PushLane(peer, { bufferedMaxBytes: 1_000, pushMaxBytes: 100, ...options });
+  let flushedCount = 0;
+  const lane = new PushLane(peer, {
+    bufferedMaxBytes: 1_000,
+    pushMaxBytes: 100,
+    onFlushed: () => {
+      flushedCount += 1;
+    },
+    ...options,
+  });
   const push = (subscriptionId: string): JobEventsPush => ({
     subscriptionId,
     jobId: "j",
@@ -31,7 +39,14 @@ const setUp = (options: { readonly bufferedMaxBytes?: number; readonly pushMaxBy
     end: false,
   });
   const together = (id: string, sizeBytes = 10) => lane.pushTogether(push(id), sizeBytes);
-  return { lane, state, messages, together, alone: (id: string) => lane.push(push(id)) };
+  return {
+    lane,
+    state,
+    messages,
+    together,
+    flushedCount: () => flushedCount,
+    alone: (id: string) => lane.push(push(id)),
+  };
 };
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -79,6 +94,17 @@ describe("the pushes of one connection", () => {
     lane.flush();
     expect(messages).toEqual([["a", "b"]]);
     expect(lane.hasRoom).toBe(true);
+  });
+
+  it("say when there is room again after a turn that had more to say than may wait", async () => {
+    const { messages, together, flushedCount } = setUp({ bufferedMaxBytes: 50 });
+    expect(together("a", 60)).toBe(true);
+    expect(together("b", 60)).toBe(false);
+    expect(flushedCount()).toBe(0);
+    await turn();
+    expect(messages).toEqual([["a"]]);
+    expect(flushedCount()).toBe(1);
+    expect(together("b", 60)).toBe(true);
   });
 
   it("are let go with the connection", async () => {

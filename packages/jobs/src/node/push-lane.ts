@@ -6,6 +6,8 @@ export interface PushLaneOptions {
   readonly bufferedMaxBytes: number;
   /** About how large one message may get. */
   readonly pushMaxBytes: number;
+  /** What waited for the end of a turn has left: there may be room again. */
+  readonly onFlushed: () => void;
 }
 
 /** Subscriptions in one message, as the contract has it. */
@@ -55,6 +57,7 @@ export class PushLane {
       void Promise.resolve().then(() => {
         this.#isPlanned = false;
         this.flush();
+        if (this.hasRoom) this.#options.onFlushed();
       });
     }
     return true;
