@@ -352,7 +352,7 @@ const reader = async (work: Work): Promise<void> => {
 
 /** When Redis is back and the relay is done, everybody reads what the database has. */
 const compareAtEnd = async ({ caches, sql, random }: Work): Promise<readonly string[]> => {
-  const limitAt = now() + 15_000;
+  const limitAt = now() + 45_000;
   for (;;) {
     const wrong: string[] = [];
     for (const key of [...KEYS, "sum"]) {

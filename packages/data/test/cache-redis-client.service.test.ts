@@ -42,6 +42,22 @@ describeService("redis", "the Redis client", () => {
       });
     });
 
+    it("gives up a server that answers nothing, also while it subscribes", async () => {
+      await using frozen = await startRedis();
+      await using redis = openRedis({ url: frozen.url, answerTimeoutMs: 100 });
+      const { link } = await redis.link("k");
+      frozen.pause();
+      try {
+        await expect(link.subscribe("news", () => undefined)).rejects.toThrow();
+        expect(link.isOpen).toBe(false);
+      } finally {
+        frozen.resume();
+      }
+      await vi.waitFor(async () => expect((await redis.link("k")).link.isOpen).toBe(true), {
+        timeout: 5_000,
+      });
+    });
+
     it("fails at once, as retryable and without the password, where nobody listens or lets it in", async () => {
       await using nobody = openRedis({ url: "redis://user:secret@127.0.0.1:1" });
       const failure = await nobody.link("k").catch((error: unknown) => error);

@@ -1,3 +1,4 @@
+import { openCache } from "@holdfast/data";
 import { seededRandom, systemClock, systemRandom } from "@holdfast/kernel";
 import { type RedisServer, startRedis, startRedisCluster } from "@holdfast/testkit";
 import { describeService, expectNoLeaks } from "@holdfast/testkit/vitest";
@@ -191,5 +192,38 @@ describeService("redis", "the shared store in a Redis Cluster", () => {
       expect(await readOne(store, k)).toBeUndefined();
     }
     for (const store of partitions) await store.close();
+  });
+
+  it("spreads the keys of one cache over its masters, and a tag reaches all of them", async () => {
+    await using cluster = await startRedisCluster();
+    await using redis = openRedis({ clusterUrls: cluster.urls });
+    await using another = openRedis({ clusterUrls: cluster.urls });
+    await using one = await openCache({ name: "many", redis, partitionCount: 8 });
+    await using two = await openCache({ name: "many", redis: another, partitionCount: 8 });
+    let loadCount = 0;
+    const readAll = (cache: typeof one, version: number) =>
+      Promise.all(
+        Array.from({ length: 60 }, (_, index) =>
+          cache.get(["row", index], {
+            tags: [index % 2 === 0 ? "even" : "odd"],
+            maxStalenessMs: 0,
+            load: () => {
+              loadCount += 1;
+              return version;
+            },
+          }),
+        ),
+      );
+    await readAll(one, 1);
+    await readAll(two, 2);
+    expect(loadCount).toBe(60);
+    const counts = await Promise.all(cluster.nodes.map((node) => node.command("DBSIZE")));
+    expect(counts.filter((count) => Number(count) > 0).length).toBeGreaterThan(1);
+    await one.invalidate({ tags: ["odd"], keys: [["row", 0]] });
+    const values = await readAll(two, 3);
+    expect(values.map((value, index) => value === (index % 2 === 1 || index === 0 ? 3 : 1))).not.toContain(
+      false,
+    );
+    expect(loadCount).toBe(91);
   });
 });

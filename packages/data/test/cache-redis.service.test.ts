@@ -202,28 +202,32 @@ describeService(["redis", "postgres"], "a cache on Redis in front of PostgreSQL"
     await postgres?.[Symbol.asyncDispose]();
   });
 
-  it("repairs what a process that was killed after its commit left behind, within twice the relay's period", { timeout: 60_000 }, async () => {
-    await using redis = openRedis({ url: server.url });
-    await using sql = await openPostgres({ url: postgres.url, max: 4 });
-    await using cache = await openCache({ name: "crash", redis, sql, relayEveryMs: 200 });
-    await cache.migrate();
-    await sql.query("CREATE TABLE crash (id int PRIMARY KEY, v text)");
-    await sql.query("INSERT INTO crash VALUES (1, 'v1')");
-    const read = async () => (await sql.query<{ v: string }>("SELECT v FROM crash WHERE id = 1", []))[0]?.v;
-    expect(await cache.get("1", { load: read })).toBe("v1");
-    await using writer = new Child("cache-writer", [postgres.url, "crash"]);
-    await writer.printed(1);
-    await vi.waitFor(async () => expect(await read()).toBe("v2"), { timeout: 10_000, interval: 5 });
-    await writer.kill();
-    const killedAt = performance.now();
-    await vi.waitFor(
-      async () => expect(await cache.get("1", { load: read, ...LATEST })).toBe("v2"),
-      { timeout: 5_000, interval: 10 },
-    );
-    // Twice the period, and a second for a busy machine.
-    expect(performance.now() - killedAt).toBeLessThan(1_400);
-    expect(cache.stats().invalidationRelayedCount).toBe(1);
-  });
+  it(
+    "repairs what a process that was killed after its commit left behind, within twice the relay's period",
+    { timeout: 60_000 },
+    async () => {
+      await using redis = openRedis({ url: server.url });
+      await using sql = await openPostgres({ url: postgres.url, max: 4 });
+      await using cache = await openCache({ name: "crash", redis, sql, relayEveryMs: 200 });
+      await cache.migrate();
+      await sql.query("CREATE TABLE crash (id int PRIMARY KEY, v text)");
+      await sql.query("INSERT INTO crash VALUES (1, 'v1')");
+      const read = async () => (await sql.query<{ v: string }>("SELECT v FROM crash WHERE id = 1", []))[0]?.v;
+      expect(await cache.get("1", { load: read })).toBe("v1");
+      await using writer = new Child("cache-writer", [postgres.url, "crash"]);
+      await writer.printed(1);
+      await vi.waitFor(async () => expect(await read()).toBe("v2"), { timeout: 10_000, interval: 5 });
+      await writer.kill();
+      const killedAt = performance.now();
+      await vi.waitFor(async () => expect(await cache.get("1", { load: read, ...LATEST })).toBe("v2"), {
+        timeout: 5_000,
+        interval: 10,
+      });
+      // Twice the period, and a second for a busy machine.
+      expect(performance.now() - killedAt).toBeLessThan(1_400);
+      expect(cache.stats().invalidationRelayedCount).toBe(1);
+    },
+  );
 
   it("answers faster than the database, and makes more than 1,000 sets and 1,000 gets a second", async () => {
     await using redis = openRedis({ url: server.url });

@@ -104,11 +104,7 @@ export class RedisLink {
 
   /** Sends one command. Commands of one tick share a packet. Rejects with the driver's error. */
   command(args: readonly string[]): Promise<unknown> {
-    this.#pendingCount += 1;
-    this.#watch ??= this.#startWatch();
-    const reply = this.#client.sendCommand(args as string[]);
-    reply.then(this.#answered, this.#answered);
-    return reply;
+    return this.#watched(this.#client.sendCommand(args as string[]));
   }
 
   /** By EVALSHA, and by EVAL where the server does not know the script. */
@@ -125,7 +121,7 @@ export class RedisLink {
   /** Messages come in the order in which the server sent them, between the answers to commands. */
   async subscribe(channel: string, onMessage: (message: string) => void): Promise<() => Promise<void>> {
     const listener = (message: string): void => onMessage(message);
-    await this.#client.subscribe(channel, listener);
+    await this.#watched(this.#client.subscribe(channel, listener));
     return async () => {
       if (this.#open) await this.#client.unsubscribe(channel, listener).catch(() => undefined);
     };
@@ -159,6 +155,13 @@ export class RedisLink {
       // It was closed already.
     }
     this.#onClosed();
+  }
+
+  #watched<T>(reply: Promise<T>): Promise<T> {
+    this.#pendingCount += 1;
+    this.#watch ??= this.#startWatch();
+    reply.then(this.#answered, this.#answered);
+    return reply;
   }
 
   readonly #answered = (): void => {
