@@ -1,5 +1,5 @@
-import type { Deferred } from "@holdfast/kernel";
-import type { BusEvent, Delivery, EventPriority, HandlerFailure } from "./bus-event.ts";
+import type { BusEvent, EventPriority, HandlerFailure } from "./bus-event.ts";
+import type { Confirmation } from "./confirmations.ts";
 
 /** An event on its way, with what the bus needs to know about it. Handlers see it as a {@link BusEvent}. */
 export class Envelope implements BusEvent {
@@ -15,7 +15,7 @@ export class Envelope implements BusEvent {
   /** Whether some handler never ran, or was cut short, when the bus stopped. */
   isCutShort = false;
   failures: HandlerFailure[] | undefined;
-  confirmation: Deferred<Delivery> | undefined;
+  readonly confirmation: Confirmation | undefined;
 
   constructor(
     type: string,
@@ -23,7 +23,7 @@ export class Envelope implements BusEvent {
     priority: EventPriority,
     isCritical: boolean,
     createdAt: number,
-    confirmation: Deferred<Delivery> | undefined,
+    confirmation: Confirmation | undefined,
   ) {
     this.type = type;
     this.data = data ?? {};

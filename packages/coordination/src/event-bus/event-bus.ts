@@ -1,13 +1,10 @@
 import {
-  type Abortable,
   type Clock,
   ClosedError,
-  type Deferred,
-  deferred,
   type Logger,
   silentLogger,
   systemClock,
-  TimeoutError,
+  untilAborted,
 } from "@holdfast/kernel";
 import { EventBusFullError } from "../errors.ts";
 import { checkInteger, checkNumber, checkText } from "../input-checks.ts";
@@ -20,13 +17,14 @@ import type {
   PublishOptions,
   StopReport,
 } from "./bus-options.ts";
+import { Confirmations } from "./confirmations.ts";
 import { Envelope } from "./envelope.ts";
 import { Lanes } from "./lanes.ts";
 import { type BusDrain, drainBus } from "./stop-bus.ts";
 import { type EventHandler, type SubscribeOptions, Subscription } from "./subscription.ts";
 
 /** After so many events, or so many milliseconds, timers and I/O have their turn. */
-const TURN_MAX_COUNT = 8192;
+const TURN_MAX_COUNT = 50_000;
 const TURN_MAX_MS = 10;
 const TIME_CHECK_EVERY = 64;
 
@@ -51,6 +49,7 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
   readonly #onError: ((failure: HandlerFailure) => void) | undefined;
   readonly #lanes = new Lanes();
   readonly #admission: Admission;
+  readonly #confirmations: Confirmations;
   /** Replaced, never changed, so that a walk over one is not disturbed. */
   readonly #subscriptions = new Map<string, readonly Subscription[]>();
   #state: "stopped" | "running" | "stopping" = "stopped";
@@ -59,6 +58,7 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
   #isScheduled = false;
   /** Events handed out since timers and I/O surely had their turn. */
   #turnCount = 0;
+  #turnAt = 0;
   #drain: BusDrain | undefined;
   #sequence = 0;
   #subscribedCount = 0;
@@ -78,6 +78,7 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
     this.#overflow = options.overflow ?? "reject";
     this.#waitMs = checkMs("waitMs", options.waitMs ?? 5000);
     this.#onError = options.onError;
+    this.#confirmations = new Confirmations(this.#clock);
     const waiterMaxCount = options.waiterMaxCount ?? 1000;
     checkInteger("waiterMaxCount", waiterMaxCount, 0, 10_000_000);
     this.#admission = new Admission(this.#clock, waiterMaxCount);
@@ -169,7 +170,7 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
     options?: PublishOptions,
   ): Promise<void> {
     const priority = options?.priority ?? "normal";
-    const envelope = new Envelope(type, data, priority, false, this.#clock.wallNow(), undefined);
+    const envelope = new Envelope(type, data, priority, false, this.#wallNow(), undefined);
     if (this.#hasRoomFor(envelope) && this.#admission.count === 0) {
       this.#takeIn(envelope);
       return TAKEN_IN;
@@ -184,22 +185,29 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
    * @throws ClosedError when the bus stopped before any handler was started.
    * @throws signal.reason when aborted; the event may have been taken in.
    */
-  async deliver<Type extends keyof Events & string>(
+  deliver<Type extends keyof Events & string>(
     type: Type,
     data: DataOf<Events, Type>,
-    options: DeliverOptions = {},
+    options?: DeliverOptions,
   ): Promise<Delivery> {
-    const { priority = "normal", timeoutMs = 60_000, signal } = options;
-    signal?.throwIfAborted();
-    checkMs("timeoutMs", timeoutMs);
-    const confirmation = deferred<Delivery>();
-    const envelope = new Envelope(type, data, priority, true, this.#clock.wallNow(), confirmation);
-    const waitMs = Math.min(options.waitMs ?? this.#waitMs, timeoutMs);
-    const startedAt = this.#clock.monotonicNow();
-    if (this.#hasRoomFor(envelope)) this.#takeIn(envelope);
-    else await this.#waitForRoom(envelope, waitMs, signal);
-    const leftMs = timeoutMs - (this.#clock.monotonicNow() - startedAt);
-    return this.#confirmed(envelope, confirmation, { timeoutMs, leftMs, signal });
+    const timeoutMs = options?.timeoutMs ?? 60_000;
+    const signal = options?.signal;
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const confirmation = this.#confirmations.begin(type, checkMs("timeoutMs", timeoutMs));
+    const priority = options?.priority ?? "normal";
+    const envelope = new Envelope(type, data, priority, true, this.#wallNow(), confirmation);
+    if (this.#hasRoomFor(envelope)) {
+      this.#takeIn(envelope);
+    } else {
+      const waitMs = Math.min(options?.waitMs ?? this.#waitMs, timeoutMs);
+      this.#waitForRoom(envelope, waitMs, signal).catch((error: unknown) => confirmation.reject(error));
+    }
+    return signal === undefined
+      ? confirmation.promise
+      : untilAborted(confirmation.promise, signal).catch((error: unknown) => {
+          confirmation.reject(error);
+          throw error;
+        });
   }
 
   stats(): EventBusStats {
@@ -215,6 +223,12 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
       waiting: this.#admission.count,
       subscriptions: this.#allSubscriptions().map((each) => each.stats()),
     };
+  }
+
+  /** Events of one turn share its time: the clock is asked once for all of them. */
+  #wallNow(): number {
+    if (!this.#isScheduled) this.#turnAt = this.#clock.wallNow();
+    return this.#turnAt;
   }
 
   #hasRoomFor(envelope: Envelope): boolean {
@@ -251,25 +265,6 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
     }
     this.#rejected += 1;
     throw new EventBusFullError(envelope.type, this.#capacity);
-  }
-
-  async #confirmed(
-    envelope: Envelope,
-    confirmation: Deferred<Delivery>,
-    wait: Abortable & { readonly timeoutMs: number; readonly leftMs: number },
-  ): Promise<Delivery> {
-    const { timeoutMs, leftMs, signal } = wait;
-    const onAbort = (): void => confirmation.reject(signal?.reason);
-    const timer = this.#clock.schedule(leftMs, () =>
-      confirmation.reject(new TimeoutError(`delivery of ${envelope.type}`, timeoutMs)),
-    );
-    signal?.addEventListener("abort", onAbort, { once: true });
-    try {
-      return await confirmation.promise;
-    } finally {
-      timer.cancel();
-      signal?.removeEventListener("abort", onAbort);
-    }
   }
 
   #schedule(): void {

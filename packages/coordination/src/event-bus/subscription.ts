@@ -4,7 +4,7 @@ import type { BusEvent, HandlerFailure } from "./bus-event.ts";
 import type { Envelope } from "./envelope.ts";
 import { Fifo } from "./fifo.ts";
 
-/** What a handler may ask about the run it is in. */
+/** What a handler may ask about the run it is in, while it runs. */
 export interface HandlerContext {
   /** Aborts with TimeoutError when its time is over, or with ClosedError when the bus stops without waiting longer. */
   readonly signal: AbortSignal;
@@ -25,8 +25,8 @@ export interface SubscribeOptions {
   /** What it loses when its inbox is full: the event that comes (default), or the oldest that waits. Critical ones wait on. */
   readonly overflow?: "drop-newest" | "drop-oldest";
   /**
-   * Longest run of the handler, milliseconds. Then its signal aborts, the run counts as timed out and the next
-   * event is handled, even if the handler goes on. Default 30_000.
+   * Longest run of the handler, milliseconds. Then, or up to a sixteenth of that later, its signal aborts, the run
+   * counts as timed out and the next event is handled, even if the handler goes on. Default 30_000.
    */
   readonly timeoutMs?: number;
   /** Told of every failure of this subscription. Its own errors are swallowed. */
@@ -57,18 +57,25 @@ export interface SubscriptionParts {
   readonly onSettled: (envelope: Envelope) => void;
 }
 
-/** One run of a handler. The list of them is in the order of their deadlines, since all have the same time. */
-class Run implements HandlerContext {
-  readonly envelope: Envelope;
-  deadline = 0;
-  isSettled = false;
-  previous: Run | undefined;
-  next: Run | undefined;
+/**
+ * A place in which the handler runs, one event after the other. It is used again, with the callbacks that were made
+ * for it, so a run costs no memory of its own; one whose time was over is left to its handler and never used again.
+ * Those that run form a list in the order of their starts, and so of their ends.
+ */
+class Slot implements HandlerContext {
+  envelope: Envelope | undefined;
+  /** The tick of the subscription in which the run began. */
+  startedIn = 0;
+  previous: Slot | undefined;
+  next: Slot | undefined;
+  readonly onDone: () => void;
+  readonly onFailed: (error: unknown) => void;
   #controller: AbortController | undefined;
   #reason: Error | undefined;
 
-  constructor(envelope: Envelope) {
-    this.envelope = envelope;
+  constructor(finish: (slot: Slot, failure: { readonly error: unknown } | undefined) => void) {
+    this.onDone = () => finish(this, undefined);
+    this.onFailed = (error) => finish(this, { error });
   }
 
   /** Made only for handlers that look at it. */
@@ -78,11 +85,21 @@ class Run implements HandlerContext {
     return this.#controller.signal;
   }
 
-  abort(reason: Error): void {
+  /** Ready for the next run. */
+  clear(): void {
+    this.envelope = undefined;
+    this.#controller = undefined;
+  }
+
+  abandon(reason: Error): void {
+    this.envelope = undefined;
     this.#reason = reason;
     this.#controller?.abort(reason);
   }
 }
+
+/** Time is told in so many ticks per timeout, so a run need not ask the clock when it began. */
+const TICKS_PER_TIMEOUT = 16;
 
 /**
  * One handler with an inbox of its own, so that it can be slow, stuck or broken without anybody else noticing.
@@ -95,8 +112,10 @@ export class Subscription {
   readonly #inbox = new Fifo<Envelope>();
   readonly #headroom: number;
   #runningCount = 0;
-  #first: Run | undefined;
-  #last: Run | undefined;
+  #first: Slot | undefined;
+  #last: Slot | undefined;
+  readonly #free: Slot[] = [];
+  #tick = 0;
   #timer: Timer | undefined;
   #received = 0;
   #succeeded = 0;
@@ -151,7 +170,7 @@ export class Subscription {
   /** Drops what waits and aborts what runs, which counts as timed out. */
   cut(reason: Error): void {
     while (this.#first !== undefined) {
-      this.#first.envelope.isCutShort = true;
+      if (this.#first.envelope !== undefined) this.#first.envelope.isCutShort = true;
       this.#timeOut(this.#first, reason);
     }
     this.dropWaiting(reason);
@@ -167,50 +186,54 @@ export class Subscription {
   }
 
   #start(envelope: Envelope): void {
-    const run = new Run(envelope);
+    const slot = this.#free.pop() ?? new Slot(this.#finish);
+    slot.envelope = envelope;
     this.#runningCount += 1;
     try {
-      const result = this.handler(envelope, run);
-      if (!isThenable(result)) {
-        this.#runningCount -= 1;
-        this.#succeeded += 1;
-        this.#parts.onSettled(envelope);
+      const result = this.handler(envelope, slot);
+      if (isThenable(result)) {
+        this.#watch(slot);
+        result.then(slot.onDone, slot.onFailed);
         return;
       }
-      this.#watch(run);
-      result.then(
-        () => this.#finish(run, undefined),
-        (error: unknown) => this.#finish(run, { error }),
-      );
+      this.#succeeded += 1;
     } catch (error) {
-      this.#runningCount -= 1;
       this.#failed += 1;
       this.#fail(envelope, error);
-      this.#parts.onSettled(envelope);
     }
+    this.#runningCount -= 1;
+    slot.clear();
+    this.#free.push(slot);
+    this.#parts.onSettled(envelope);
   }
 
-  #finish(run: Run, failure: { readonly error: unknown } | undefined): void {
-    if (run.isSettled) return;
-    this.#unlink(run);
+  readonly #finish = (slot: Slot, failure: { readonly error: unknown } | undefined): void => {
+    const { envelope } = slot;
+    // Its time was over before: what comes of it now is nobody's business any more.
+    if (envelope === undefined) return;
+    this.#unlink(slot);
+    slot.clear();
+    this.#free.push(slot);
     this.#runningCount -= 1;
     if (failure === undefined) {
       this.#succeeded += 1;
     } else {
       this.#failed += 1;
-      this.#fail(run.envelope, failure.error);
+      this.#fail(envelope, failure.error);
     }
-    this.#parts.onSettled(run.envelope);
-    this.#pump();
-  }
+    this.#parts.onSettled(envelope);
+    if (this.#inbox.size > 0) this.#pump();
+  };
 
-  #timeOut(run: Run, reason: Error): void {
-    this.#unlink(run);
+  #timeOut(slot: Slot, reason: Error): void {
+    const { envelope } = slot;
+    this.#unlink(slot);
     this.#runningCount -= 1;
     this.#timedOut += 1;
-    run.abort(reason);
-    this.#fail(run.envelope, reason);
-    this.#parts.onSettled(run.envelope);
+    slot.abandon(reason);
+    if (envelope === undefined) return;
+    this.#fail(envelope, reason);
+    this.#parts.onSettled(envelope);
   }
 
   #drop(envelope: Envelope, reason: Error): void {
@@ -237,36 +260,40 @@ export class Subscription {
     }
   }
 
-  #watch(run: Run): void {
-    const { clock, options } = this.#parts;
-    run.deadline = clock.monotonicNow() + options.timeoutMs;
-    run.previous = this.#last;
-    if (this.#last === undefined) this.#first = run;
-    else this.#last.next = run;
-    this.#last = run;
-    this.#timer ??= clock.schedule(options.timeoutMs, () => this.#onTimer(), { unref: true });
+  #watch(slot: Slot): void {
+    slot.startedIn = this.#tick;
+    slot.previous = this.#last;
+    slot.next = undefined;
+    if (this.#last === undefined) this.#first = slot;
+    else this.#last.next = slot;
+    this.#last = slot;
+    if (this.#timer === undefined) this.#setTimer();
   }
 
-  #unlink(run: Run): void {
-    run.isSettled = true;
-    if (run.previous === undefined) this.#first = run.next;
-    else run.previous.next = run.next;
-    if (run.next === undefined) this.#last = run.previous;
-    else run.next.previous = run.previous;
+  #unlink(slot: Slot): void {
+    if (slot.previous === undefined) this.#first = slot.next;
+    else slot.previous.next = slot.next;
+    if (slot.next === undefined) this.#last = slot.previous;
+    else slot.next.previous = slot.previous;
   }
 
-  /** One timer for all runs: it looks at the oldest, and comes back when that one's time is over. */
-  #onTimer(): void {
+  #setTimer(): void {
     const { clock, options } = this.#parts;
+    this.#timer = clock.schedule(options.timeoutMs / TICKS_PER_TIMEOUT, () => this.#onTick(), {
+      unref: true,
+    });
+  }
+
+  /** One timer for all runs, which goes on while there are some. */
+  #onTick(): void {
+    const { timeoutMs } = this.#parts.options;
     this.#timer = undefined;
-    const now = clock.monotonicNow();
-    while (this.#first !== undefined && this.#first.deadline <= now) {
-      this.#timeOut(this.#first, new TimeoutError(`handler ${this.name}`, options.timeoutMs));
+    this.#tick += 1;
+    while (this.#first !== undefined && this.#tick - this.#first.startedIn > TICKS_PER_TIMEOUT) {
+      this.#timeOut(this.#first, new TimeoutError(`handler ${this.name}`, timeoutMs));
     }
     this.#pump();
-    if (this.#first !== undefined && this.#timer === undefined) {
-      this.#timer = clock.schedule(this.#first.deadline - now, () => this.#onTimer(), { unref: true });
-    }
+    if (this.#first !== undefined && this.#timer === undefined) this.#setTimer();
   }
 }
 
