@@ -258,7 +258,9 @@ describeService(["postgres", "pgvector"], "the vector index on a PostgreSQL serv
     it("tells memory, progress and validity while the table takes writes, and does nothing the second time", async () => {
       const live = collection("live");
       await live.migrate();
-      await live.load(vectors.map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })));
+      await live.load(
+        vectors.slice(0, 2_500).map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })),
+      );
       const progress: IndexProgress[] = [];
       const building = live.buildIndex({
         maintenance: single,
@@ -290,7 +292,9 @@ describeService(["postgres", "pgvector"], "the vector index on a PostgreSQL serv
     it("leaves no invalid index behind when it is aborted, and replaces one that a killed build left", async () => {
       const broken = collection("broken");
       await broken.migrate();
-      await broken.load(vectors.map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })));
+      await broken.load(
+        vectors.slice(0, 2_500).map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })),
+      );
       const controller = new AbortController();
       const building = broken.buildIndex({ signal: controller.signal, efConstruction: 200, m: 32 });
       const exists = async (): Promise<number> => {
@@ -315,7 +319,7 @@ describeService(["postgres", "pgvector"], "the vector index on a PostgreSQL serv
       const busy = collection("busy");
       await busy.migrate();
       await busy.load(
-        vectors.slice(0, 3_000).map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })),
+        vectors.slice(0, 2_000).map((vector, index) => ({ namespace: "n", key: `k${index}`, vector })),
       );
       const first = busy.buildIndex({ m: 32, efConstruction: 200 });
       const isThere = () => database.query("SELECT 1 FROM pg_class WHERE relname = 'busy_hnsw_plain'");

@@ -31,7 +31,7 @@ export interface BuildIndexOptions extends Abortable {
   readonly memoryMb?: number | undefined;
   /** Parallel workers beside the first; needs `maintenance` with one connection. Default: the server's. */
   readonly workerCount?: number | undefined;
-  /** Called about each second while a server builds. Must not throw. */
+  /** Called about four times a second while a server builds. Must not throw. */
   readonly onProgress?: ((progress: IndexProgress) => void) | undefined;
 }
 
@@ -63,7 +63,7 @@ export interface MemoryReport {
   readonly advice: string | undefined;
 }
 
-const PROGRESS_EVERY_MS = 1_000;
+const PROGRESS_EVERY_MS = 250;
 /** What an entry takes beside its vector and its neighbours (pgvector's HnswElementData and its allocation). */
 const ELEMENT_BYTES = 180;
 const NEIGHBOUR_BYTES = 16;
