@@ -15,11 +15,8 @@ import {
   backoffMs,
   draftFailures,
   draftTasks,
-  FAILURES_MAX_COUNT,
   LAPSED_ERROR_TEXT,
-  type TaskDraft,
 } from "../../queue/task-draft.ts";
-import { TaskIds } from "../../queue/task-ids.ts";
 import type {
   ClaimedTask,
   CompleteOutcome,
@@ -41,8 +38,10 @@ import { queueKey } from "../../wake-ups.ts";
 import type { MemoryParts } from "./parts.ts";
 import { QueueGate } from "./queue-gate.ts";
 import { MemorySchedules } from "./schedules.ts";
-import { isLive, type StoredFailure, type Task, toRecord } from "./task.ts";
+import { isLive, type Task, toRecord } from "./task.ts";
+import { TaskEnds } from "./task-ends.ts";
 import { TaskIndex } from "./task-index.ts";
+import { TaskIntake } from "./task-intake.ts";
 import type { Change, MemoryTx } from "./transactor.ts";
 
 interface TxOption extends Abortable {
@@ -54,22 +53,21 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
   readonly schedules: MemorySchedules;
   readonly #parts: MemoryParts;
   readonly #payloadMaxBytes: number;
-  readonly #ids: TaskIds;
   readonly #index = new TaskIndex();
   readonly #gate = new QueueGate(this.#index);
-  /** Dedupe keys that count for a time, with their task and that time's end. */
-  readonly #windows = new Map<string, { readonly id: string; readonly until: number }>();
-  #lastSeq = 0;
+  readonly #intake: TaskIntake;
+  readonly #ends: TaskEnds;
 
   constructor(name: string, parts: MemoryParts, payloadMaxBytes: number) {
     this.name = name;
     this.#parts = parts;
     this.#payloadMaxBytes = payloadMaxBytes;
-    this.#ids = new TaskIds(parts.random);
+    this.#intake = new TaskIntake(this.#index, queueKey(name), parts.random);
+    this.#ends = new TaskEnds(this.#index, this.#gate, queueKey(name));
     this.schedules = new MemorySchedules({
       run: (options, step) => this.#run(options, step),
       enqueue: (tasks, now, change) => {
-        this.#enqueueAll(draftTasks(tasks, payloadMaxBytes), now, change);
+        this.#intake.add(draftTasks(tasks, payloadMaxBytes), now, change);
       },
       check: (tasks) => void draftTasks(tasks, payloadMaxBytes),
     });
@@ -77,96 +75,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
 
   async enqueue(tasks: readonly NewTask[], options: TxOption = {}): Promise<readonly string[]> {
     const drafts = draftTasks(tasks, this.#payloadMaxBytes);
-    return this.#run(options, (change, now) => this.#enqueueAll(drafts, now, change));
-  }
-
-  #enqueueAll(drafts: readonly TaskDraft[], now: number, change: Change): readonly string[] {
-    const lastSeq = this.#lastSeq;
-    const ids = drafts.map((draft) => this.#enqueueOne(draft, now, change));
-    // Only now is everything there that they may wait for.
-    for (const id of ids) {
-      const task = this.#index.get(id);
-      if (task !== undefined && task.seq > lastSeq && task.status.state === "waiting") {
-        const waitsFor = task.status.waitsFor.filter((other) => !this.#hasEnded(other, task.afterAnyEnd));
-        const state = waitsFor.length === 0 ? "pending" : "waiting";
-        this.#index.setStatus(task, { ...task.status, state, waitsFor }, now, change);
-      }
-    }
-    return ids;
-  }
-
-  #enqueueOne(draft: TaskDraft, now: number, change: Change): string {
-    const { dedupeKey, dedupeWindowMs } = draft;
-    const existing =
-      (draft.id === undefined ? undefined : this.#index.get(draft.id)?.id) ??
-      (dedupeKey === undefined ? undefined : this.#takenBy(dedupeKey, now));
-    if (existing !== undefined) return existing;
-    this.#lastSeq += 1;
-    const task: Task = {
-      id: draft.id ?? this.#ids.next(),
-      seq: this.#lastSeq,
-      type: draft.type,
-      payloadText: draft.payloadText,
-      priorityRank: draft.priorityRank,
-      maxAttempts: draft.maxAttempts,
-      backoff: draft.backoff,
-      group: draft.group,
-      dedupeKey,
-      limitKey: draft.limitKey,
-      afterAnyEnd: draft.afterAnyEnd,
-      timeoutMs: draft.timeoutMs,
-      keepCompleted: draft.keepCompleted,
-      enqueuedAt: now,
-      status: {
-        state: draft.after.length === 0 ? "pending" : "waiting",
-        attempt: 0,
-        runAt: now + draft.delayMs,
-        token: 0n,
-        worker: undefined,
-        leaseUntil: 0,
-        resultText: undefined,
-        failures: [],
-        finishedAt: undefined,
-        lastDelayMs: undefined,
-        progressText: undefined,
-        waitsFor: draft.after,
-      },
-    };
-    this.#index.add(task, now, change);
-    if (dedupeKey !== undefined && dedupeWindowMs > 0) {
-      this.#openWindow(dedupeKey, { id: task.id, until: now + dedupeWindowMs }, now, change);
-    }
-    change.wakeOnCommit(queueKey(this.name));
-    return task.id;
-  }
-
-  #takenBy(dedupeKey: string, now: number): string | undefined {
-    const live = this.#index.liveWithDedupeKey(dedupeKey);
-    if (live !== undefined) return live.id;
-    const window = this.#windows.get(dedupeKey);
-    return window !== undefined && window.until > now ? window.id : undefined;
-  }
-
-  #openWindow(
-    key: string,
-    window: { readonly id: string; readonly until: number },
-    now: number,
-    change: Change,
-  ): void {
-    const before = this.#windows.get(key);
-    this.#windows.set(key, window);
-    change.onRollback(() => {
-      if (before === undefined) this.#windows.delete(key);
-      else this.#windows.set(key, before);
-    });
-    // Those that are over go as new ones come, so the map stays about as large as what counts.
-    if (this.#windows.size % 1024 !== 0) return;
-    for (const [other, { until }] of this.#windows) if (until <= now) this.#windows.delete(other);
-  }
-
-  #hasEnded(id: string, anyEnd: boolean): boolean {
-    const state = this.#index.get(id)?.status.state ?? "completed";
-    return state === "completed" || (anyEnd && !isLive(state));
+    return this.#run(options, (change, now) => this.#intake.add(drafts, now, change));
   }
 
   async claim(
@@ -238,16 +147,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
         const task = this.#claimedBy(ref);
         if (task === undefined) return "stale";
         const resultText = results[index];
-        if (task.keepCompleted) {
-          this.#index.setStatus(
-            task,
-            { ...task.status, state: "completed", resultText, finishedAt: now },
-            now,
-            change,
-          );
-        } else this.#index.delete(task, now, change);
-        this.#release(task.id, "completed", now, change);
-        this.#slotFreed(change);
+        this.#ends.complete(task, resultText, now, change);
         return "completed";
       }),
     );
@@ -262,13 +162,13 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
         const tried = task.status.attempt;
         const attempt = draft.uncounted ? tried - 1 : tried;
         if (!draft.retry || attempt >= task.maxAttempts) {
-          this.#bury(task, attempt, draft.errorText, now, change);
+          this.#ends.bury(task, attempt, draft.errorText, now, change);
           return { outcome: "dead", attempt };
         }
         const { backoff = BACKOFF_DEFAULT, status } = task;
         const delayMs =
           draft.retryDelayMs ?? backoffMs(backoff, tried, this.#parts.random.next(), status.lastDelayMs);
-        this.#giveBack(task, attempt, draft.errorText, delayMs, now, change);
+        this.#ends.giveBack(task, attempt, draft.errorText, delayMs, now, change);
         return { outcome: "retrying", attempt, retryInMs: delayMs };
       }),
     );
@@ -281,9 +181,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
       for (const group of groups) {
         for (const task of [...this.#index.ofGroup(group)]) {
           if (!isLive(task.status.state)) continue;
-          this.#index.setStatus(task, { ...task.status, state: "cancelled", finishedAt: now }, now, change);
-          this.#release(task.id, "cancelled", now, change);
-          this.#slotFreed(change);
+          this.#ends.cancel(task, now, change);
           count += 1;
         }
       }
@@ -301,10 +199,10 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
         const { id, group } = task;
         const { attempt, worker = "" } = task.status;
         if (attempt >= task.maxAttempts) {
-          this.#bury(task, attempt, LAPSED_ERROR_TEXT, now, change);
+          this.#ends.bury(task, attempt, LAPSED_ERROR_TEXT, now, change);
           lapsed.push({ id, group, attempt, worker, outcome: "dead" });
         } else {
-          this.#giveBack(task, attempt, LAPSED_ERROR_TEXT, 0, now, change);
+          this.#ends.giveBack(task, attempt, LAPSED_ERROR_TEXT, 0, now, change);
           lapsed.push({ id, group, attempt, worker, outcome: "retrying" });
         }
       }
@@ -434,8 +332,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
         for (const task of this.#index.finished(state)) {
           // They lie in the order in which they finished, so the first that is too young ends the search.
           if (count >= limit || (task.status.finishedAt ?? now) >= now - options.olderThanMs) break;
-          this.#index.delete(task, now, change);
-          this.#release(task.id, "completed", now, change);
+          this.#ends.forget(task, now, change);
           count += 1;
         }
       }
@@ -449,9 +346,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
       let count = 0;
       for (const group of groups) {
         for (const task of [...this.#index.ofGroup(group)]) {
-          this.#index.delete(task, now, change);
-          this.#release(task.id, "completed", now, change);
-          this.#slotFreed(change);
+          this.#ends.forget(task, now, change);
           count += 1;
         }
       }
@@ -483,67 +378,4 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
     const task = this.#index.get(ref.id);
     return task?.status.state === "claimed" && task.status.token === ref.token ? task : undefined;
   }
-
-  #giveBack(
-    task: Task,
-    attempt: number,
-    errorText: string,
-    delayMs: number,
-    now: number,
-    change: Change,
-  ): void {
-    const failures = appendFailure(task, errorText, now);
-    this.#index.setStatus(
-      task,
-      {
-        ...task.status,
-        state: "pending",
-        attempt,
-        runAt: now + delayMs,
-        worker: undefined,
-        failures,
-        lastDelayMs: delayMs,
-      },
-      now,
-      change,
-    );
-    change.wakeOnCommit(queueKey(this.name));
-  }
-
-  #bury(task: Task, attempt: number, errorText: string, now: number, change: Change): void {
-    const failures = appendFailure(task, errorText, now);
-    this.#index.setStatus(
-      task,
-      { ...task.status, state: "dead", attempt, failures, finishedAt: now },
-      now,
-      change,
-    );
-    this.#release(task.id, "dead", now, change);
-    this.#slotFreed(change);
-  }
-
-  /** Tells those that wait for a task what became of it. */
-  #release(id: string, end: "completed" | "dead" | "cancelled", now: number, change: Change): void {
-    for (const task of this.#index.waitingFor(id)) {
-      if (end !== "completed" && !task.afterAnyEnd) continue;
-      const waitsFor = task.status.waitsFor.filter((other) => other !== id);
-      if (waitsFor.length > 0) {
-        this.#index.setStatus(task, { ...task.status, waitsFor }, now, change);
-        continue;
-      }
-      const runAt = Math.max(now, task.status.runAt);
-      this.#index.setStatus(task, { ...task.status, state: "pending", runAt, waitsFor }, now, change);
-      change.wakeOnCommit(queueKey(this.name));
-    }
-  }
-
-  /** Where a limit may have held tasks back, somebody must look again. */
-  #slotFreed(change: Change): void {
-    if (this.#gate.settings.limits !== undefined) change.wakeOnCommit(queueKey(this.name));
-  }
 }
-
-const appendFailure = (task: Task, errorText: string, at: number): readonly StoredFailure[] => {
-  const { attempt, worker = "", failures } = task.status;
-  return [...failures.slice(1 - FAILURES_MAX_COUNT), { attempt, at, worker, errorText }];
-};

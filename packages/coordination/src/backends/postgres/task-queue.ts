@@ -32,17 +32,15 @@ import type {
 } from "../../queue/task-queue.ts";
 import { queueKey } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
-import { ClaimCursor } from "./claim-cursor.ts";
 import { PostgresSchedules } from "./schedules.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
+import { TaskClaims } from "./task-claims.ts";
 import { TaskIntake } from "./task-intake.ts";
 import {
-  type ClaimRow,
   type RecordRow,
   type SettingsRow,
   type StatsRow,
-  toClaimedTask,
   toRecord,
   toSettings,
   toStats,
@@ -69,12 +67,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   readonly #random: Random;
   readonly #payloadMaxBytes: number;
   readonly #wakeUp: string;
-  /** The queue had settings when it was last claimed from. */
-  #isLimited = false;
-  readonly #cursor: ClaimCursor;
-  readonly #clock: Clock;
-  /** The task claimed last is not kept when it is completed. A guess about the next completions. */
-  #forgets = false;
+  readonly #claims: TaskClaims;
 
   constructor(name: string, parts: QueueParts) {
     this.name = name;
@@ -82,8 +75,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     this.#notifier = parts.notifier;
     this.#random = parts.random;
     this.#payloadMaxBytes = parts.payloadMaxBytes;
-    this.#clock = parts.clock;
-    this.#cursor = new ClaimCursor(parts.clock);
+    this.#claims = new TaskClaims(name, parts);
     this.#wakeUp = encodeWakeUp([queueKey(name)]);
     this.#intake = new TaskIntake(name, this.#wakeUp, parts);
     this.schedules = new PostgresSchedules(name, parts.statements, this.#intake);
@@ -105,44 +97,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     },
   ): Promise<readonly ClaimedTask[]> {
     checkClaim(options);
-    const { types, maxCount, worker, leaseMs } = options;
-    const values = [this.name, maxCount, types === undefined ? null : arrayLiteral(types), worker, leaseMs];
-    // Settings come and go while others claim, so either way of asking may answer that it is the other's turn.
-    for (;;) {
-      const rows = this.#isLimited
-        ? await this.#statements.run<ClaimRow>("claim-limited", values, options)
-        : await this.#claimFreely(values, options);
-      if (rows.length !== 1 || rows[0]?.id !== null) {
-        this.#forgets = rows[0] === undefined ? this.#forgets : !rows[0].keep;
-        return rows.map(toClaimedTask);
-      }
-      this.#isLimited = !this.#isLimited;
-    }
-  }
-
-  async #claimFreely(
-    values: readonly unknown[],
-    options: TxOption & { readonly maxCount: number; readonly types?: readonly string[] },
-  ): Promise<readonly ClaimRow[]> {
-    const { types, maxCount } = options;
-    const from = this.#cursor.next(types);
-    if (from !== undefined) {
-      const rows = await this.#statements.run<ClaimRow>("claim-tasks", [...values, ...from], options);
-      if (rows.length === maxCount) this.#cursor.found(types, rows, undefined);
-      if (rows.length > 0) {
-        // Fewer than asked for: the next one looks from the beginning.
-        if (rows.length < maxCount) this.#cursor.reset();
-        return rows;
-      }
-    }
-    const startedAt = this.#clock.monotonicNow();
-    const rows = await this.#statements.run<ClaimRow>(
-      "claim-tasks",
-      [...values, ...ClaimCursor.beginning],
-      options,
-    );
-    if (rows[0] !== undefined && rows[0].id !== null) this.#cursor.found(types, rows, startedAt);
-    return rows;
+    return this.#claims.claim(options);
   }
 
   async renew(
@@ -178,7 +133,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     const outcomes: CompleteOutcome[] = completions.map(() => "stale");
     let open = byId(completions);
     // Kept or not: the kind that was claimed last is tried first, and the other only for what that left.
-    const first = this.#forgets;
+    const first = this.#claims.forgets;
     for (const forgets of [first, !first]) {
       if (open.length === 0) break;
       const ids = arrayLiteral(open.map(({ item }) => item.id));

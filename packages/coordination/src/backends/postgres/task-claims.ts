@@ -1,0 +1,74 @@
+import type { Abortable, Clock } from "@holdfast/kernel";
+import type { ClaimedTask } from "../../queue/task-queue.ts";
+import { arrayLiteral } from "./array-literal.ts";
+import { ClaimCursor } from "./claim-cursor.ts";
+import type { SqlExecutor } from "./sql-client.ts";
+import type { StatementRunner } from "./statement-runner.ts";
+import { type ClaimRow, toClaimedTask } from "./task-rows.ts";
+
+interface ClaimOptions extends Abortable {
+  readonly worker: string;
+  readonly maxCount: number;
+  readonly leaseMs: number;
+  readonly types?: readonly string[];
+  readonly tx?: SqlExecutor;
+}
+
+/** Takes tasks of one queue, in whichever way its settings ask for. */
+export class TaskClaims {
+  readonly #queue: string;
+  readonly #statements: StatementRunner;
+  readonly #clock: Clock;
+  readonly #cursor: ClaimCursor;
+  /** The queue had settings when it was last claimed from. */
+  #isLimited = false;
+  #forgets = false;
+
+  constructor(queue: string, parts: { readonly statements: StatementRunner; readonly clock: Clock }) {
+    this.#queue = queue;
+    this.#statements = parts.statements;
+    this.#clock = parts.clock;
+    this.#cursor = new ClaimCursor(parts.clock);
+  }
+
+  /** The task claimed last is not kept when it is completed. A guess about the next completions. */
+  get forgets(): boolean {
+    return this.#forgets;
+  }
+
+  async claim(options: ClaimOptions): Promise<readonly ClaimedTask[]> {
+    const { types, maxCount, worker, leaseMs } = options;
+    const values = [this.#queue, maxCount, types === undefined ? null : arrayLiteral(types), worker, leaseMs];
+    // Settings come and go while others claim, so either way of asking may answer that it is the other's turn.
+    for (;;) {
+      const rows = this.#isLimited
+        ? await this.#statements.run<ClaimRow>("claim-limited", values, options)
+        : await this.#claimFreely(values, options);
+      if (rows.length !== 1 || rows[0]?.id !== null) {
+        this.#forgets = rows[0] === undefined ? this.#forgets : !rows[0].keep;
+        return rows.map(toClaimedTask);
+      }
+      this.#isLimited = !this.#isLimited;
+    }
+  }
+
+  async #claimFreely(values: readonly unknown[], options: ClaimOptions): Promise<readonly ClaimRow[]> {
+    const { types, maxCount } = options;
+    const after = this.#cursor.next(types);
+    if (after !== undefined) {
+      const rows = await this.#statements.run<ClaimRow>("claim-tasks", [...values, ...after], options);
+      // Fewer than asked for: the next one looks from the beginning.
+      if (rows.length < maxCount) this.#cursor.reset();
+      else if (rows[0]?.id !== null) this.#cursor.found(types, rows, undefined);
+      if (rows.length > 0) return rows;
+    }
+    const startedAt = this.#clock.monotonicNow();
+    const rows = await this.#statements.run<ClaimRow>(
+      "claim-tasks",
+      [...values, ...ClaimCursor.beginning],
+      options,
+    );
+    if (rows[0] !== undefined && rows[0].id !== null) this.#cursor.found(types, rows, startedAt);
+    return rows;
+  }
+}
