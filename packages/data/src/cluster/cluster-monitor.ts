@@ -12,7 +12,7 @@ import { Repeating } from "./repeating.ts";
 import { mergeHistories, type TimelineSwitch } from "./timeline-history.ts";
 
 /** While there is no primary, or somebody noticed a failure, servers are asked this often. */
-const URGENT_PAUSE_MS = 100;
+const URGENT_PAUSE_MS = 50;
 /** And Patroni, which has to ask its store for every answer. */
 const URGENT_ASK_PAUSE_MS = 500;
 /** A server is not asked more often, however many callers fail. */
@@ -43,6 +43,7 @@ interface Watched {
   lastReport: NodeReport | undefined;
   reportedAt: number | undefined;
   problem: string | undefined;
+  writableSince: number | undefined;
   /** Whether it is watched no more. */
   isGone: boolean;
 }
@@ -164,16 +165,17 @@ export class ClusterMonitor {
 
   #judge(): ClusterStatus {
     const { discovery, clock, bounds } = this.#options;
-    const { kind, leaders, isPaused, scheduledSwitchover } = discovery.current;
+    const { kind, leaders, askedAt, isPaused, scheduledSwitchover } = discovery.current;
     const now = clock.monotonicNow();
     const nodes = [...this.#watched.values()].map(
-      ({ hint, address, report, lastReport, reportedAt, problem }): ObservedNode => ({
+      ({ hint, address, report, lastReport, reportedAt, problem, writableSince }): ObservedNode => ({
         name: hint.name,
         address: `${address.host}:${address.port}`,
         report,
         lastReport,
         reportedAt,
         problem,
+        writableSince,
         isHeldBack: hint.isHeldBack,
         patroniLag: kind === "none" ? "not-asked" : hint.patroniLag,
       }),
@@ -183,6 +185,7 @@ export class ClusterMonitor {
       systemId: this.#systemId,
       timeline: this.#timeline,
       leaders,
+      leadersAskedAt: askedAt,
       bounds,
       now,
       lagOf: (report, reportedAt) => this.#lagOf(report, reportedAt),
@@ -245,6 +248,7 @@ export class ClusterMonitor {
       lastReport: undefined,
       reportedAt: undefined,
       problem: undefined,
+      writableSince: undefined,
       isGone: false,
     };
     watched.loop.start(`probe ${hint.name}`, this.#tasks);
@@ -263,6 +267,9 @@ export class ClusterMonitor {
     if (outcome.kind === "answered") {
       const { report } = outcome;
       this.#systemId ??= report.systemId;
+      // Only a promotion that we have seen ourselves may be newer than what Patroni said.
+      if (report.inRecovery) watched.writableSince = undefined;
+      else if (watched.lastReport?.inRecovery === true) watched.writableSince = clock.monotonicNow();
       watched.report = report;
       watched.lastReport = report;
       watched.reportedAt = clock.monotonicNow();

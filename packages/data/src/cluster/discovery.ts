@@ -20,6 +20,8 @@ export interface Discovered {
   readonly members: readonly MemberHint[];
   /** Holders of the leader's key; undefined when nobody can tell. */
   readonly leaders: readonly string[] | undefined;
+  /** When the newest answer was asked for, in monotonic milliseconds. */
+  readonly askedAt: number;
   readonly isPaused: boolean;
   readonly scheduledSwitchover: ClusterStatus["scheduledSwitchover"];
 }
@@ -52,6 +54,7 @@ export class FixedDiscovery implements Discovery {
         patroniLag: "not-asked",
       })),
       leaders: undefined,
+      askedAt: Number.NEGATIVE_INFINITY,
       isPaused: false,
       scheduledSwitchover: undefined,
     };
@@ -141,6 +144,7 @@ export class PatroniDiscovery implements Discovery {
     return {
       kind: fresh.length > 0 ? "patroni" : "none",
       members: this.#members,
+      askedAt: newest,
       leaders: fresh.length === 0 ? undefined : this.#leaders(fresh.map(({ cluster }) => cluster)),
       isPaused: last?.isPaused ?? false,
       scheduledSwitchover: last?.scheduledSwitchover,

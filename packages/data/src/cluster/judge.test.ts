@@ -26,6 +26,7 @@ const node = (
     lastReport: given,
     reportedAt: given === undefined ? undefined : 10_000,
     problem: given === undefined ? "it does not answer" : undefined,
+    writableSince: given?.inRecovery === false ? 5_000 : undefined,
     isHeldBack: false,
     patroniLag: "known",
     ...more,
@@ -40,6 +41,7 @@ const judged = (nodes: readonly ObservedNode[], more: Partial<JudgeInput> = {}) 
     systemId: "7",
     timeline: 2,
     leaders: undefined,
+    leadersAskedAt: 9_900,
     bounds: { lagMaxMs: 5_000, lagMaxBytes: 10_000n },
     now: 10_000,
     lagOf: ({ lsn }) => ({ bytes: 1_000n - lsn, ms: Number(1_000n - lsn) }),
@@ -73,6 +75,12 @@ describe("who is the primary", () => {
     expect(judged([primary("a"), node("b", {})], { leaders: [] }).primary).toBeUndefined();
     expect(judged([primary("a"), node("b", {})], { leaders: ["b"] }).primary).toBeUndefined();
     expect(judged([primary("a"), node("b", {})], { leaders: ["a"] }).primary).toBe("a");
+  });
+
+  it("is believed by itself when it took over after Patroni was asked, until Patroni has had its say", () => {
+    const nodes = [primary("a"), node("b", {})];
+    expect(judged(nodes, { leaders: [], leadersAskedAt: 4_999 }).primary).toBe("a");
+    expect(judged(nodes, { leaders: [], leadersAskedAt: 5_000 }).primary).toBeUndefined();
   });
 
   it("is nobody when two servers take writes on one timeline: split brain, named, and no writes", () => {

@@ -12,6 +12,8 @@ export interface ObservedNode {
   readonly lastReport: NodeReport | undefined;
   readonly reportedAt: number | undefined;
   readonly problem: string | undefined;
+  /** When it was seen to turn from a replica into a primary (monotonic milliseconds); undefined where nobody saw that. */
+  readonly writableSince: number | undefined;
   /** Patroni's tag `noloadbalance`, or a state in which it does not stream. */
   readonly isHeldBack: boolean;
   readonly patroniLag: "known" | "unknown" | "not-asked";
@@ -38,6 +40,8 @@ export interface JudgeInput {
    * Patroni was asked or none answered.
    */
   readonly leaders: readonly string[] | undefined;
+  /** When Patroni was asked for that. */
+  readonly leadersAskedAt: number;
   readonly bounds: Bounds;
   readonly now: number;
   /** How far a replica on the primary's timeline was behind when it answered. */
@@ -48,7 +52,8 @@ export interface JudgeInput {
  * Decides who is the primary, who takes reads, and what to call the whole. The rules:
  * - only servers of our own database system count;
  * - the primary says itself that it takes writes, is on the newest timeline ever seen, and is the only one such;
- * - where Patroni answers, it must also name that server, and no other, as the holder of the leader's key.
+ * - where Patroni answers, it must also name that server, and no other, as the holder of the leader's key. Only what it
+ *   said before the server took over says nothing: nobody promotes without the key, and asking again takes its time.
  */
 export const judge = (input: JudgeInput): Judgement => {
   const { systemId, timeline, leaders } = input;
@@ -57,11 +62,16 @@ export const judge = (input: JudgeInput): Judgement => {
   // One server may be reached under two names, through a proxy for example.
   const instances = new Set(writable.map(({ report }) => report?.instance));
   const isSplit = instances.size > 1 || (leaders !== undefined && leaders.length > 1);
-  const primary = isSplit ? undefined : writable.find(({ name }) => leaders?.includes(name) ?? true);
+  const primary = isSplit ? undefined : writable.find((node) => isByRight(node, input));
   const nodes = input.nodes.map((node) => statusOf(node, primary, input));
   const condition = conditionOf(nodes, primary, isSplit ? [...writable.map(nameOf), ...(leaders ?? [])] : []);
   return { nodes, primary: primary?.name, condition };
 };
+
+const isByRight = ({ name, writableSince }: ObservedNode, { leaders, leadersAskedAt }: JudgeInput): boolean =>
+  leaders === undefined ||
+  leaders.includes(name) ||
+  leadersAskedAt < (writableSince ?? Number.NEGATIVE_INFINITY);
 
 const nameOf = ({ name }: { readonly name: string }): string => name;
 

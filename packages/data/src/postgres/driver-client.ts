@@ -5,6 +5,7 @@ import { PreparedStatements } from "../sql/prepared-statements.ts";
 import { readerOf } from "../sql/result-value.ts";
 import type { ResultFormat } from "../sql/session.ts";
 import type { BackendKey } from "./cancel-request.ts";
+import { KnownStatement, type StatementShape, shapeOf } from "./known-statement.ts";
 import type { ServerAddress } from "./server-address.ts";
 
 /** When a connection is idle, the operating system asks after this time whether the other side still exists. */
@@ -62,7 +63,7 @@ interface CopyAnswer {
  */
 export class DriverClient {
   readonly #client: pg.Client & ClientInternals;
-  readonly #prepared: PreparedStatements;
+  readonly #prepared: PreparedStatements<StatementShape>;
 
   /** @param onEnd Called once the connection has ended or is about to, whoever ends it. */
   constructor(settings: DriverSettings, onEnd: { readonly broken: () => void; readonly gone: () => void }) {
@@ -126,6 +127,15 @@ export class DriverClient {
     } = {},
   ): void {
     const { copyData, format } = extra;
+    if (values !== undefined && format === undefined) {
+      const known = this.#prepared.find(text);
+      if (known?.shape !== undefined) {
+        this.#closeGivenUp();
+        const run = new KnownStatement(text, { name: known.name, values, shape: known.shape, onEnd });
+        this.#client.query(run as unknown as pg.Submittable);
+        return;
+      }
+    }
     const prepared = values === undefined ? undefined : this.#prepared.nameFor(text);
     this.#closeGivenUp();
     // Given a text the driver copies nothing; the rest is set on the query itself.
@@ -136,8 +146,11 @@ export class DriverClient {
     if (prepared !== undefined) query.name = prepared.name;
     // Without parameters the driver would use the simple protocol, which prepares nothing.
     if (values !== undefined) query.queryMode = "extended";
-    query.callback = (error, result) =>
-      onEnd(error ?? undefined, (Array.isArray(result) ? result.at(-1) : result) ?? NO_RESULT);
+    query.callback = (error, results) => {
+      const result = (Array.isArray(results) ? results.at(-1) : results) ?? NO_RESULT;
+      if (prepared !== undefined && !error) this.#prepared.learn(text, prepared.name, shapeOf(result.fields));
+      onEnd(error ?? undefined, result);
+    };
     // There is no data for COPY FROM STDIN. In the extended protocol the server has ignored the Sync that came
     // with the statement, so it needs another one.
     query.handleCopyInResponse = (connection) => {
