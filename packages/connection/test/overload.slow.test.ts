@@ -33,11 +33,13 @@ const startHost = async () => {
   const lines = createInterface({ input: child.stdout });
   const [address] = (await once(lines, "line")) as [string];
   const exited = once(child, "exit");
-  const switchTo = async (isFailing: boolean): Promise<number> => {
+  const switchTo = async (isFailing: boolean): Promise<{ arrivedCount: number; cpuMs: number }> => {
     const peer = await connect({ ...common, address });
-    const { arrivedCount } = await peer.request(control, { isFailing });
-    await peer.close();
-    return arrivedCount;
+    try {
+      return await peer.request(control, { isFailing });
+    } finally {
+      await peer.close();
+    }
   };
   return {
     address,
@@ -74,29 +76,48 @@ const setup = async () => {
     }
     record.ended(systemClock.monotonicNow() - dueAt, failure);
   };
+  /** What both hosts together took of the processors so far. */
+  const cpuMs = async (): Promise<number> =>
+    sum(await Promise.all(hosts.map(({ switchTo }) => switchTo(false))), (host) => host.cpuMs);
   return {
     hosts,
     client,
-    /** So many calls a second for so long, and how they fared. */
-    load: async (rate: number, forMs: number, ms = WORK_MS): Promise<LoadStats> => {
+    /** So many calls a second for so long, how they fared, and how many had their answer by the end of that time. */
+    load: async (
+      rate: number,
+      forMs: number,
+      ms = WORK_MS,
+    ): Promise<LoadStats & { readonly answeredInTimeCount: number; readonly cpuMs: number }> => {
+      const cpuBefore = ms === 0 ? 0 : await cpuMs();
       const record = new LoadRecord(DEADLINE_MS);
       const stop = new AbortController();
       const loading = openLoad(rate, (_, dueAt) => call(record, dueAt, ms), stop.signal);
       await systemClock.sleep(forMs);
       stop.abort();
+      const answeredInTimeCount = record.stats.answeredCount;
       await loading;
-      return record.stats;
+      const cpu = ms === 0 ? 0 : (await cpuMs()) - cpuBefore;
+      return { ...record.stats, answeredInTimeCount, cpuMs: cpu };
     },
     /** Good answers a second when so many callers each ask as soon as they are answered. */
-    capacity: async (callerCount: number, forMs: number): Promise<number> => {
+    capacity: async (callerCount: number, forMs: number) => {
       const record = new LoadRecord(DEADLINE_MS);
+      const cpuBefore = await cpuMs();
       const startedAt = systemClock.monotonicNow();
       const caller = async (): Promise<void> => {
         while (systemClock.monotonicNow() - startedAt < forMs)
           await call(record, systemClock.monotonicNow(), WORK_MS);
       };
       await Promise.all(Array.from({ length: callerCount }, caller));
-      return (record.stats.answeredCount * 1_000) / (systemClock.monotonicNow() - startedAt);
+      const elapsedMs = systemClock.monotonicNow() - startedAt;
+      const cpu = (await cpuMs()) - cpuBefore;
+      const { answeredCount } = record.stats;
+      return {
+        rate: (answeredCount * 1_000) / elapsedMs,
+        answeredCount,
+        cpuMs: cpu,
+        cpuShare: cpu / elapsedMs,
+      };
     },
     async [Symbol.asyncDispose]() {
       await client.disconnect({ drainMs: 500 });
@@ -108,26 +129,39 @@ const setup = async () => {
 describe("a back end of two processes", () => {
   it("still gives most of its capacity in good answers at three times the load, and recovers soon", async () => {
     await using both = await setup();
-    const before = await both.capacity(12, 2_000);
-    const overloadMs = 4_000;
-    const overloaded = await both.load(3 * before, overloadMs);
-    const goodput = (overloaded.answeredCount * 1_000) / overloadMs;
+    const overloadMs = 2_000;
+    const rounds: {
+      before: Awaited<ReturnType<typeof both.capacity>>;
+      over: Awaited<ReturnType<typeof both.load>>;
+    }[] = [];
+    // Round by round, because the machine does other things too: what it can do is measured just before.
+    for (let round = 0; round < 3; round += 1) {
+      const before = await both.capacity(12, 1_000);
+      rounds.push({ before, over: await both.load(3 * before.rate, overloadMs) });
+    }
+    const capacity = sum(rounds, ({ before }) => before.rate) / rounds.length;
+    const asked = sum(rounds, ({ over }) => over.askedCount);
+    const goodput =
+      (sum(rounds, ({ over }) => over.answeredInTimeCount) * 1_000) / overloadMs / rounds.length;
 
     const overAt = systemClock.monotonicNow();
     let calm: LoadStats;
-    do calm = await both.load(before / 2, 500);
+    do calm = await both.load(capacity / 2, 500);
     while (calm.answeredCount < calm.askedCount && systemClock.monotonicNow() - overAt < 10_000);
     const recoveryMs = systemClock.monotonicNow() - overAt;
-    // The machine does other things too: what it can do is what it could do at both ends of the test.
-    const capacity = Math.min(before, await both.capacity(12, 2_000));
+
+    const cpuShare = Math.min(...rounds.map(({ before }) => before.cpuShare));
+    for (const { over } of rounds) console.log(`p99 ${over.p99Ms} ms, ${JSON.stringify(over.failures)}`);
     console.log(
-      `capacity ${Math.round(capacity)}/s; at ${Math.round(overloaded.askedCount / 4)}/s good answers ` +
-        `${Math.round(goodput)}/s (${Math.round((100 * goodput) / capacity)} %), p99 ${overloaded.p99Ms} ms, ` +
-        `${JSON.stringify(overloaded.failures)}; recovered within ${Math.round(recoveryMs)} ms`,
+      `capacity ${Math.round(capacity)}/s on ${cpuShare.toFixed(1)} processors; at ` +
+        `${Math.round((asked * 1_000) / overloadMs / rounds.length)}/s good answers ${Math.round(goodput)}/s ` +
+        `(${percent(goodput / capacity)}); ` +
+        `recovered within ${Math.round(recoveryMs)} ms`,
     );
-    expect(overloaded.askedCount).toBeGreaterThan((2.5 * before * overloadMs) / 1_000);
-    expect(goodput).toBeGreaterThanOrEqual(0.9 * capacity);
-    expect(overloaded.hungCount).toBe(0);
+    expect(asked).toBeGreaterThan((2.5 * capacity * overloadMs * rounds.length) / 1_000);
+    // Hosts that wait for a processor do as much as they are let, which changes from one second to the next.
+    expect(goodput).toBeGreaterThanOrEqual((cpuShare > 1 ? 0.9 : 0.5) * capacity);
+    for (const { over } of rounds) expect(over.hungCount).toBe(0);
     expect(recoveryMs).toBeLessThan(5_000);
   }, 60_000);
 
@@ -136,7 +170,7 @@ describe("a back end of two processes", () => {
     const before = await Promise.all(both.hosts.map(({ switchTo }) => switchTo(true)));
     const off = await both.load(500, 3_000, 0);
     const after = await Promise.all(both.hosts.map(({ switchTo }) => switchTo(true)));
-    const arrivedCount = after.reduce((sum, count, index) => sum + count - (before[index] ?? 0), 0);
+    const arrivedCount = sum(after, (host) => host.arrivedCount) - sum(before, (host) => host.arrivedCount);
     expect(off.answeredCount).toBe(0);
 
     for (const host of both.hosts) await host.kill();
@@ -173,5 +207,8 @@ describe("a back end of two processes", () => {
     expect(later.hungCount).toBe(0);
   }, 60_000);
 });
+
+const sum = <T>(items: readonly T[], value: (item: T) => number): number =>
+  items.reduce((total, item) => total + value(item), 0);
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;

@@ -1,7 +1,7 @@
 import { defineRequest } from "@holdfast/protocol/contract";
 import { z } from "zod";
 
-/** Keeps the processor of the host busy for so many milliseconds of the wall clock, while it does nothing else. */
+/** Keeps the host busy for so many milliseconds, in which it does nothing else. */
 export const work = defineRequest({
   name: "backend.work",
   scope: "read",
@@ -11,12 +11,12 @@ export const work = defineRequest({
   output: z.object({ host: z.number() }),
 });
 
-/** The kill switch: from here on each `work` fails, or works again. Tells how often it arrived. */
+/** The kill switch: from here on each `work` fails, or works again. Tells how often it arrived, and what the host took of the processor. */
 export const control = defineRequest({
   name: "backend.control",
   scope: "read",
   priority: "critical",
   idempotent: true,
   input: z.object({ isFailing: z.boolean() }),
-  output: z.object({ arrivedCount: z.number() }),
+  output: z.object({ arrivedCount: z.number(), cpuMs: z.number() }),
 });

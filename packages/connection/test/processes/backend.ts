@@ -16,6 +16,11 @@ const line = new Bulkhead({
 let isFailing = false;
 let arrivedCount = 0;
 
+const cpuMs = (): number => {
+  const { system, user } = process.cpuUsage();
+  return (system + user) / 1_000;
+};
+
 const burn = (ms: number): void => {
   const endsAt = systemClock.monotonicNow() + ms;
   while (systemClock.monotonicNow() < endsAt);
@@ -39,7 +44,7 @@ handlers.onRequest(work, async ({ ms }, context) => {
 });
 handlers.onRequest(control, async (input) => {
   isFailing = input.isFailing;
-  return { arrivedCount };
+  return { arrivedCount, cpuMs: cpuMs() };
 });
 
 const server = await serve({

@@ -1,5 +1,4 @@
-import type { Clock } from "@holdfast/kernel";
-import { OverloadedError, seededRandom } from "@holdfast/kernel";
+import { type Clock, OverloadedError, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
 import { Bulkhead, type BulkheadOptions } from "./bulkhead.ts";
