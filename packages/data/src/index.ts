@@ -159,6 +159,7 @@ export {
   local,
   type PartialRow,
   type ReferenceTable,
+  type ResultRow,
   reference,
   type ShardColumn,
   type ShardColumns,

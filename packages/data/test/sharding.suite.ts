@@ -209,6 +209,18 @@ export const shardingSuite = (kind: string, database: () => Database): void => {
       ).toEqual([{ n: 1 }]);
     });
 
+    it("locks a tenant's rows for a transaction, and takes a column whose name is a word of SQL", async () => {
+      const tenant = shards.forTenant(fresh());
+      await tenant.insert("accounts", { id: 1, name: "0" });
+      const addOne = () =>
+        tenant.transaction(async (tx) => {
+          const [row] = await tx.select("accounts", { where: { id: 1 }, forUpdate: true });
+          await tx.update("accounts", { set: { name: String(Number(row?.name) + 1) }, where: { id: 1 } });
+        });
+      await Promise.all(Array.from({ length: 5 }, addOne));
+      expect(await tenant.query(`SELECT name AS "update" FROM accounts`)).toEqual([{ update: "5" }]);
+    });
+
     it("refuses a tenant's transaction that touches a second shard group, and keeps nothing of it", async () => {
       const name = fresh();
       const tenant = shards.forTenant(name);

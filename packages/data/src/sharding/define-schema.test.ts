@@ -158,6 +158,12 @@ describe("a declaration", () => {
       void tenant.insert("accounts", { id: "1", name: "x" });
       // @ts-expect-error a row of the reference table has no tenant
       void tenant.insert("countries", { code: "de" });
+      void tenant.select("accounts").then(([row]) => {
+        const [id, note]: readonly [number | undefined, string | null | undefined] = [row?.id, row?.note];
+        // @ts-expect-error a row is read with the types that it is declared with
+        const wrong: number | undefined = row?.name;
+        return [id, note, wrong];
+      });
       // @ts-expect-error there is no such column
       void tenant.select("accounts", { where: { colour: "red" } });
       void tenant.update("accounts", { set: { note: null }, where: { id: 1 } });

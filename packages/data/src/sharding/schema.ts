@@ -52,6 +52,18 @@ export type InsertRow<C extends ShardColumns> = {
     | undefined;
 };
 
+interface ColumnResults extends Omit<ColumnValues, "int8" | "numeric"> {
+  readonly int8: string;
+  readonly numeric: string;
+}
+type ResultOf<D> =
+  TypeOf<D> extends keyof ColumnResults ? ColumnResults[TypeOf<D> & keyof ColumnResults] : unknown;
+
+/** A row as it is read; other types than the plain ones are unknown. */
+export type ResultRow<C extends ShardColumns> = {
+  readonly [N in NameOf<C>]: ResultOf<C[N]> | (IsNullable<C[N]> extends true ? null : never);
+};
+
 /** Some columns of a row, to look for or to set. */
 export type PartialRow<C extends ShardColumns> = {
   readonly [N in NameOf<C>]?: ValueOf<C[N]> | (IsNullable<C[N]> extends true ? null : never) | undefined;

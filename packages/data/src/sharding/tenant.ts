@@ -9,6 +9,7 @@ import type {
   DistributedTable,
   InsertRow,
   PartialRow,
+  ResultRow,
   ShardSchema,
   ShardTables,
   TenantOf,
@@ -30,6 +31,8 @@ export interface SelectOptions<T extends ShardTables, Name extends DistributedNa
   readonly orderBy?: readonly (keyof ColumnsOf<T[Name]> & string)[] | undefined;
   /** 1 to 1_000_000. Default 1_000. */
   readonly limit?: number | undefined;
+  /** Locks the rows until the transaction ends, which is where this makes sense. Default false. */
+  readonly forUpdate?: boolean | undefined;
 }
 
 /** What a tenant may do, in and outside of a transaction. The tenant's key is in every predicate and every row. */
@@ -43,7 +46,7 @@ export interface TenantRunner<T extends ShardTables> {
   select<Name extends DistributedName<T>>(
     table: Name,
     options?: SelectOptions<T, Name>,
-  ): Promise<readonly Record<string, unknown>[]>;
+  ): Promise<readonly ResultRow<ColumnsOf<T[Name]>>[]>;
   /** How many rows were changed. The key itself cannot be: the row would have to move. */
   update<Name extends DistributedName<T>>(
     table: Name,
@@ -147,8 +150,10 @@ const runnerOf = <T extends ShardTables>(
       const limit = integerOption("limit", options.limit ?? 1_000, 1, 1_000_000);
       const condition = conditions(table, by, tenant, options.where ?? {});
       const order = (options.orderBy ?? []).map((column) => checkColumn(table, column, "orderBy"));
-      const text = `SELECT * FROM ${quoted} WHERE ${condition.text}${order.length === 0 ? "" : ` ORDER BY ${order.join(", ")}`} LIMIT ${limit}`;
-      return runner.query(text, condition.values, options);
+      const sorted = order.length === 0 ? "" : ` ORDER BY ${order.join(", ")}`;
+      const lock = options.forUpdate === true ? " FOR UPDATE" : "";
+      const text = `SELECT * FROM ${quoted} WHERE ${condition.text}${sorted} LIMIT ${limit}${lock}`;
+      return runner.query<never>(text, condition.values, options);
     },
     async update(name, { set, where = {} }, options) {
       const { quoted, table, by } = open(name);
@@ -246,13 +251,15 @@ const scopeSelect = (
   valueCount: number,
 ): { readonly text: string; readonly tables: readonly (readonly [string, DistributedTable])[] } => {
   const bare = withoutLiterals(text);
+  // A column may well be called "update".
+  const words = bare.replaceAll(/"(?:[^"]|"")*"/g, " ");
   if (
-    !/^\s*select\b/i.test(bare) ||
-    bare.includes(";") ||
-    /\b(insert|update|delete|merge|into)\b/i.test(bare.replaceAll(/\bfor\s+(no\s+key\s+)?update\b/gi, ""))
+    !/^\s*select\b/i.test(words) ||
+    words.includes(";") ||
+    /\b(insert|update|delete|merge|into)\b/i.test(words)
   ) {
     throw new ShardTenantCrossedError(
-      "a tenant's query is one SELECT; rows are written by insert, update and delete",
+      "a tenant's query is one SELECT; rows are written by insert, update and delete, and locked by select with forUpdate",
     );
   }
   const tables = Object.entries(schema.tables).flatMap(([name, table]) => {
