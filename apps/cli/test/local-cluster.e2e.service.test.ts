@@ -6,6 +6,9 @@ import { describeService } from "@holdfast/testkit/vitest";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { askHoldfast, runHoldfast } from "./holdfast-command.ts";
 
+/** Each look is a process of its own. */
+const PATIENT = { timeoutMs: 40_000, intervalMs: 300 };
+
 interface Status {
   readonly condition: { readonly kind: string; readonly takesWrites: boolean };
   readonly primary?: string;
@@ -43,28 +46,40 @@ describeService(["patroni", "redis"], "holdfast cluster and holdfast ha, on real
     });
     expect(ready.patroni).toHaveLength(3);
 
-    const first = await waitUntil("every node to take reads", async () => {
-      const seen = await status();
-      return seen.nodes.filter(({ takesReads }) => takesReads).length === 3 ? seen : undefined;
-    });
+    const first = await waitUntil(
+      "every node to take reads",
+      async () => {
+        const seen = await status();
+        return seen.nodes.filter(({ takesReads }) => takesReads).length === 3 ? seen : undefined;
+      },
+      PATIENT,
+    );
     expect(first).toMatchObject({ timeline: 1, condition: { kind: "healthy", takesWrites: true } });
 
-    const handedOver = await waitUntil("a replica that confirms commits", async () => {
-      const report = await askHoldfast<{ from: string; to: string; timeline: number }>([
-        "ha",
-        "switchover",
-        ...where,
-      ]);
-      return "from" in report ? report : undefined;
-    });
+    const handedOver = await waitUntil(
+      "a replica that confirms commits",
+      async () => {
+        const report = await askHoldfast<{ from: string; to: string; timeline: number }>([
+          "ha",
+          "switchover",
+          ...where,
+        ]);
+        return "from" in report ? report : undefined;
+      },
+      PATIENT,
+    );
     expect(handedOver).toMatchObject({ from: first.primary, timeline: 2 });
 
     // Only a replica that confirms commits is promoted, so the next one has to be there before the leader goes.
-    await waitUntil("every node to take reads again", async () =>
-      (await status()).nodes.every(({ takesReads }) => takesReads),
+    await waitUntil(
+      "every node to take reads again",
+      async () => (await status()).nodes.every(({ takesReads }) => takesReads),
+      PATIENT,
     );
-    await waitUntil("a replica that confirms commits", async () =>
-      (await (await fetch(`${ready.patroni[0]}/cluster`)).text()).includes("sync_standby"),
+    await waitUntil(
+      "a replica that confirms commits",
+      async () => (await (await fetch(`${ready.patroni[0]}/cluster`)).text()).includes("sync_standby"),
+      PATIENT,
     );
     const killed = await askHoldfast<{ killed: string; pids: number[] }>([
       "cluster",
@@ -79,7 +94,7 @@ describeService(["patroni", "redis"], "holdfast cluster and holdfast ha, on real
         const seen = await status();
         return seen.primary !== undefined && seen.primary !== handedOver.to ? seen : undefined;
       },
-      { timeoutMs: 40_000 },
+      PATIENT,
     );
     expect(after.timeline).toBe(3);
 
