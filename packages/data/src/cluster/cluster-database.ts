@@ -155,7 +155,7 @@ export class ClusterRouter {
         });
       } catch (error) {
         pass.leave();
-        if (!this.#noteFailure(error)) throw error;
+        if (!this.noteFailure(error)) throw error;
         const mayRunAgain = !isStarted || (options.isRepeatable && error instanceof ConnectionLostError);
         if (!mayRunAgain || clock.monotonicNow() >= deadline || this.#isClosed) throw error;
         await clock.sleep(AGAIN_MS, { signal: options.signal });
@@ -181,19 +181,19 @@ export class ClusterRouter {
     const failed = new Set<NodePool>();
     for (;;) {
       const pool = this.pickReader((each) => !failed.has(each));
-      if (pool === undefined) return this.readFallback(options, read);
+      if (pool === undefined) return this.#readFallback(options, read);
       try {
         return await read(pool.database);
       } catch (error) {
         // What a replica refuses as a write must not become one on the primary.
-        if (error instanceof ReadOnlyDatabaseError || !this.#noteFailure(error)) throw error;
+        if (error instanceof ReadOnlyDatabaseError || !this.noteFailure(error)) throw error;
         failed.add(pool);
       }
     }
   }
 
   /** @throws NoReplicaError where the fallback is an error, or there is no primary either. */
-  async readFallback<T>(options: Abortable, read: (database: PostgresDatabase) => Promise<T>): Promise<T> {
+  async #readFallback<T>(options: Abortable, read: (database: PostgresDatabase) => Promise<T>): Promise<T> {
     if (this.parts.settings.readFallback === "error") {
       throw new NoReplicaError("no replica is fresh enough, and the primary is not to be asked");
     }
@@ -207,7 +207,15 @@ export class ClusterRouter {
 
   /** Whether the failure may come from a change of primary; then everything is looked at at once. */
   noteFailure(error: unknown): boolean {
-    return this.#noteFailure(error);
+    const isOfServer =
+      error instanceof ConnectError ||
+      error instanceof ConnectionLostError ||
+      error instanceof ReadOnlyDatabaseError ||
+      error instanceof WrongServerError ||
+      // The pool was given up between the choice and the call.
+      (error instanceof ClosedError && !this.#isClosed);
+    if (isOfServer || error instanceof OutcomeUnknownError) this.parts.monitor.poke();
+    return isOfServer;
   }
 
   async history(signal?: AbortSignal): Promise<readonly TimelineSwitch[]> {
@@ -224,18 +232,6 @@ export class ClusterRouter {
     if (this.#isClosed) throw new ClosedError("the cluster");
     this.parts.monitor.poke();
     return this.gate.enter({ waitMs: Math.max(0, deadline - this.parts.pool.clock.monotonicNow()), signal });
-  }
-
-  #noteFailure(error: unknown): boolean {
-    const isOfServer =
-      error instanceof ConnectError ||
-      error instanceof ConnectionLostError ||
-      error instanceof ReadOnlyDatabaseError ||
-      error instanceof WrongServerError ||
-      // The pool was given up between the choice and the call.
-      (error instanceof ClosedError && !this.#isClosed);
-    if (isOfServer || error instanceof OutcomeUnknownError) this.parts.monitor.poke();
-    return isOfServer;
   }
 
   #identify(
