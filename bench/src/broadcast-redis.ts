@@ -6,7 +6,7 @@ import { interleaved } from "./measure/interleaved.ts";
 const PEER = "@socket.io/redis-streams-adapter@0.3.1";
 const SERVER_COUNT = 2;
 const CLIENT_COUNT = 2_000;
-const AHEAD = 4;
+const AHEAD = 16;
 const PACE = { perSecond: 10, seconds: 3 };
 
 const run = async (): Promise<readonly BenchResult[]> => {
@@ -19,7 +19,7 @@ const run = async (): Promise<readonly BenchResult[]> => {
     Object.fromEntries(
       contenders.map((contender) => [contender.kind, (count: number) => contender.run(count, AHEAD)]),
     ) as Record<Kind, (count: number) => Promise<void>>,
-    { count: 25, rounds: 7 },
+    { count: 48, rounds: 7 },
   );
   const perSecond = (kind: Kind): number => Math.round((1e9 / took[kind]) * CLIENT_COUNT);
   const p99: Record<string, number> = {};

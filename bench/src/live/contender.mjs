@@ -35,7 +35,12 @@ const ours = async () => {
     pingTimeoutMs: QUIET_MS,
   });
   live.attach(http);
-  return { publish: (n) => void live.broadcast("room", "created", payloadOf(n)), stats: () => live.stats() };
+  const large = "x".repeat(50_000);
+  return {
+    publish: (n) => void live.broadcast("room", "created", payloadOf(n)),
+    flood: (n) => void live.broadcast("flood", "large", { n, text: large }),
+    stats: () => live.stats(),
+  };
 };
 
 /** One text for all, made once, and sent to each by the engine. */
@@ -98,7 +103,8 @@ const bare = () => {
 const KINDS = { ours, ws, "socket.io": socketIo, bare };
 const contender = await KINDS[kind]();
 http.listen(0, "127.0.0.1", () => process.send({ port: http.address().port }));
-process.on("message", ({ publish, stats, memory, cpu }) => {
+process.on("message", ({ publish, flood, stats, memory, cpu }) => {
+  for (const n of flood ?? []) contender.flood(n);
   for (const n of publish ?? []) contender.publish(n);
   if (cpu) process.send({ cpu: process.cpuUsage() });
   if (stats) process.send({ stats: contender.stats() });
