@@ -24,6 +24,12 @@ describe("transient errors", () => {
     expect(isTransient(plain("disk full"))).toBe(false);
   });
 
+  it("are understood from a bare word of code", () => {
+    expect(isTransient(plain("rate_limited"))).toBe(true);
+    expect(isTransient(plain("RATE_LIMITED"))).toBe(true);
+    expect(isTransient(plain("rate"))).toBe(false);
+  });
+
   it("lead to the leader when they name it", () => {
     expect(redirectOf(new NotLeaderError("it", { nodeId: "n", address: "h:1" }))).toBe("h:1");
     expect(redirectOf(new NotLeaderError("it", undefined))).toBe(undefined);

@@ -24,7 +24,8 @@ export const isTransient = (error: unknown): boolean => {
   if (!isHoldfastError(error)) return false;
   if (error.retryable || WORTH_ANOTHER_NODE.has(error.code)) return true;
   if (error.code !== "KERNEL_INTERNAL" && error.code !== "UNKNOWN") return false;
-  const text = toWireError(error).message.toLowerCase();
+  // Some say it as a word of code: `rate_limited`.
+  const text = toWireError(error).message.toLowerCase().replaceAll("_", " ");
   return TRANSIENT_PATTERNS.some((pattern) => text.includes(pattern));
 };
 

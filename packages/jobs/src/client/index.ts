@@ -1,3 +1,4 @@
+export { clientOptionsFromEnvironment } from "./client-environment.ts";
 export type { ClientOptions } from "./client-options.ts";
 export { createClient } from "./create-client.ts";
 export type {

@@ -1,9 +1,6 @@
-import { createMemoryNetwork } from "@holdfast/connection";
-import { seededRandom } from "@holdfast/kernel";
-import { VirtualClock } from "@holdfast/kernel/testing";
 import { JOB_MAX_BYTES } from "@holdfast/protocol/contract";
 import { describe, expect, it } from "vitest";
-import { type ClientOptions, createClient, type WatchItem } from "../../src/client/index.ts";
+import type { WatchItem } from "../../src/client/index.ts";
 import {
   IdempotencyConflictError,
   JobTooLargeError,
@@ -13,46 +10,8 @@ import {
   UnknownWorkflowError,
 } from "../../src/errors.ts";
 import { settle } from "../settle.ts";
-import { logLine, ScriptedCluster, ScriptedNode } from "./scripted-node.ts";
-
-const setup = async (options: { readonly nodes?: number } & Partial<ClientOptions> = {}) => {
-  const clock = new VirtualClock();
-  const transport = createMemoryNetwork({ clock });
-  const cluster = new ScriptedCluster(clock);
-  const addresses = Array.from({ length: options.nodes ?? 1 }, (_, index) => `gate-${index}:7401`);
-  const nodes: ScriptedNode[] = [];
-  for (const address of addresses) nodes.push(await ScriptedNode.start(cluster, transport, address));
-  const newClient = (more: Partial<ClientOptions> = {}) =>
-    createClient({
-      gates: addresses,
-      transport,
-      clock,
-      random: seededRandom(3),
-      clientId: "tester",
-      ...options,
-      ...more,
-    });
-  const client = newClient();
-  const submissions = () => nodes.flatMap((node) => node.submissions);
-  const submit = (more = {}) =>
-    settle(clock, client.submit({ workflows: [{ workflow: "w", input: {} }], ...more }));
-  return {
-    clock,
-    transport,
-    cluster,
-    nodes,
-    node: nodes[0] as ScriptedNode,
-    client,
-    newClient,
-    submit,
-    submissions,
-    [Symbol.asyncDispose]: async () => {
-      await settle(clock, client.close());
-      for (const node of nodes) await settle(clock, node.kill());
-      await cluster.store.close();
-    },
-  };
-};
+import { setup } from "./client-setup.ts";
+import { logLine, ScriptedNode } from "./scripted-node.ts";
 
 const leaderAt = (address: string) => ({ nodeId: `node-${address}`, address });
 

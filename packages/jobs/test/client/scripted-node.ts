@@ -1,4 +1,4 @@
-import { createHandlers, type Server, serve, type Transport } from "@holdfast/connection";
+import { createHandlers, type Peer, type Server, serve, type Transport } from "@holdfast/connection";
 import { type CoordinationStore, toWirePosition } from "@holdfast/coordination";
 import { createMemoryStore } from "@holdfast/coordination/memory";
 import { seededRandom, silentLogger } from "@holdfast/kernel";
@@ -37,11 +37,17 @@ export class ScriptedCluster {
     );
   }
 
-  async finish(jobId: string): Promise<JobResult> {
+  /** A job that is there without having been submitted. */
+  async add(jobId: string, status: JobStatus = "running"): Promise<void> {
+    this.jobs.set(jobId, { key: `key of ${jobId}`, status, result: undefined });
+    await this.append(jobId, { type: "job.status", at: 0, status });
+  }
+
+  async finish(jobId: string, more: Partial<JobResult> = {}): Promise<JobResult> {
     const job = this.jobs.get(jobId);
     if (job === undefined) throw new Error(`no job ${jobId}`);
-    job.status = "completed";
-    job.result = jobResult(jobId);
+    job.result = { ...jobResult(jobId), ...more };
+    job.status = job.result.status;
     await this.append(jobId, { type: "job.result", at: 0, result: job.result });
     return job.result;
   }
@@ -70,17 +76,26 @@ export const logLine = (message: string): JobEvent => ({
 });
 
 type Submission = InputOf<typeof submitJob>;
+type Cancellation = InputOf<typeof cancelJob>;
 
 /** A node that answers as the test says, over a real connection. */
 export class ScriptedNode {
   readonly nodeId: string;
   readonly submissions: Submission[] = [];
-  readonly cancellations: InputOf<typeof cancelJob>[] = [];
+  readonly cancellations: Cancellation[] = [];
+  /** What connected sides said of themselves, newest last. */
+  readonly callers: Peer["remote"][] = [];
   followCount = 0;
   /** Asked before each answer; an error that it returns is the answer. */
   onSubmit: (input: Submission) => Promise<Error | undefined> | Error | undefined = () => undefined;
   /** Asked after a submission was carried out, before the answer leaves. */
   afterSubmit: (input: Submission) => Promise<void> = async () => undefined;
+  /** Asked before each answer to a cancel; an error that it returns is the answer, and so is what it returns else. */
+  onCancel: (input: Cancellation) => Error | Partial<OutputOf<typeof cancelJob>> = () => ({});
+  /** Asked before each answer to a ping. */
+  onPing: () => Promise<void> = async () => undefined;
+  /** What the answers about a job say beside what the cluster knows. */
+  view: Partial<OutputOf<typeof getJob>> = {};
   #server: Server | undefined;
   #feed: EventFeed | undefined;
   readonly #cluster: ScriptedCluster;
@@ -166,27 +181,35 @@ export class ScriptedNode {
         head: toWirePosition(head),
         errors: [],
         labels: {},
+        ...this.view,
       };
     });
     handlers.onRequest(cancelJob, async (input) => {
       this.cancellations.push(input);
       known(input.jobId);
+      const answer = this.onCancel(input);
+      if (answer instanceof Error) throw answer;
       return {
         jobId: input.jobId,
         outcome: "cancelling" as const,
         status: "cancelling" as const,
         cancelledWorkflows: 1,
+        ...answer,
       };
     });
-    handlers.onRequest(ping, async () => ({
-      nodeId: this.nodeId,
-      role: "gate" as const,
-      state: "active" as const,
-      datacenter: "",
-      version: "0.1.0",
-      isLeader: true,
-      wallNow: clock.wallNow(),
-    }));
+    handlers.onRequest(ping, async (_input, { peer }) => {
+      this.callers.push(peer.remote);
+      await this.onPing();
+      return {
+        nodeId: this.nodeId,
+        role: "gate" as const,
+        state: "active" as const,
+        datacenter: "",
+        version: "0.1.0",
+        isLeader: true,
+        wallNow: clock.wallNow(),
+      };
+    });
     this.#feed = feed;
     this.#server = await serve({
       listen: this.#listen,
