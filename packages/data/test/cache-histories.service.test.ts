@@ -32,7 +32,7 @@ describe("the checker of cache histories", () => {
 describeService(["redis", "postgres"], "the history of a cache", () => {
   it("holds no read that breaks the guarantee while Redis is killed, frozen, cut off and evicts guards", async () => {
     const report = await runWithFaults({ seed: 1, seconds: 8, redis: "single" });
-    expect(report.readCount).toBeGreaterThan(500);
+    expect(report.readCount).toBeGreaterThan(100);
     expect(report).toMatchObject({ staleReads: [], wrongAtEnd: [] });
   });
 });
