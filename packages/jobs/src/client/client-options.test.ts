@@ -57,12 +57,18 @@ describe("the options of a client", () => {
     expect(clientOptionsFromEnvironment({})).toEqual({});
   });
 
-  it.each(["soon", "0", "-5", "1e3", "10s", "NaN", "Infinity", "86400001"])(
-    "are refused from the environment when a variable says %s, by its name",
-    (value) => {
-      expect(() => clientOptionsFromEnvironment({ HOLDFAST_CLIENT_DEADLINE_MS: value })).toThrow(
-        /^HOLDFAST_CLIENT_DEADLINE_MS must be milliseconds/,
-      );
-    },
-  );
+  it.each([
+    "soon",
+    "0",
+    "-5",
+    "1e3",
+    "10s",
+    "NaN",
+    "Infinity",
+    "86400001",
+  ])("are refused from the environment when a variable says %s, by its name", (value) => {
+    expect(() => clientOptionsFromEnvironment({ HOLDFAST_CLIENT_DEADLINE_MS: value })).toThrow(
+      /^HOLDFAST_CLIENT_DEADLINE_MS must be milliseconds/,
+    );
+  });
 });
