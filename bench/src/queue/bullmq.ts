@@ -8,6 +8,8 @@ const CONCURRENCY = 100;
 export const bullmqQueue = async (port: number): Promise<QueuePeer> => {
   const connection = createClient({ socket: { host: "127.0.0.1", port } });
   await connection.connect();
+  // Each worker of each round listens on it.
+  connection.setMaxListeners(0);
   const queue = new Queue("no-op", {
     connection,
     defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
