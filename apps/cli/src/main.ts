@@ -1,28 +1,7 @@
 import { systemClock } from "@holdfast/kernel";
 import { Command, CommanderError } from "commander";
-import {
-  datacentersCommand,
-  leadersCommand,
-  pingCommand,
-  workersCommand,
-} from "./commands/cluster-commands.ts";
-import { compareCommand } from "./commands/compare.ts";
-import { devCommand } from "./commands/dev.ts";
-import { doctorCommand } from "./commands/doctor.ts";
+import { loadCommands } from "./command-table.ts";
 import type { ExitCode } from "./commands/exit-code.ts";
-import { haCommand } from "./commands/ha-commands.ts";
-import {
-  cancelCommand,
-  jobCommand,
-  jobsCommand,
-  resultCommand,
-  watchCommand,
-} from "./commands/job-commands.ts";
-import { localClusterCommand } from "./commands/local-cluster-commands.ts";
-import { gateCommand, managerCommand, nodeCommand, workerCommand } from "./commands/node-commands.ts";
-import { publishCommand } from "./commands/publish.ts";
-import { queueCommand } from "./commands/queue-commands.ts";
-import { submitCommand } from "./commands/submit.ts";
 import { reportProblem } from "./terminal/problem.ts";
 import { createSession, type Session } from "./terminal/session.ts";
 import { VERSION } from "./version.ts";
@@ -64,8 +43,8 @@ export const main = async (argv: readonly string[]): Promise<number> => {
 const run = async (session: Session, argv: readonly string[]): Promise<number> => {
   const exit: ExitCode = { code: 0 };
   const json = argv.includes("--json");
-  const program = createProgram(session, exit);
   try {
+    const program = await createProgram(session, exit, argv);
     await program.parseAsync([...argv], { from: "user" });
     return exit.code;
   } catch (error) {
@@ -78,7 +57,7 @@ const run = async (session: Session, argv: readonly string[]): Promise<number> =
 const isBrokenPipe = (error: unknown): boolean =>
   error instanceof Error && (error as NodeJS.ErrnoException).code === "EPIPE";
 
-const createProgram = (session: Session, exit: ExitCode): Command => {
+const createProgram = async (session: Session, exit: ExitCode, argv: readonly string[]): Promise<Command> => {
   const program = new Command("holdfast")
     .description("Durable jobs across machines and datacenters, watched live, correct when machines fail.")
     .version(VERSION)
@@ -87,30 +66,9 @@ const createProgram = (session: Session, exit: ExitCode): Command => {
       writeOut: (text) => session.stdout.write(text),
       writeErr: (text) => session.stderr.write(text),
     });
-  const commands = [
-    devCommand(session),
-    submitCommand(session, exit),
-    jobsCommand(session),
-    jobCommand(session),
-    watchCommand(session, exit),
-    cancelCommand(session, exit),
-    resultCommand(session, exit),
-    compareCommand(session),
-    pingCommand(session, exit),
-    datacentersCommand(session),
-    workersCommand(session),
-    leadersCommand(session),
-    queueCommand(session, exit),
-    publishCommand(session),
-    nodeCommand(session),
-    gateCommand(session),
-    managerCommand(session),
-    workerCommand(session),
-    localClusterCommand(session),
-    haCommand(session, exit),
-    doctorCommand(session, exit),
-  ];
-  for (const command of commands) program.addCommand(withOurExit(command, program));
+  for (const command of await loadCommands(argv, session, exit)) {
+    program.addCommand(withOurExit(command, program));
+  }
   return program.exitOverride();
 };
 
