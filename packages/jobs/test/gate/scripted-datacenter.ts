@@ -44,6 +44,8 @@ export class ScriptedDatacenter {
   workflows = ["w"];
   workers = 1;
   availableCores = 4;
+  /** Asked before a submission is found good that is not to be stored. */
+  onDryRun: (input: InputOf<typeof submitJob>) => Promise<void> = async () => undefined;
   /** Asked before a submission is stored. */
   onSubmit: (input: InputOf<typeof submitJob>) => Promise<void> = async () => undefined;
   /** Asked after it was stored, before the answer. */
@@ -240,6 +242,7 @@ export class ScriptedManager {
     this.#feed.register(handlers);
     handlers.onRequest(submitJob, async (input) => {
       if (input.dryRun) {
+        await dc.onDryRun(input);
         return {
           jobId: input.jobId,
           status: "submitted" as const,
