@@ -1,37 +1,13 @@
 import { StateReplica } from "@holdfast/coordination";
-import { createRedisStore, type RedisClient } from "@holdfast/coordination/redis";
+import { createRedisStore } from "@holdfast/coordination/redis";
 import { startRedis } from "@holdfast/testkit";
 import { Redis } from "ioredis";
-import { createClient } from "redis";
+import { clientOf } from "./coordination/ioredis-client.ts";
 import type { Bench, BenchResult } from "./measure/bench-result.ts";
 import { interleaved } from "./measure/interleaved.ts";
 
 const BY_HAND = "ioredis@5.11.1 (HINCRBY + PUBLISH)";
 const SAMPLE_COUNT = 1500;
-
-/** node-redis in the shape that the store wants. */
-const openRedis = async (url: string): Promise<RedisClient & AsyncDisposable> => {
-  const connection = createClient({ url });
-  await connection.connect();
-  return {
-    async runScript({ sha1, text }, keys, args) {
-      const call = { keys: [...keys], arguments: [...args] };
-      try {
-        return await connection.evalSha(sha1, call);
-      } catch (error) {
-        if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
-        return connection.eval(text, call);
-      }
-    },
-    async subscribe(channel, onMessage) {
-      const subscriber = connection.duplicate();
-      await subscriber.connect();
-      await subscriber.subscribe(channel, (message: string) => onMessage(message));
-      return { [Symbol.asyncDispose]: async () => subscriber.destroy() };
-    },
-    [Symbol.asyncDispose]: async () => connection.destroy(),
-  };
-};
 
 /**
  * What people write by hand: a hash, a publish with each change, and a map in each process that the subscriber fills.
@@ -88,8 +64,8 @@ const inFlight = async (count: number, width: number, call: () => Promise<unknow
 const run = async (): Promise<readonly BenchResult[]> => {
   await using server = await startRedis();
   const open = async () => {
-    const redis = await openRedis(server.url);
-    const store = await createRedisStore({ redis });
+    const redis = new Redis(server.url);
+    const store = await createRedisStore({ redis: clientOf(redis) });
     const replica = new StateReplica({ states: store.states });
     await replica.start();
     return {
@@ -97,7 +73,7 @@ const run = async (): Promise<readonly BenchResult[]> => {
       [Symbol.asyncDispose]: async () => {
         await replica.stop();
         await store.close();
-        await redis[Symbol.asyncDispose]();
+        redis.disconnect();
       },
     };
   };

@@ -12,10 +12,16 @@ export const encodeWakeUp = (keys: readonly string[]): string => {
   return Buffer.byteLength(payload) <= PAYLOAD_MAX_BYTES ? payload : "";
 };
 
-const decodeWakeUp = (payload: string): readonly string[] | undefined => {
+/** Keys alone, or as `k` of an object that says more. */
+const decodeWakeUp = (
+  payload: string,
+): { readonly keys: readonly string[]; readonly news: unknown } | undefined => {
   try {
-    const keys: unknown = JSON.parse(payload);
-    return Array.isArray(keys) && keys.every((key) => typeof key === "string") ? keys : undefined;
+    const message: unknown = JSON.parse(payload);
+    const isPlain = Array.isArray(message);
+    const keys: unknown = isPlain ? message : (message as { readonly k?: unknown } | null)?.k;
+    if (!Array.isArray(keys) || !keys.every((key) => typeof key === "string")) return undefined;
+    return { keys, news: isPlain ? undefined : message };
   } catch {
     return undefined;
   }
@@ -60,7 +66,7 @@ export class Notifier {
     this.#logger = parts.logger;
   }
 
-  subscribe(key: string, listener: () => void): () => void {
+  subscribe(key: string, listener: (news: unknown) => void): () => void {
     if (!this.#started) {
       this.#started = true;
       this.#loops.spawn("notifications", (signal) => this.#listen(signal));
@@ -102,9 +108,9 @@ export class Notifier {
   }
 
   #onPayload(payload: string): void {
-    const keys = decodeWakeUp(payload);
-    if (keys === undefined) this.#wakeUps.wakeAll();
-    else for (const key of keys) this.#wakeUps.wake(key);
+    const message = decodeWakeUp(payload);
+    if (message === undefined) this.#wakeUps.wakeAll();
+    else for (const key of message.keys) this.#wakeUps.wake(key, message.news);
   }
 }
 

@@ -15,7 +15,7 @@ export const INTERRUPTED_KEY = "!";
 
 /** Who wants to hear that something under a key may have changed. A wake-up carries nothing and may come for nothing. */
 export class WakeUps {
-  readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #listeners = new Map<string, Set<(news: unknown) => void>>();
   readonly #onListenerError: (error: unknown, key: string) => void;
 
   constructor(onListenerError: (error: unknown, key: string) => void) {
@@ -27,8 +27,8 @@ export class WakeUps {
   }
 
   /** Returns the function that ends the subscription. The same listener may subscribe several times. */
-  subscribe(key: string, listener: () => void): () => void {
-    const own = (): void => listener();
+  subscribe(key: string, listener: (news: unknown) => void): () => void {
+    const own = (news: unknown): void => listener(news);
     const listeners = this.#listeners.get(key) ?? new Set();
     listeners.add(own);
     this.#listeners.set(key, listeners);
@@ -39,11 +39,14 @@ export class WakeUps {
     };
   }
 
-  /** A listener that throws is reported and does not keep the others from being woken. */
-  wake(key: string): void {
+  /**
+   * `news` is what is known of the change, if anything. A listener that throws is reported and does not keep the
+   * others from being woken.
+   */
+  wake(key: string, news?: unknown): void {
     for (const listener of [...(this.#listeners.get(key) ?? [])]) {
       try {
-        listener();
+        listener(news);
       } catch (error) {
         this.#onListenerError(error, key);
       }

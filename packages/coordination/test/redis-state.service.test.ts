@@ -127,6 +127,33 @@ describeService("redis", "state in Redis", () => {
     await vi.waitFor(() => expect(seen.map(({ kind }) => kind)).toEqual(["set", "deleted", "set"]));
   });
 
+  it("keeps values and revisions over a restart of a server that stores them, under another epoch", async () => {
+    await using own = await startRedis({ settings: { appendonly: "yes" } });
+    await using client = await openRedis(own.url);
+    await using store = await createRedisStore({ redis: client });
+    await using replica = new StateReplica({ states: store.states, namespace: "ns", pollMs: 200 });
+    await replica.start();
+    await replica.set("kept", 1);
+    await replica.set("short", 1, { ttlMs: 60_000 });
+    await vi.waitFor(() => expect(replica.position?.offset).toBe(2n));
+    const before = replica.position;
+    await own.kill();
+    await own.start();
+    const again = await vi.waitFor(() => replica.set("new", 2), 10_000);
+    expect(again).toBe(3n);
+    await vi.waitFor(() => expect(replica.position?.epoch).toBeGreaterThan(before?.epoch as bigint), 10_000);
+    await vi.waitFor(async () =>
+      expect(await replica.getAll()).toEqual(
+        new Map([
+          ["kept", 1],
+          ["short", 1],
+          ["new", 2],
+        ]),
+      ),
+    );
+    expect(await store.states.changes("ns", { after: before as never })).toMatchObject({ kind: "reset" });
+  });
+
   it("leaves value, revision and changes agreeing when writers are killed in the middle", async () => {
     await using test = await setUp();
     await using proxy = await createFaultProxy({ target: { port: server.port } });

@@ -178,8 +178,8 @@ export class LeaseKeeper implements AsyncDisposable {
     if (outcome.kind === "held") return outcome;
     const { name, owner, token } = outcome.grant;
     const ref = { name, token };
-    const kept = this.#keeper.keep(ref, { askedAt });
-    const lease = new SelfRenewingLease(ref, owner, kept, {
+    const kept = this.#keeper.keep(ref, { askedAt, onLost: () => this.#held.delete(lease) });
+    const lease: SelfRenewingLease = new SelfRenewingLease(ref, owner, kept, {
       end: (options) => {
         this.#held.delete(lease);
         return this.#leases.release(ref, options);
@@ -187,7 +187,6 @@ export class LeaseKeeper implements AsyncDisposable {
       extend: (options) => this.#extend(ref, kept, options),
     });
     this.#held.add(lease);
-    lease.signal.addEventListener("abort", () => this.#held.delete(lease), { once: true });
     return { kind: "granted", lease };
   }
 }
@@ -231,11 +230,11 @@ class SelfRenewingLease implements HeldLease {
     this.#released = true;
     this.#kept.drop();
     // Lost already: there is nothing of ours to end, and the new holder must not be disturbed by asking.
-    return this.signal.aborted ? false : this.#acts.end(options);
+    return this.#kept.isLost ? false : this.#acts.end(options);
   }
 
   async extend(options: ExtendOptions): Promise<boolean> {
-    return this.#released || this.signal.aborted ? false : this.#acts.extend(options);
+    return this.#released || this.#kept.isLost ? false : this.#acts.extend(options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -19,6 +19,8 @@ export interface RenewalKeeperOptions<Ref> {
 export interface Kept {
   /** Aborts with the reason when the lease is lost, or could not be confirmed shortly before its end. */
   readonly signal: AbortSignal;
+  /** Whether its signal has aborted. */
+  readonly isLost: boolean;
   /** Whether it is surely held now: by the local clock, counted from when it was asked for. */
   readonly isHeld: boolean;
   /** How long the store surely keeps it yet. */
@@ -43,22 +45,34 @@ const GIVE_UP_AT = 0.9;
 class Item<Ref> implements Kept {
   readonly ref: Ref;
   readonly #keeper: RenewalKeeper<Ref>;
-  readonly #controller = new AbortController();
+  readonly #onLost: (() => void) | undefined;
+  #controller: AbortController | undefined;
+  #lostFor: Error | undefined;
   /** When the newest confirmed grant or renewal was asked for, by the monotonic clock. */
   confirmedAt: number;
 
-  constructor(ref: Ref, confirmedAt: number, keeper: RenewalKeeper<Ref>) {
+  constructor(ref: Ref, confirmedAt: number, keeper: RenewalKeeper<Ref>, onLost: (() => void) | undefined) {
     this.ref = ref;
     this.confirmedAt = confirmedAt;
+    this.#onLost = onLost;
     this.#keeper = keeper;
   }
 
+  /** Made only for those who look at it: a lock that is held for a moment needs none. */
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#lostFor !== undefined) this.#controller.abort(this.#lostFor);
+    }
     return this.#controller.signal;
   }
 
+  get isLost(): boolean {
+    return this.#lostFor !== undefined;
+  }
+
   get isHeld(): boolean {
-    return !this.signal.aborted && this.#keeper.isSafe(this);
+    return !this.isLost && this.#keeper.isSafe(this);
   }
 
   get remainingMs(): number {
@@ -75,7 +89,10 @@ class Item<Ref> implements Kept {
 
   lose(reason: Error): void {
     this.#keeper.drop(this);
-    this.#controller.abort(reason);
+    if (this.#lostFor !== undefined) return;
+    this.#lostFor = reason;
+    this.#controller?.abort(reason);
+    this.#onLost?.();
   }
 }
 
@@ -94,6 +111,8 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
   #notBefore = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown;
   #poke: Deferred<void> | undefined;
+  /** When the loop wakes by itself. */
+  #wakeAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: RenewalKeeperOptions<Ref>) {
     this.#options = options;
@@ -104,14 +123,17 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
     return this.#items.size;
   }
 
-  /** Keeps `ref` alive. `askedAt` is `clock.monotonicNow()` from before the grant was sent. */
-  keep(ref: Ref, options: { readonly askedAt: number }): Kept {
-    const item = new Item(ref, options.askedAt, this);
+  /**
+   * Keeps `ref` alive. `askedAt` is `clock.monotonicNow()` from before the grant was sent; `onLost` is called once
+   * when its signal aborts, or would.
+   */
+  keep(ref: Ref, options: { readonly askedAt: number; readonly onLost?: () => void }): Kept {
+    const item = new Item(ref, options.askedAt, this, options.onLost);
     this.#items.add(item);
     if (!this.#isRunning) {
       this.#isRunning = true;
       this.#loops.spawn(`renewal of ${this.#options.name}`, (signal) => this.#run(signal));
-    } else {
+    } else if (options.askedAt + this.#options.ttlMs * RENEW_AT < this.#wakeAt) {
       this.#poke?.resolve();
     }
     return item;
@@ -132,8 +154,8 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
   }
 
   drop(item: Item<Ref>): void {
-    // An empty loop ends by itself at its next turn.
-    if (this.#items.delete(item) && this.#items.size === 0) this.#poke?.resolve();
+    // The loop finds out when it wakes: a lock that is taken and freed again and again sets no timer each time.
+    this.#items.delete(item);
   }
 
   remainingMs(item: Item<Ref>): number {
@@ -153,7 +175,10 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
     try {
       for (;;) {
         this.#giveUpUnconfirmed();
-        if (this.#items.size === 0) return;
+        if (this.#items.size === 0) {
+          await this.#sleep(undefined, signal);
+          continue;
+        }
         const oldest = this.#oldestConfirmedAt();
         const renewAt = Math.max(oldest + ttlMs * RENEW_AT, this.#notBefore);
         const wakeAt = Math.min(renewAt, oldest + ttlMs * GIVE_UP_AT);
@@ -217,18 +242,22 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
     return oldest;
   }
 
-  /** Sleeps until then, or until something else is kept or nothing is kept any more. */
-  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+  /** Sleeps so long, or for ever, or until something is kept that is due before. Holds no process open. */
+  async #sleep(ms: number | undefined, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { clock } = this.#options;
     const poke = deferred<void>();
     this.#poke = poke;
-    const timer = this.#options.clock.schedule(ms, () => poke.resolve());
+    this.#wakeAt = ms === undefined ? Number.POSITIVE_INFINITY : clock.monotonicNow() + ms;
+    const timer = ms === undefined ? undefined : clock.schedule(ms, () => poke.resolve(), { unref: true });
     const onAbort = (): void => poke.reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       await poke.promise;
     } finally {
       this.#poke = undefined;
-      timer.cancel();
+      this.#wakeAt = Number.NEGATIVE_INFINITY;
+      timer?.cancel();
       signal.removeEventListener("abort", onAbort);
     }
   }

@@ -10,7 +10,7 @@ import {
 } from "@holdfast/kernel";
 import type { Json } from "../json.ts";
 import type { Difference, ReplicaCache } from "./replica-cache.ts";
-import type { StateChange, States } from "./states.ts";
+import type { StateChange, StateNews, States } from "./states.ts";
 
 /** What handlers are told. */
 export type StateUpdate =
@@ -137,7 +137,7 @@ export class ReplicaFollower {
     // Before the snapshot, so that no change falls between the two.
     this.#unsubscribe = states.onChange(
       namespace,
-      () => this.#poke(),
+      (news) => this.#hear(news),
       () => this.doubt(),
     );
     try {
@@ -297,6 +297,26 @@ export class ReplicaFollower {
       timer.cancel();
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /**
+   * Takes announced changes in at once when they follow right on what is here and nothing is being read; otherwise
+   * the store is read, so a lost or reordered announcement costs a round trip and nothing else.
+   */
+  #hear(news: StateNews | undefined): void {
+    const { position } = this.#parts.cache;
+    const isNext =
+      news !== undefined &&
+      this.#idle !== undefined &&
+      this.isFresh &&
+      position?.epoch === news.after.epoch &&
+      position.offset === news.after.offset;
+    if (!isNext) {
+      this.#poke();
+      return;
+    }
+    const heardAt = this.#parts.clock.monotonicNow();
+    for (const change of news.changes) this.#apply(change, heardAt);
   }
 
   #poke(): void {

@@ -138,8 +138,20 @@ export interface States<Tx> {
   /** Removes values whose time is over, each with a change, and returns how many: at most 1000, so call again. */
   expire(namespace: string, options?: Abortable): Promise<number>;
   /**
-   * Calls back when the namespace may have changed, until the returned function is called. `onInterrupted` is called
-   * when such calls may have been missed and may be again.
+   * Calls back when the namespace may have changed, until the returned function is called; with the changes
+   * themselves where the backend sends them along. `onInterrupted` is called when such calls may have been missed and
+   * may be again.
    */
-  onChange(namespace: string, onChange: () => void, onInterrupted: () => void): () => void;
+  onChange(
+    namespace: string,
+    onChange: (news: StateNews | undefined) => void,
+    onInterrupted: () => void,
+  ): () => void;
+}
+
+/** Changes that came with their announcement. */
+export interface StateNews {
+  /** The position that they come right after. */
+  readonly after: Position;
+  readonly changes: readonly StateChange[];
 }

@@ -411,7 +411,7 @@ export const stateSyncSuite = (setUp: () => Promise<StateSyncHarness>): void => 
       ]);
       await replica.set("c", 2);
       await test.until(() => expect(setsOf(seen)).toEqual([1, 2]));
-      expect(replica.stats().corrupt).toBe(2);
+      expect(replica.stats()).toMatchObject({ corrupt: 2, snapshots: 1 });
       expect((await changesOf(test.states, "ns")).filter(({ kind }) => kind === "corrupt")).toEqual([
         { kind: "corrupt", key: undefined, revision: 2n },
         { kind: "corrupt", key: "b", revision: 3n },

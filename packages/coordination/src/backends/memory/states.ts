@@ -113,9 +113,9 @@ export class MemoryStates implements States<MemoryTx> {
     });
   }
 
-  onChange(namespace: string, onChange: () => void): () => void {
+  onChange(namespace: string, onChange: (news?: undefined) => void): () => void {
     // In one process no announcement is ever missed.
-    return this.#parts.wakeUps.subscribe(streamKey(stateStream(namespace)), onChange);
+    return this.#parts.wakeUps.subscribe(streamKey(stateStream(namespace)), () => onChange());
   }
 
   #apply(stream: string, write: EncodedWrite, writer: string | null, change: Change): WriteOutcome {

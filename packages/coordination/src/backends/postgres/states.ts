@@ -140,8 +140,8 @@ export class PostgresStates implements States<SqlExecutor> {
     return Number(row?.count ?? 0);
   }
 
-  onChange(namespace: string, onChange: () => void, onInterrupted: () => void): () => void {
-    const stopListening = this.#notifier.subscribe(streamKey(stateStream(namespace)), onChange);
+  onChange(namespace: string, onChange: (news?: undefined) => void, onInterrupted: () => void): () => void {
+    const stopListening = this.#notifier.subscribe(streamKey(stateStream(namespace)), () => onChange());
     const stopHearing = this.#notifier.subscribe(INTERRUPTED_KEY, onInterrupted);
     return () => {
       stopListening();

@@ -17,6 +17,7 @@ import {
   type StateChange,
   type StateChanges,
   type StateEntry,
+  type StateNews,
   type StateSnapshot,
   type States,
   type StateWrite,
@@ -129,16 +130,22 @@ export class RedisStates implements States<never> {
     const keys = this.#keys(namespace);
     const reply = await this.#parts.scripts.run<string>(
       "expire-states",
-      [keys.head, keys.changes, keys.values, keys.ends],
+      [keys.head, keys.changes, keys.values, keys.ends, `${this.#parts.slot}:epoch`],
       [...this.#notice(namespace), `${EXPIRE_MAX_COUNT}`],
       { signal: options.signal, isRepeatable: true },
     );
     return Number(reply);
   }
 
-  onChange(namespace: string, onChange: () => void, onInterrupted: () => void): () => void {
+  onChange(
+    namespace: string,
+    onChange: (news: StateNews | undefined) => void,
+    onInterrupted: () => void,
+  ): () => void {
     const { notifier } = this.#parts;
-    const stopListening = notifier.subscribe(streamKey(stateStream(namespace)), onChange);
+    const stopListening = notifier.subscribe(streamKey(stateStream(namespace)), (news) =>
+      onChange(toNews(news)),
+    );
     const stopHearing = notifier.subscribe(INTERRUPTED_KEY, onInterrupted);
     return () => {
       stopListening();
@@ -186,6 +193,26 @@ export class RedisStates implements States<never> {
     };
   }
 }
+
+/** What write-states.lua publishes. */
+const toNews = (message: unknown): StateNews | undefined => {
+  if (typeof message !== "object" || message === null) return undefined;
+  const {
+    e: epoch,
+    a: after,
+    c: changes,
+  } = message as {
+    readonly e?: string;
+    readonly a?: string;
+    readonly c?: readonly unknown[];
+  };
+  if (epoch === undefined || after === undefined || changes === undefined) return undefined;
+  const offset = BigInt(after);
+  return {
+    after: { epoch: BigInt(epoch), offset },
+    changes: changes.map((change, index) => toChange(offset + BigInt(index + 1), change)),
+  };
+};
 
 const parse = (text: string): unknown => {
   try {

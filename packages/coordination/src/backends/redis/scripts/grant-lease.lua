@@ -8,7 +8,7 @@
 local time = redis.call('TIME')
 local micros = time[1] * 1000000 + time[2]
 local now = micros / 1000
-local held = redis.call('HMGET', KEYS[1], 'owner', 'token', 'ends', 'request', 'metadata')
+local held = redis.call('HMGET', KEYS[1], 'owner', 'token', 'ends', 'request', 'metadata', 'awaited')
 local isRepeat = ARGV[4] ~= '' and held[4] == ARGV[4]
 if held[2] and not isRepeat and tonumber(held[3]) > now then
   if ARGV[7] == '1' then redis.call('HSET', KEYS[1], 'awaited', '1') end
@@ -19,11 +19,10 @@ if not isRepeat then
   local last = tonumber(redis.call('GET', KEYS[2]) or '0')
   token = string.format('%.0f', math.max(last + 1, micros))
   redis.call('SET', KEYS[2], token)
-  redis.call('HSET', KEYS[1], 'awaited', '0')
 end
 local ends = now + ARGV[3]
 redis.call('HSET', KEYS[1], 'owner', ARGV[2], 'token', token, 'ends', string.format('%.3f', ends),
-  'request', ARGV[4], 'metadata', ARGV[5])
+  'request', ARGV[4], 'metadata', ARGV[5], 'awaited', isRepeat and held[6] or '0')
 redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', ends + ARGV[6]))
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', string.format('%.3f', now - ARGV[6]))
 redis.call('ZADD', KEYS[3], string.format('%.3f', ends), ARGV[1])
