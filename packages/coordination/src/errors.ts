@@ -145,7 +145,7 @@ export class UnsupportedError extends HoldfastError {
   }
 }
 
-/** A conditional write of shared state found something else. Nothing was changed. Retryable after reading again. */
+/** A conditional write of shared state found something else. Nothing was changed. Not retryable as it is: read again. */
 export class StateConflictError extends HoldfastError {
   override readonly name = "StateConflictError";
   readonly code = "COORDINATION_STATE_CONFLICT";
