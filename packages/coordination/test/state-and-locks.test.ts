@@ -54,8 +54,8 @@ const faulty = (states: States<never>) => {
       interrupted.add(onInterrupted);
       const stop = states.onChange(
         namespace,
-        () => {
-          if (!state.isDeaf) onChange();
+        (news) => {
+          if (!state.isDeaf) onChange(news);
         },
         onInterrupted,
       );
