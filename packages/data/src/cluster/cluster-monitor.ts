@@ -236,7 +236,7 @@ export class ClusterMonitor {
       link,
       loop: new Repeating({
         clock,
-        pauseMs: () => this.#pause(URGENT_PAUSE_MS),
+        pauseMs: () => (this.#isAboutToLead(watched) ? 0 : this.#pause(URGENT_PAUSE_MS)),
         restMs: PROBE_REST_MS,
         body: async (signal) => {
           const askedAt = clock.monotonicNow();
@@ -253,6 +253,16 @@ export class ClusterMonitor {
     };
     watched.loop.start(`probe ${hint.name}`, this.#tasks);
     return watched;
+  }
+
+  /** It has the leader's key and is not promoted yet, which is a matter of a moment. */
+  #isAboutToLead({ hint, report }: Watched): boolean {
+    const { leaders } = this.#options.discovery.current;
+    return (
+      this.#status.primary === undefined &&
+      report?.inRecovery === true &&
+      leaders?.includes(hint.name) === true
+    );
   }
 
   #unwatch(watched: Watched): void {

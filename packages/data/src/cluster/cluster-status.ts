@@ -117,8 +117,8 @@ export interface SwitchoverReport {
   readonly pausedMs: number;
   /** Writes that waited out the pause. */
   readonly waitedCount: number;
-  /** Transactions that ran longer than the switchover could wait for; they failed and kept nothing. */
-  readonly cutCount: number;
+  /** Calls that were still under way at the moment of the change; they may have been cut, and were told so then. */
+  readonly lateCount: number;
 }
 
 export type { SwitchoverAnswer };

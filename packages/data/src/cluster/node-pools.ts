@@ -1,10 +1,12 @@
 import { type Logger, TaskGroup } from "@holdfast/kernel";
+import { ConnectError } from "../errors.ts";
 import { PostgresConnection } from "../postgres/connection.ts";
 import { ConnectionPool } from "../postgres/connection-pool.ts";
 import { type PoolSettings, refuseOldServer } from "../postgres/open-postgres.ts";
 import { PostgresDatabase } from "../postgres/postgres-database.ts";
 import { describeServer, type ServerAddress } from "../postgres/server-address.ts";
 import type { DatabaseStats } from "../sql/database.ts";
+import type { SqlSession } from "../sql/session.ts";
 import { WrongServerError } from "./cluster-errors.ts";
 import type { NodeRole } from "./cluster-status.ts";
 import { type NodeReport, probe } from "./node-probe.ts";
@@ -97,12 +99,20 @@ export class NodePools {
     preparedMaxCount: number,
     signal: AbortSignal,
   ): Promise<PostgresConnection> {
-    const settings = { ...this.#settings, preparedMaxCount, address: identity.address };
+    let report: NodeReport | undefined;
+    const settings = {
+      ...this.#settings,
+      preparedMaxCount,
+      address: identity.address,
+      alongside: async (session: SqlSession): Promise<void> => {
+        report = await probe(session, { timeoutMs: this.#settings.connectTimeoutMs });
+      },
+    };
     const connection = await PostgresConnection.open(settings, signal);
     const server = describeServer(identity.address);
     try {
       refuseOldServer(connection, server);
-      this.#refuseOther(identity, await probe(connection, { timeoutMs: settings.connectTimeoutMs }), server);
+      this.#refuseOther(identity, report, server);
       this.serverVersion = connection.serverVersion;
       return connection;
     } catch (error) {
@@ -133,7 +143,8 @@ export class NodePools {
     this.#retired = addStats(this.#retired, { ...database.stats(), sessionMaxCount: 0 });
   }
 
-  #refuseOther(wanted: NodeIdentity, found: NodeReport, server: string): void {
+  #refuseOther(wanted: NodeIdentity, found: NodeReport | undefined, server: string): void {
+    if (found === undefined) throw new ConnectError(server, "it did not say what it is");
     const role: NodeRole = found.inRecovery ? "replica" : "primary";
     const isSame =
       found.systemId === wanted.systemId && found.timeline === wanted.timeline && role === wanted.role;

@@ -95,7 +95,7 @@ export class Switchover {
       timeline: monitor.status.timeline ?? 0,
       pausedMs: this.#clock.monotonicNow() - startedAt,
       waitedCount: 0,
-      cutCount: 0,
+      lateCount: 0,
     };
   }
 
@@ -124,21 +124,21 @@ export class Switchover {
     await this.#clock.sleep(momentAt - leadMs - this.#clock.monotonicNow(), { signal: options.signal });
     return this.#paused(from, pauseMaxMs, async () => {
       await this.#router.gate.drain(Math.max(0, momentAt - this.#clock.monotonicNow()));
-      const cutCount = this.#router.gate.insideCount;
+      const lateCount = this.#router.gate.insideCount;
       // A switchover that Patroni has dropped shows by the primary being the same, with nothing scheduled, a while after.
       const isDropped = (): boolean =>
         this.#clock.monotonicNow() > momentAt + 3_000 &&
         this.#router.parts.monitor.status.scheduledSwitchover === undefined &&
         this.#router.parts.monitor.status.primary === from.identity.name;
       await this.#untilNewPrimary(from, pauseMaxMs, isDropped);
-      return cutCount;
+      return lateCount;
     });
   }
 
   async #atOnce(from: NodePool, options: SwitchoverOptions, pauseMaxMs: number): Promise<SwitchoverReport> {
     return this.#paused(from, pauseMaxMs, async () => {
       await this.#router.gate.drain(LEAD_MAX_MS);
-      const cutCount = this.#router.gate.insideCount;
+      const lateCount = this.#router.gate.insideCount;
       let answer: SwitchoverAnswer | undefined;
       const stop = childController(options.signal);
       const asking = this.#ask(
@@ -161,7 +161,7 @@ export class Switchover {
         stop.dispose();
         await asking;
       }
-      return cutCount;
+      return lateCount;
     });
   }
 
@@ -173,7 +173,7 @@ export class Switchover {
     gate.pause();
     const limit = this.#clock.schedule(pauseMaxMs, () => gate.resume());
     try {
-      const cutCount = await body();
+      const lateCount = await body();
       waitedCount = gate.waitingCount;
       gate.resume();
       const pausedMs = this.#clock.monotonicNow() - pausedAt;
@@ -184,7 +184,7 @@ export class Switchover {
         timeline: timeline ?? 0,
         pausedMs,
         waitedCount,
-        cutCount,
+        lateCount,
       };
       this.#logger.info(report, "switched over");
       return report;

@@ -31,10 +31,8 @@ const CANCEL_AGAIN_MS = 20;
 const SILENCE_GRACE_MS = 5_000;
 /** How long the server may take to close its side. */
 const GOODBYE_TIMEOUT_MS = 1_000;
-
 /** Nothing more is sent behind a statement that runs so long already. */
 const SLOW_AFTER_MS = 5;
-
 /** Everything in one style, whatever the server's configuration: results are read from text. */
 const SESSION_SETTINGS = `
   SELECT set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false),
@@ -44,6 +42,8 @@ const SESSION_SETTINGS = `
 export interface ConnectionSettings extends DriverSettings {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
+  /** What else is asked at once when a connection is opened, in the same round trip. */
+  readonly alongside?: (connection: SqlSession) => Promise<void>;
 }
 
 /** The statement was cancelled in place of the one before it, so it did nothing: run it again elsewhere. */
@@ -107,13 +107,12 @@ export class PostgresConnection implements SqlSession {
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       await connection.#driver.connect();
-      const { rows } = await connection.run<{ version: string; number: string }>(
-        SESSION_SETTINGS,
-        undefined,
-        {
+      const [{ rows }] = await Promise.all([
+        connection.run<{ version: string; number: string }>(SESSION_SETTINGS, undefined, {
           repeatable: true,
-        },
-      );
+        }),
+        settings.alongside?.(connection),
+      ]);
       connection.serverVersion = rows[0]?.version.split(" ")[0] ?? "";
       connection.serverVersionNumber = Number(rows[0]?.number);
       return connection;

@@ -158,7 +158,8 @@ export class FaultyCluster implements AsyncDisposable {
     for (const node of this.servers.nodes) {
       if (node === leader || (await node.isReplica())) continue;
       this.rebuiltCount += 1;
-      await node.ask("/reinitialize", { method: "POST", body: { force: true } });
+      await node.start();
+      await node.ask("/reinitialize", { method: "POST", body: { force: true } }).catch(() => undefined);
     }
   }
 
