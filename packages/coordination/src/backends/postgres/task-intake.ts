@@ -119,6 +119,7 @@ export class TaskIntake {
         first.group ?? null,
         first.keepCompleted,
         this.#wakeUp,
+        first.backoff === undefined ? null : encodeBackoff(first.backoff),
       ],
       options,
       { isRepeatable: isRepeatable(drafts) },
@@ -195,7 +196,7 @@ const areAlike = (drafts: readonly TaskDraft[]): boolean => {
   return drafts.every(
     (draft) =>
       draft.dedupeKey === undefined &&
-      draft.backoff === undefined &&
+      isSameBackoff(draft.backoff, first.backoff) &&
       draft.limitKey === undefined &&
       draft.timeoutMs === undefined &&
       draft.after.length === 0 &&
@@ -207,6 +208,16 @@ const areAlike = (drafts: readonly TaskDraft[]): boolean => {
       draft.keepCompleted === first.keepCompleted,
   );
 };
+
+const isSameBackoff = (one: Backoff | undefined, other: Backoff | undefined): boolean =>
+  one === other ||
+  (one !== undefined &&
+    other !== undefined &&
+    one.kind === other.kind &&
+    one.baseMs === other.baseMs &&
+    one.factor === other.factor &&
+    one.capMs === other.capMs &&
+    one.jitter === other.jitter);
 
 /** The payloads are JSON already: as one array they need no escaping. */
 const jsonArray = (drafts: readonly TaskDraft[]): string =>

@@ -4,10 +4,10 @@
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
 added AS (
   INSERT INTO :"schema".tasks (
-    queue, id, type, payload, priority, run_at, enqueued_at, max_attempts, task_group, keep
+    queue, id, type, payload, priority, run_at, enqueued_at, max_attempts, task_group, keep, backoff
   )
   SELECT $1::text, i.id, $4::text, i.payload, $5::smallint,
-         c.now + $6::float8 * interval '1 millisecond', c.now, $7::int, $8::text, $9::boolean
+         c.now + $6::float8 * interval '1 millisecond', c.now, $7::int, $8::text, $9::boolean, $11::text::float8[]
   FROM clock c, ROWS FROM (unnest($2::text[]), json_array_elements($3::json)) AS i (id, payload)
 )
 SELECT pg_notify(:'channel', $10::text)
