@@ -7,6 +7,7 @@ const PEER = "@socket.io/redis-streams-adapter@0.3.1";
 const SERVER_COUNT = 2;
 const CLIENT_COUNT = 2_000;
 const AHEAD = 16;
+const EVENTS_PER_ROUND = 48;
 const PACE = { perSecond: 10, seconds: 3 };
 
 const run = async (): Promise<readonly BenchResult[]> => {
@@ -19,9 +20,17 @@ const run = async (): Promise<readonly BenchResult[]> => {
     Object.fromEntries(
       contenders.map((contender) => [contender.kind, (count: number) => contender.run(count, AHEAD)]),
     ) as Record<Kind, (count: number) => Promise<void>>,
-    { count: 48, rounds: 7 },
+    { count: EVENTS_PER_ROUND, rounds: 7 },
   );
   const perSecond = (kind: Kind): number => Math.round((1e9 / took[kind]) * CLIENT_COUNT);
+  const cpu: string[] = [];
+  for (const contender of contenders) {
+    const before = await contender.cpuMs();
+    await contender.run(EVENTS_PER_ROUND, AHEAD);
+    const perDelivery = (await contender.cpuMs()) - before;
+    const deliveries = (EVENTS_PER_ROUND * CLIENT_COUNT) / SERVER_COUNT;
+    cpu.push(`${((perDelivery * 1_000) / deliveries).toFixed(1)} µs (${contender.kind})`);
+  }
   const p99: Record<string, number> = {};
   for (const contender of contenders) p99[contender.kind] = quantile(await contender.latencies(PACE), 0.99);
   for (const contender of contenders) contender.close();
@@ -40,7 +49,8 @@ const run = async (): Promise<readonly BenchResult[]> => {
       peers: { [PEER]: perSecond("socket.io") },
       higherIsBetter: true,
       notes:
-        `${what} Median of 7 interleaved rounds, ${AHEAD} events on their way at a time. Ours numbers each event in ` +
+        `${what} Median of 7 interleaved rounds, ${AHEAD} events on their way at a time. ` +
+        `Processor time of a server for one delivery: ${cpu.join(", ")}. Ours numbers each event in ` +
         "Redis and keeps 500 of a channel to recover from; the peer keeps 10,000 of all and recovers nothing as it is set here.",
     },
   ];
