@@ -5,6 +5,8 @@ import type { ClaimRow } from "./task-rows.ts";
 const FULL_EVERY_MS = 200;
 /** Looking from the beginning may take this share of the time at most, where much lies dead there. */
 const FULL_SHARE = 0.05;
+/** However slow it is. */
+const FULL_EVERY_MAX_MS = 5000;
 
 /** The place of a task in the order of claims, within its priority. */
 type Place = readonly [runUs: number, seq: string] | readonly [null, null];
@@ -18,7 +20,7 @@ const BEGINNING: readonly Place[] = Array.from({ length: 4 }, () => [null, null]
  * stays open anywhere in the database holds vacuum up. A claim therefore begins where the last one ended, priority by
  * priority. What became visible before that place since (an enqueueing or a claim whose transaction took long) is found
  * when a claim looks from the beginning again: when it did not find all it asked for, and every 200 ms, or, where that
- * is slow, for a twentieth of the time.
+ * is slow, for a twentieth of the time, but every 5 s.
  */
 export class ClaimCursor {
   readonly #clock: Clock;
@@ -50,7 +52,8 @@ export class ClaimCursor {
   ): void {
     if (startedAt !== undefined) {
       const now = this.#clock.monotonicNow();
-      this.#fullAgainAt = now + Math.max(FULL_EVERY_MS, (now - startedAt) / FULL_SHARE);
+      this.#fullAgainAt =
+        now + Math.min(FULL_EVERY_MAX_MS, Math.max(FULL_EVERY_MS, (now - startedAt) / FULL_SHARE));
       this.#after = [...BEGINNING];
       this.#types = keyOf(types);
     }
