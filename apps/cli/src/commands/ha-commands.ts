@@ -123,6 +123,9 @@ const historyCommand = (session: Session): Command =>
     .action((flags: HaFlags) =>
       withCluster(session, flags, async (database) => {
         const history = await database.history({ signal: session.signal });
+        if (history.length === 0 && database.status().condition.kind === "down") {
+          throw new Error("nothing of the cluster answers: check the addresses, and that a node runs");
+        }
         if (flags.json) {
           session.printJson({
             history: history.map((each) => ({ ...each, forkLsn: formatLsn(each.forkLsn) })),

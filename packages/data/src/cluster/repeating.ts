@@ -69,7 +69,8 @@ export class Repeating {
 
   async #rest(restMs: number, signal: AbortSignal): Promise<void> {
     try {
-      await this.#clock.sleep(restMs, { signal, unref: true });
+      // Unlike the pause it keeps the process alive: somebody may be waiting for the round after it.
+      await this.#clock.sleep(restMs, { signal });
     } catch {
       // Its owner goes away, which ends the loop.
     }
