@@ -13,6 +13,8 @@ export interface ClaimBrokerOptions {
   /** How often waiting workers look by themselves, should a notice of new work be lost. */
   readonly pollMs: number;
   readonly build: (tasks: readonly ClaimedTask[]) => Promise<readonly (Assignment | undefined)[]>;
+  /** Workers at which shards failed before, by task id: these go elsewhere where there is a choice. Must not throw. */
+  readonly failedAt: (tasks: readonly ClaimedTask[]) => Promise<ReadonlyMap<string, ReadonlySet<string>>>;
   /** An assignment is about to be sent to a worker. */
   readonly onAssigned: (assignment: Assignment, worker: string) => void;
 }
@@ -47,10 +49,12 @@ const DUE_EVERY_MS = 50;
 const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 /** After the store failed. */
 const RETRY_MS = 250;
+const NOBODY: ReadonlySet<string> = new Set();
 
 /**
  * Hands out shards to the workers that wait at this manager. One claim serves all that offer the same
- * workflows; what it brings is dealt out one by one to whoever has most room left.
+ * workflows; what it brings is dealt out one by one to whoever has most room left. A shard that failed at a worker
+ * goes to another one that waits, whatever else that offers, and back to the same only when there is none.
  *
  * A worker waits until there is something or its time is over. What was claimed for a worker that is gone by
  * then goes back to the queue without counting as an attempt.
@@ -206,15 +210,22 @@ export class ClaimBroker implements AsyncDisposable {
       await this.#giveBack(tasks);
       throw error;
     }
-    await this.#deal(tasks, assignments, waiters);
+    const isRetried = tasks.some(({ attempt }) => attempt > 1) && this.#waiting.size > 1;
+    const failedAt = isRetried ? await this.#options.failedAt(tasks) : new Map<string, ReadonlySet<string>>();
+    await this.#deal(tasks, { assignments, waiters, failedAt });
     return tasks.length;
   }
 
   async #deal(
     tasks: readonly ClaimedTask[],
-    assignments: readonly (Assignment | undefined)[],
-    waiters: readonly Waiter[],
+    round: {
+      readonly assignments: readonly (Assignment | undefined)[];
+      readonly waiters: readonly Waiter[];
+      readonly failedAt: ReadonlyMap<string, ReadonlySet<string>>;
+    },
   ): Promise<void> {
+    const { assignments, waiters, failedAt } = round;
+    const served = new Set<Waiter>();
     const left: ClaimedTask[] = [];
     const orphanGroups = new Set<string>();
     tasks.forEach((task, index) => {
@@ -224,15 +235,23 @@ export class ClaimBroker implements AsyncDisposable {
         return;
       }
       const sizeBytes = approximateBytes(assignment);
-      const waiter = roomiest(waiters, sizeBytes);
+      const avoided = failedAt.get(task.id) ?? NOBODY;
+      const others =
+        avoided.size === 0
+          ? []
+          : [...this.#waiting].filter(
+              ({ worker, types }) => !avoided.has(worker) && types.includes(task.type),
+            );
+      const waiter = roomiest(others, sizeBytes) ?? roomiest(waiters, sizeBytes);
       if (waiter === undefined) {
         left.push(task);
         return;
       }
       waiter.assignments.push(assignment);
       waiter.sizeBytes += sizeBytes;
+      served.add(waiter);
     });
-    for (const waiter of waiters) if (waiter.assignments.length > 0) this.#answer(waiter);
+    for (const waiter of served) this.#answer(waiter);
     if (left.length > 0) await this.#giveBack(left);
     // Their job has ended or was deleted: nobody waits for them.
     if (orphanGroups.size > 0) await this.#options.queue.cancelGroups([...orphanGroups]);

@@ -165,10 +165,10 @@ export class CommitBatch<Tx> {
       }
     }
     if (failed.length > 0) {
-      const failures = failed.map(({ taskId, token, error, retry, uncounted }) => ({
+      const failures = failed.map(({ taskId, token, error, retry, uncounted, worker }) => ({
         id: taskId,
         token,
-        error: error as unknown as Json,
+        error: { ...error, worker } as unknown as Json,
         retry,
         uncounted,
         // A shard that was given back goes to the next worker at once.

@@ -17,6 +17,8 @@ export interface LapsedClaimsOptions {
   readonly queue: TaskQueue<unknown>;
   readonly led: LedJobs;
   readonly commits: JobCommits;
+  /** A claim of a job that is led here lapsed at this worker. */
+  readonly onLapsed: (taskId: string, worker: string) => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -141,6 +143,7 @@ export class LapsedClaims {
         const { jobId, taskId, shard, attempt, outcome } = notice;
         if (taskId !== shardTaskId(job.groups[workflowIndex] as string, shard)) return;
         const worker = job.progress.running.get(taskId)?.worker ?? notice.worker;
+        this.#options.onLapsed(taskId, worker);
         const what = `shard ${shard} of ${job.state.spec.workflows[workflowIndex]?.name}`;
         const lost = new ClaimLostError(what, `worker ${worker} neither finished nor renewed it in time`);
         const error = toWireError(lost);

@@ -8,6 +8,7 @@ import { Assignments } from "./assignments.ts";
 import { ClaimBroker } from "./claim-broker.ts";
 import { ClientRequests } from "./client-requests.ts";
 import { datacenterViewOf } from "./datacenter-view.ts";
+import { FailedWorkers } from "./failed-workers.ts";
 import { InputValidator } from "./input-validator.ts";
 import { JobCommits } from "./job-commits.ts";
 import { JobLifecycle } from "./job-lifecycle.ts";
@@ -126,6 +127,7 @@ export class ManagerNode implements Manager {
       monotonicNow: () => clock.monotonicNow(),
       leaderOf: (row) => this.#directory.leaderOf(row),
     });
+    const failedWorkers = new FailedWorkers({ queue, logger });
     this.#broker = new ClaimBroker({
       queue,
       clock,
@@ -134,6 +136,7 @@ export class ManagerNode implements Manager {
       taskLeaseMs: settings.taskLeaseMs,
       pollMs: settings.claimPollMs,
       build: (tasks) => assignments.build(tasks),
+      failedAt: (tasks) => failedWorkers.of(tasks),
       onAssigned: (assignment, worker) => {
         const { jobId, taskId, workflowId, shard, token } = assignment;
         this.#registry.holds(worker, taskId);
@@ -149,6 +152,7 @@ export class ManagerNode implements Manager {
       queue,
       led: this.#led,
       commits: this.#commits,
+      onLapsed: (taskId, worker) => failedWorkers.note(taskId, worker),
       clock,
       logger,
     });
@@ -194,6 +198,7 @@ export class ManagerNode implements Manager {
       commits: this.#commits,
       registry: this.#registry,
       broker: this.#broker,
+      failedWorkers,
       renewals: this.#renewals,
       figures: this.#figures,
       directory: this.#directory,

@@ -16,6 +16,7 @@ import { NodeNotReadyError, NotLeaderError } from "../errors.ts";
 import type { JobStore } from "../model/job-table.ts";
 import { type Change, type ChangeOutcome, NOT_LED } from "./changes.ts";
 import type { ClaimBroker } from "./claim-broker.ts";
+import type { FailedWorkers } from "./failed-workers.ts";
 import type { JobCommits } from "./job-commits.ts";
 import { isActive, isTerminal } from "./job-state.ts";
 import type { LedJob } from "./led-job.ts";
@@ -35,6 +36,7 @@ export interface WorkerRequestsOptions {
   readonly commits: JobCommits;
   readonly registry: WorkerRegistry;
   readonly broker: ClaimBroker;
+  readonly failedWorkers: FailedWorkers;
   readonly renewals: Renewals;
   readonly figures: LiveFigures;
   readonly directory: NodeDirectory;
@@ -206,6 +208,7 @@ export class WorkerRequests {
     this.#confirmStop(job, taskId);
     if (result.outcome === "stale") return this.#answerEnded(outcome);
     this.stats.accepted += 1;
+    if (outcome.kind === "failed" && !outcome.uncounted) this.#options.failedWorkers.note(taskId, worker);
     this.#recent.add(taskId, BigInt(outcome.token));
     registry.released(worker, taskId, change?.kind === "completed" ? "completed" : "failed");
     return { taskId, outcome: "accepted" };

@@ -26,7 +26,7 @@ const setup = async () => {
     asker = peer;
     follows.push({ offset: after?.offset, subscriptionId });
     const leader = { nodeId: "n", address: "gate:1", fence: "1" };
-    return { status: "running", head: { epoch: "1", offset: "0" }, leader };
+    return { status: "running" as const, head: { epoch: "1", offset: "0" }, leader };
   });
   handlers.onRequest(unfollowJob, async () => ({}));
   const server = await serve({

@@ -54,9 +54,7 @@ it("checks a submission in one order, what costs least first, and says by code w
   if (workflow === undefined) return;
   let spec: JobSpecInput = {
     ...good,
-    workflows: [
-      { ...workflow, workflow: "unheard-of", input: "x".repeat(JOB_MAX_BYTES), dependsOn: ["a"] },
-    ],
+    workflows: [{ ...workflow, workflow: "unheard-of", input: "x".repeat(JOB_MAX_BYTES), dependsOn: ["a"] }],
     reporting: [{ type: "carrier-pigeon" }],
     datacenters: ["mars"],
   };
@@ -80,9 +78,7 @@ it("checks a submission in one order, what costs least first, and says by code w
   spec = change({ workflow: "w", input: { other: true } });
   refusals.push(await send("client-f", "job-1", spec));
 
-  expect(
-    refusals.map((error) => [error?.code, error?.details["field"] ?? "", error?.retryable]),
-  ).toEqual([
+  expect(refusals.map((error) => [error?.code, error?.details["field"] ?? "", error?.retryable])).toEqual([
     ["RESILIENCE_LOAD_SHED", "", true],
     ["JOBS_RATE_LIMITED", "", true],
     ["KERNEL_INVALID_INPUT", "workflows.dependsOn", false],

@@ -14,13 +14,7 @@ describe("the view of the cluster", () => {
     const other = t.newClient();
     const [cluster, again, jobs, job, pings] = await settle(
       t.clock,
-      Promise.all([
-        t.client.cluster(),
-        other.cluster(),
-        t.client.list(),
-        t.client.get(jobId),
-        other.ping(),
-      ]),
+      Promise.all([t.client.cluster(), other.cluster(), t.client.list(), t.client.get(jobId), other.ping()]),
     );
     expect(cluster.datacenters.map(({ datacenter }) => datacenter).toSorted()).toEqual(names.toSorted());
     expect(again).toEqual(cluster);
