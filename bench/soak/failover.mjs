@@ -1,7 +1,7 @@
 // Takes the leader of a real three-node cluster down again and again, in six ways, while sessions write and read, and
 // checks every promise against the table afterwards. Not a bench: it compares us with what we say.
 //
-//   node bench/soak/failover.mjs --failovers 50 --seed 1 [--minutes 60] [--workers 6]
+//   node bench/soak/failover.mjs --failovers 50 --seed 1 [--minutes 60] [--workers 6] [--fault "cut from etcd"]
 //
 // Prints a line of JSON for each failover, and the report as the last one. Ends with 1 when a promise was broken.
 import { spawn } from "node:child_process";
