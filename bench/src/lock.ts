@@ -1,3 +1,4 @@
+/// <reference path="./peers/redlock.d.ts" />
 import { Locks } from "@holdfast/coordination";
 import { createRedisStore } from "@holdfast/coordination/redis";
 import { startRedis } from "@holdfast/testkit";

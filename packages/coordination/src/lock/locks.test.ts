@@ -117,6 +117,15 @@ describe("a lock", () => {
     await trying;
   });
 
+  it("hides neither the body's value nor its error when the store is away at the release", async () => {
+    await using test = setUp();
+    const lock = test.locksOf("a").get("x");
+    vi.spyOn(test.store.leases, "release").mockRejectedValue(new StoreUnavailableError("release"));
+    expect(await lock.with(async () => "value")).toBe("value");
+    await test.clock.advance(TTL_MS);
+    await expect(lock.with(() => Promise.reject(new Error("broken")))).rejects.toThrow("broken");
+  });
+
   it("is held through a body however long it takes, and freed after it, also when it throws", async () => {
     await using test = setUp();
     const lock = test.locksOf("a").get("x");

@@ -214,10 +214,15 @@ export class Lock {
    * @throws what `body` throws, and what `acquire` throws.
    */
   async with<T>(body: (lease: HeldLease) => Promise<T>, options: AcquireOptions = {}): Promise<T> {
-    await using lease = await this.acquire(options);
-    const value = await body(lease);
-    lease.signal.throwIfAborted();
-    return value;
+    const lease = await this.acquire(options);
+    try {
+      const value = await body(lease);
+      lease.signal.throwIfAborted();
+      return value;
+    } finally {
+      // A store that does not answer now must hide neither the value nor the error: the lock ends by itself.
+      await lease.release().catch(() => undefined);
+    }
   }
 
   /** Who holds the lock now; undefined when it is free. */
