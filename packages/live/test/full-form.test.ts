@@ -137,6 +137,18 @@ describe("the full form", () => {
     expect(alive.socket.readyState).toBe(alive.socket.OPEN);
   });
 
+  it("sends what was published right before it goes", async () => {
+    await using server = await TestLiveServer.start();
+    using socket = await RawSocket.open(server);
+    socket.send({ subscribe: ["a"] });
+    await vi.waitFor(() => expect(server.live.subscriberCount("a")).toBe(1));
+    await server.live.broadcast("a", "last");
+    const closing = server.live.close();
+    await socket.closed;
+    expect(socket.frames).toEqual([{ channel: "a", event: "last", payload: {} }]);
+    await closing;
+  });
+
   it("says bye with the spread before it goes, and refuses new connections meanwhile", async () => {
     await using server = await TestLiveServer.start();
     using socket = await RawSocket.open(server);

@@ -60,6 +60,11 @@ export class ChannelHub {
     if (entry.holders === 0) this.#forget(channel.name, channel);
   }
 
+  /** Sends what all channels gathered in this turn, now. */
+  flush(): void {
+    for (const { channel } of this.#channels.values()) channel.flush();
+  }
+
   close(): void {
     this.#isClosed = true;
     for (const { channel } of this.#channels.values()) channel.close();

@@ -112,11 +112,12 @@ export class Channel implements ChannelFollower {
 
   onEvents(events: readonly ChannelEvent[]): void {
     if (this.#isClosed || events.length === 0) return;
-    if (this.#gathered.length === 0) afterThisTurn(() => this.#flush());
+    if (this.#gathered.length === 0) afterThisTurn(() => this.flush());
     this.#gathered.push(...events);
   }
 
-  #flush(): void {
+  /** Sends what was gathered in this turn, now. */
+  flush(): void {
     const gathered = this.#gathered;
     this.#gathered = [];
     let start = 0;
@@ -143,7 +144,7 @@ export class Channel implements ChannelFollower {
 
   onReset(reason: ResetReason, bounds: ChannelBounds): void {
     if (this.#isClosed) return;
-    this.#flush();
+    this.flush();
     this.#bounds = bounds;
     this.#logger.warn({ channel: this.name, reason }, "the position of a channel was lost; clients are told");
     for (const subscriber of this.#ahead.keys()) this.#live.add(subscriber);

@@ -196,6 +196,7 @@ export class LiveServer implements AsyncDisposable {
     const { overMs = 5_000, spreadMs = 10_000, reason = "shutdown", signal } = options;
     if (this.#state !== "open") return;
     this.#state = "draining";
+    this.#core.hub.flush();
     for (const connection of this.#connections) connection.sendBye(reason, spreadMs);
     this.#routes.endStreams();
     const sliceCount = 10;
