@@ -32,6 +32,8 @@ export interface SubmitOptions extends Abortable {
   readonly datacenters?: readonly string[];
   readonly datacenterCount?: number;
   readonly policy?: "require-all" | "allow-partial";
+  /** Retries of all shards of the job together in one datacenter, 0 to 50. Default: only the attempts of each bound them. */
+  readonly retryBudget?: number;
   readonly labels?: Readonly<Record<string, string>>;
   readonly reporting?: JobSpecInput["reporting"];
   /** Default: made by the client, the same on every attempt of this call. Give your own to make a re-run of your program safe. */

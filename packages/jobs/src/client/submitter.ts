@@ -76,6 +76,7 @@ export class Submitter {
       datacenters: options.datacenters === undefined ? undefined : [...options.datacenters],
       datacenterCount: options.datacenterCount ?? options.datacenters?.length,
       policy: options.policy,
+      retryBudget: options.retryBudget,
       labels: options.labels,
       reporting: options.reporting,
     }) as JobSpecInput;

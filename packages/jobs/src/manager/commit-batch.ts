@@ -6,6 +6,7 @@ import { SHARD_QUEUE, type ShardPayload, shardTaskId } from "../model/shard-task
 import { type Change, type ChangeOutcome, NOT_LED } from "./changes.ts";
 import { type Effects, noEffects } from "./decide/effects.ts";
 import { confirmStopped } from "./decide/end-early.ts";
+import { retriesWithinBudget } from "./decide/retry-budget.ts";
 import { startJob } from "./decide/start-workflows.ts";
 import { DECISION_ORDER, decideChange, endKey, type LaterChange, type TaskEnds } from "./decide-change.ts";
 import { encodeJobState, type JobState } from "./job-state.ts";
@@ -165,11 +166,12 @@ export class CommitBatch<Tx> {
       }
     }
     if (failed.length > 0) {
-      const failures = failed.map(({ taskId, token, error, retry, uncounted, worker }) => ({
+      const retries = retriesWithinBudget(failed, (jobId) => this.#context.led(jobId)?.state);
+      const failures = failed.map(({ taskId, token, error, uncounted, worker }, index) => ({
         id: taskId,
         token,
         error: { ...error, worker } as unknown as Json,
-        retry,
+        retry: retries[index] ?? false,
         uncounted,
         // A shard that was given back goes to the next worker at once.
         ...(uncounted ? { retryDelayMs: 0 } : {}),

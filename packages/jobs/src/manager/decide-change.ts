@@ -8,6 +8,8 @@ import {
 } from "./changes.ts";
 import type { Effects } from "./decide/effects.ts";
 import { cancelJob, cancelWorkflow, confirmStopped, timeOutJob } from "./decide/end-early.ts";
+import { addError } from "./decide/finish.ts";
+import { isBudgetUsedUp, useRetry } from "./decide/retry-budget.ts";
 import { completeShard, failShard, retryShard } from "./decide/shard-ends.ts";
 import { noteRunning } from "./decide/start-workflows.ts";
 import { isTerminal } from "./job-state.ts";
@@ -117,9 +119,15 @@ const decideFailed = (
   const { shard, worker, error } = change;
   // An attempt that was given back is counted down again.
   const attempt = { shard, worker, error, attempt: end.attempt + (change.uncounted ? 1 : 0) };
-  if (end.outcome === "dead") failShard(job.state, change.workflowIndex, attempt, effects, now);
-  else {
-    retryShard(job.state, change.workflowIndex, { ...attempt, retryInMs: end.retryInMs }, effects, now);
+  const { state } = job;
+  if (end.outcome === "dead") {
+    if (change.retry && isBudgetUsedUp(state, change.workflowIndex)) {
+      addError(state, `${state.workflows[change.workflowIndex]?.spec.name}: no retry is left in the budget`);
+    }
+    failShard(state, change.workflowIndex, attempt, effects, now);
+  } else {
+    if (!change.uncounted) useRetry(state, change.workflowIndex, effects);
+    retryShard(state, change.workflowIndex, { ...attempt, retryInMs: end.retryInMs }, effects, now);
   }
   return { kind: "outcome", outcome: "accepted" };
 };

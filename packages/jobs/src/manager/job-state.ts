@@ -33,6 +33,8 @@ export interface WorkflowState {
   startedAt: number | undefined;
   finishedAt: number | undefined;
   error: WireError | undefined;
+  /** Retries that count against a budget; 0 where there is none. */
+  retryCount: number;
   /** What the shards came to. Not part of the stored state: the queue's tasks are the truth. */
   readonly results: ShardResults;
 }
@@ -103,6 +105,7 @@ export const newJobState = (options: {
         startedAt: undefined,
         finishedAt: undefined,
         error: undefined,
+        retryCount: 0,
         results: new ShardResults(plan.shards),
       };
     }),
@@ -125,6 +128,7 @@ interface StoredWorkflow {
   readonly at?: number;
   readonly end?: number;
   readonly e?: WireError;
+  readonly r?: number;
 }
 
 interface StoredState {
@@ -156,6 +160,7 @@ export const encodeJobState = (job: JobState): Json => {
       ...(workflow.startedAt === undefined ? {} : { at: workflow.startedAt }),
       ...(workflow.finishedAt === undefined ? {} : { end: workflow.finishedAt }),
       ...(workflow.error === undefined ? {} : { e: workflow.error }),
+      ...(workflow.retryCount === 0 ? {} : { r: workflow.retryCount }),
     })),
   };
   return stored as unknown as Json;
@@ -211,6 +216,7 @@ export const decodeJobState = (row: {
     target.startedAt = workflow.at;
     target.finishedAt = workflow.end;
     target.error = workflow.e;
+    target.retryCount = workflow.r ?? 0;
   });
   return job;
 };

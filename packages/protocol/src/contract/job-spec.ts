@@ -27,6 +27,8 @@ export const workflowSpec = z.object({
   shards: z.number().int().min(1).max(SHARDS_MAX_COUNT).optional(),
   /** Overrides the definition: attempts per shard in all. */
   maxAttempts: z.number().int().min(1).max(1_000).optional(),
+  /** Retries of all its shards together, beside the attempts of each. Default: only the attempts bound them. */
+  retryBudget: z.number().int().min(0).max(5).optional(),
   /** Overrides the definition: longest run of one shard attempt. */
   timeoutMs: z.number().positive().optional(),
   priority: z.enum(["low", "normal", "high", "exclusive", "auto"]).default("auto"),
@@ -52,6 +54,8 @@ export const jobSpec = z.object({
   durationMs: z.number().positive().optional(),
   /** `require-all`: one failed datacenter or workflow fails the job. `allow-partial`: it ends `partial` if something succeeded. */
   policy: z.enum(["require-all", "allow-partial"]).default("require-all"),
+  /** Retries of the shards of all workflows together in one datacenter. Default: only the attempts bound them. */
+  retryBudget: z.number().int().min(0).max(50).optional(),
   reporting: z.array(reporterConfig).max(32).default([]),
   labels: z.record(z.string().max(128), z.string().max(512)).default({}),
 });
