@@ -27,7 +27,7 @@ describeService("redis", "200 clients, 50 channels and three servers over a Redi
       serverCount: 3,
     });
     expect(report.violations).toEqual([]);
-    expect(Object.keys(report.faults)).toHaveLength(5);
+    expect(Object.keys(report.faults).length).toBeGreaterThanOrEqual(5);
     expect(report.published).toBeGreaterThan(100);
     expect(report.recovered).toBeGreaterThan(0);
   }, 180_000);
