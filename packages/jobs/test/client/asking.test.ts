@@ -97,6 +97,30 @@ describe("extremes", () => {
 });
 
 describe("finding the leader", () => {
+  it("is told once by each of many watches when it is lost and once when it is found, however long it takes", async () => {
+    await using t = await setup();
+    const jobs = [];
+    for (let index = 0; index < 10; index += 1) jobs.push(await t.submit());
+    const told = jobs.map((): string[] => []);
+    const watches = jobs.map(async ({ jobId }, index) => {
+      for await (const item of t.client.watch(jobId)) {
+        if (item.kind === "connection")
+          told[index]?.push(`${item.state} ${t.clock.monotonicNow() >= 300_000}`);
+      }
+    });
+    await t.clock.advance(100);
+    expect(told.flat()).toEqual([]);
+    await t.node.kill();
+    await t.clock.advance(100_000);
+    expect(told).toEqual(jobs.map(() => ["lost false"]));
+    await t.clock.advance(200_000);
+    await t.node.restart();
+    await t.clock.advance(60_000);
+    expect(told).toEqual(jobs.map(() => ["lost false", "restored true"]));
+    for (const { jobId } of jobs) await t.cluster.finish(jobId);
+    await settle(t.clock, Promise.all(watches));
+  });
+
   it("asks again after a pause when a refusal names none", async () => {
     await using t = await setup();
     let refusals = 2;
