@@ -101,6 +101,15 @@ describe("OptimisticStore", () => {
     expect(store.value(DETAIL)).toEqual({ id: "1", state: "packed", note: "gift" });
   });
 
+  it("never goes back to the answer of an earlier fetch that comes late", () => {
+    const { store } = setUp();
+    const early = store.beginRefetch(LIST);
+    const late = store.beginRefetch(LIST);
+    late.complete([one, { id: "2", state: "new" }]);
+    early.complete([one]);
+    expect(store.value(LIST)).toHaveLength(2);
+  });
+
   it("restores row and detail of a delete that failed", async () => {
     const { store, call } = setUp();
     const removal = call();

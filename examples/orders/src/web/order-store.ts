@@ -126,8 +126,11 @@ export class OrderStore {
       for (const { id, version } of rows) this.#versions.set(id, version);
       fetching.complete(rows);
     } catch {
-      // The lists stay as they are; the next event or reconnect fetches again.
+      // The list stays as it is, and is fetched again while somebody looks at it.
       fetching.abandon();
+      setTimeout(() => {
+        if (this.#shown.has(JSON.stringify(key))) void this.fetch(key);
+      }, 1_000);
     }
   }
 

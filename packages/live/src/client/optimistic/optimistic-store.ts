@@ -52,6 +52,9 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
   /** Settled, and still drawn over the base; with the place of their acknowledgement. */
   readonly #settling = new Map<string, number>();
   readonly #fetches = new Set<{ readonly begunAt: number; readonly begunMs: number }>();
+  /** Per key, the newest fetch of which the answer came. */
+  readonly #answered = new Map<string, number>();
+  #fetchCount = 0;
   readonly #listeners = new Map<string, Set<() => void>>();
   readonly #stopTabs: (() => void) | undefined;
   #sequence = 0;
@@ -96,17 +99,26 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
 
   /**
    * Call before fetching a key, then `complete` with what came, or `abandon`. Mutations acknowledged before the fetch
-   * began are in its answer and settle by it; later ones stay drawn over it, also those that settle meanwhile.
+   * began are in its answer and settle by it; later ones stay drawn over it, also those that settle meanwhile. An
+   * answer that comes after that of a fetch begun later is dropped: it is older.
    */
   beginRefetch(key: QueryKey): Refetch {
     const fetch = { begunAt: this.#sequence, begunMs: this.#clock.monotonicNow() };
     this.#fetches.add(fetch);
+    this.#fetchCount += 1;
+    const order = this.#fetchCount;
+    const hash = hashOf(key);
     const end = (): void => {
       if (this.#fetches.delete(fetch)) this.#confirmSettled();
     };
     return {
       complete: (value) => {
         if (!this.#fetches.has(fetch)) return;
+        if ((this.#answered.get(hash) ?? 0) > order) {
+          end();
+          return;
+        }
+        this.#answered.set(hash, order);
         const contained = this.#acknowledgedUpTo(fetch.begunAt);
         this.#log.setBase(key, value, contained);
         for (const id of contained) if (this.#log.openKeys(id).length === 0) this.#settle(id);
@@ -118,7 +130,9 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
 
   /** Drops the confirmed value of a key that nobody shows any more. */
   forget(key: QueryKey): void {
-    if (!this.#listeners.has(hashOf(key))) this.#log.forget(key);
+    if (this.#listeners.has(hashOf(key))) return;
+    this.#answered.delete(hashOf(key));
+    this.#log.forget(key);
   }
 
   /**
