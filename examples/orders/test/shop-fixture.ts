@@ -136,7 +136,7 @@ export class Tab {
     );
   }
 
-  async shows(rows: readonly string[], timeout = 10_000): Promise<void> {
+  async shows(rows: readonly string[], timeout = 20_000): Promise<void> {
     await vi.waitFor(
       async () => {
         const shown = await this.rows();

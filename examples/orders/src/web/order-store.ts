@@ -26,6 +26,9 @@ export type Filter = "all" | "open" | "shipped";
 /** Only what is known of the order changes; its answer brings the rest. */
 type OrderChange = Partial<Order> & Pick<Order, "id">;
 
+/** An answer that takes longer counts as lost, and is asked for again. */
+const FETCH_TIMEOUT_MS = 5_000;
+
 export const PREFIX: QueryKey = ["order"];
 export const listKey = (filter: Filter): QueryKey => ["order", { filter }];
 
@@ -120,7 +123,9 @@ export class OrderStore {
     const fetching = this.store.beginRefetch(key);
     const filter = filterOf(key);
     try {
-      const response = await fetch(`/api/orders${filter === "all" ? "" : `?status=${filter}`}`);
+      const response = await fetch(`/api/orders${filter === "all" ? "" : `?status=${filter}`}`, {
+        signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+      });
       if (!response.ok) throw new Error(`the shop answered ${response.status}`);
       const rows = (await response.json()) as readonly Order[];
       for (const { id, version } of rows) this.#versions.set(id, version);
