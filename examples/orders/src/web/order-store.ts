@@ -125,6 +125,8 @@ export class OrderStore {
     try {
       const response = await fetch(`/api/orders${filter === "all" ? "" : `?status=${filter}`}`, {
         signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+        // Two in flight at a time must not share one answer.
+        cache: "no-store",
       });
       if (!response.ok) throw new Error(`the shop answered ${response.status}`);
       const rows = (await response.json()) as readonly Order[];
