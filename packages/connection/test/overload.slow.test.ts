@@ -159,8 +159,7 @@ describe("a back end of two processes", () => {
         `recovered within ${Math.round(recoveryMs)} ms`,
     );
     expect(asked).toBeGreaterThan((2.5 * capacity * overloadMs * rounds.length) / 1_000);
-    // Hosts that wait for a processor do as much as they are let, which changes from one second to the next.
-    expect(goodput).toBeGreaterThanOrEqual((cpuShare > 1 ? 0.9 : 0.5) * capacity);
+    expect(goodput).toBeGreaterThanOrEqual(demandedShare(cpuShare) * capacity);
     for (const { over } of rounds) expect(over.hungCount).toBe(0);
     expect(recoveryMs).toBeLessThan(5_000);
   }, 60_000);
@@ -207,6 +206,15 @@ describe("a back end of two processes", () => {
     expect(later.hungCount).toBe(0);
   }, 60_000);
 });
+
+/**
+ * Hosts that wait for a processor do as much as they are let, which changes from one second to the next: the goal
+ * itself can be asked of them only where two processors are theirs.
+ */
+const demandedShare = (cpuShare: number): number => {
+  if (cpuShare > 1.5) return 0.9;
+  return cpuShare > 1 ? 0.75 : 0.5;
+};
 
 const sum = <T>(items: readonly T[], value: (item: T) => number): number =>
   items.reduce((total, item) => total + value(item), 0);
