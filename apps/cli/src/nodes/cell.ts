@@ -64,7 +64,11 @@ const EXCLUSIVE_HEALTH_EVERY_MS = 2_000;
 /** No notice of new work is lost inside one process. */
 const EXCLUSIVE_CLAIM_POLL_MS = 3_000;
 
-const leaseOf = ({ exclusive }: StoreOptions) => (exclusive ? { nodeLeaseMs: EXCLUSIVE_NODE_LEASE_MS } : {});
+/** Nobody else's jobs are there to be taken over; a deadline may be noticed this much late. */
+const EXCLUSIVE_SWEEP_EVERY_MS = 2_000;
+
+const timesOf = ({ exclusive }: StoreOptions) =>
+  exclusive ? { nodeLeaseMs: EXCLUSIVE_NODE_LEASE_MS, sweepEveryMs: EXCLUSIVE_SWEEP_EVERY_MS } : {};
 
 export const startManager = async (
   context: CellContext,
@@ -89,7 +93,7 @@ export const startManager = async (
     random: systemRandom,
     logger,
     ...(options.exclusive ? { claimPollMs: EXCLUSIVE_CLAIM_POLL_MS } : {}),
-    ...leaseOf(options),
+    ...timesOf(options),
     ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
     ...authenticateOf(context),
   });
@@ -122,7 +126,7 @@ export const startGate = async (
     clock: context.clock,
     random: systemRandom,
     logger,
-    ...leaseOf(options),
+    ...timesOf(options),
     ...(options.exclusive ? { healthEveryMs: EXCLUSIVE_HEALTH_EVERY_MS } : {}),
     ...(options.rateLimits === undefined ? {} : { rateLimits: options.rateLimits }),
     ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
