@@ -10,6 +10,7 @@ export default defineConfig({
   oxc: { target: "node20" },
   test: {
     include: ["{packages,apps,examples}/*/{src,test}/**/*.test.{ts,tsx}", "scripts/**/*.test.ts"],
+    setupFiles: ["scripts/patient-tests.ts"],
     testTimeout: 20_000,
     hookTimeout: 60_000,
   },
