@@ -34,6 +34,8 @@ export interface ChannelOptions {
   readonly enabled?: boolean;
   /** Events may be missing before those that follow. */
   readonly onGap?: (gap: Gap) => void;
+  /** The server took up the channel: events come from now on, and what was read before may be older. */
+  readonly onBegin?: () => void;
 }
 
 /**
@@ -48,6 +50,7 @@ export const useChannel = (
   const client = useBroadcast();
   const latestHandler = useLatest(handler);
   const latestOnGap = useLatest(options.onGap);
+  const latestOnBegin = useLatest(options.onBegin);
   const isEnabled = options.enabled ?? true;
   useEffect(() => {
     if (!isEnabled) return undefined;
@@ -55,11 +58,15 @@ export const useChannel = (
     const stopGaps = client.onGap((gap) => {
       if (gap.channel === channel) latestOnGap.current?.(gap);
     });
+    const stopBegins = client.onBegin((name) => {
+      if (name === channel) latestOnBegin.current?.();
+    });
     return () => {
       unsubscribe();
       stopGaps();
+      stopBegins();
     };
-  }, [client, channel, isEnabled, latestHandler, latestOnGap]);
+  }, [client, channel, isEnabled, latestHandler, latestOnGap, latestOnBegin]);
 };
 
 /**

@@ -48,8 +48,9 @@ export interface Invalidation {
 
 /**
  * Keeps the queries under a prefix true: an event with an entity id invalidates that detail and every list, filtered
- * ones too; one without invalidates all of the prefix; so does a gap, once. What comes within 50 ms is merged, and
- * runs within another 250 ms, spread by chance.
+ * ones too; one without invalidates all of the prefix; so does a gap, once, and so does the server's taking up of the
+ * channel, because what was fetched before it may lack the events before it. What comes within 50 ms is merged, and runs
+ * within another 250 ms, spread by chance.
  * @throws MissingProviderError
  */
 export const useBroadcastInvalidation = (options: InvalidationOptions): Invalidation => {
@@ -73,14 +74,18 @@ export const useBroadcastInvalidation = (options: InvalidationOptions): Invalida
       .catch(() => undefined);
   }, [stale, latest]);
 
+  const refreshSoon = useCallback(() => {
+    const { clock = systemClock, random = systemRandom } = latest.current;
+    timer.current ??= clock.schedule(MERGE_MS + random.next() * SPREAD_MS, refresh);
+  }, [latest, refresh]);
+
   const note = useCallback(
     (entity: string | undefined) => {
       stale.add(entity);
-      const { mode = "refetch", clock = systemClock, random = systemRandom } = latest.current;
-      if (mode === "mark") setIsStale(true);
-      else timer.current ??= clock.schedule(MERGE_MS + random.next() * SPREAD_MS, refresh);
+      if (latest.current.mode === "mark") setIsStale(true);
+      else refreshSoon();
     },
-    [stale, latest, refresh],
+    [stale, latest, refreshSoon],
   );
 
   const onEvent = (event: BroadcastEvent): void => {
@@ -89,7 +94,15 @@ export const useBroadcastInvalidation = (options: InvalidationOptions): Invalida
     const entity = entityIdOf(event);
     if (entityId === undefined || entity === undefined || entity === entityId) note(entity);
   };
-  useChannel(options.channel, onEvent, { enabled: options.enabled ?? true, onGap: () => note(undefined) });
+  useChannel(options.channel, onEvent, {
+    enabled: options.enabled ?? true,
+    onGap: () => note(undefined),
+    // Also where a form must not change by itself: so early there is nothing in it yet.
+    onBegin: () => {
+      stale.add(undefined);
+      refreshSoon();
+    },
+  });
   useEffect(
     () => () => {
       timer.current?.cancel();

@@ -50,8 +50,18 @@ const openOrders = async (options: Partial<InvalidationOptions> = {}) => {
   };
   await page.render(<Orders />);
   const socket = await page.connect();
+  const invalidated = (): readonly string[] => {
+    const names = Object.entries(KEYS).filter(([, key]) => cache.getQueryState(key)?.isInvalidated);
+    for (const key of Object.values(KEYS)) cache.setQueryData(key, "data");
+    return names.map(([name]) => name);
+  };
+  // What was there before the server took up the channel.
+  await page.settle(300);
+  const begun = { calls, invalidated: invalidated() };
+  calls = 0;
   return {
     ...page,
+    begun,
     socket,
     result: result as { readonly current: Invalidation },
     calls: () => calls,
@@ -63,11 +73,7 @@ const openOrders = async (options: Partial<InvalidationOptions> = {}) => {
       current = next;
       await page.render(<Orders />);
     },
-    invalidated: () => {
-      const names = Object.entries(KEYS).filter(([, key]) => cache.getQueryState(key)?.isInvalidated);
-      for (const key of Object.values(KEYS)) cache.setQueryData(key, "data");
-      return names.map(([name]) => name);
-    },
+    invalidated,
   };
 };
 
@@ -102,17 +108,43 @@ describe("useBroadcastInvalidation", () => {
         </BroadcastProvider>,
       ),
     );
-    await until(() => expect(server.live.subscriberCount("order")).toBe(1));
+    await until(() => expect(calls).toBe(1));
     server.refuse();
     server.cut();
     await until(() => expect(states.at(-1)).toBe("reconnecting"));
     for (let count = 0; count < 9; count += 1)
       await server.live.broadcast("order", "updated", { entity_id: "1" });
     server.refuse(false);
-    await until(() => expect(calls).toBe(1));
+    await until(() => expect(calls).toBe(2));
     expect(server.live.stats()).toMatchObject({ resets: 1, recoveries: 0, eventsOut: 0 });
     await act(async () => root.unmount());
-    expect(calls).toBe(1);
+    expect(calls).toBe(2);
+  });
+
+  it("refetches once what was fetched before the server took up the channel, and nothing when it comes back", async () => {
+    await using orders = await openOrders();
+    expect(orders.begun).toEqual({ calls: 1, invalidated: ["list", "filtered", "detail1", "detail2"] });
+    orders.socket.fail();
+    await orders.settle(2_000);
+    await orders.connect();
+    await orders.settle(1_000);
+    expect(orders.calls()).toBe(0);
+  });
+
+  it("refetches also for a form, once, before anything was changed in it", async () => {
+    await using orders = await openOrders({ mode: "mark" });
+    expect(orders.begun.calls).toBe(1);
+    expect(orders.container.textContent).toBe("fresh");
+  });
+
+  it("refetches when it is enabled again, for what it did not hear meanwhile", async () => {
+    await using orders = await openOrders();
+    await orders.change({ enabled: false });
+    await orders.change({ enabled: true });
+    await act(async () => orders.socket.acknowledge());
+    await orders.settle(300);
+    expect(orders.calls()).toBe(1);
+    expect(orders.invalidated()).toEqual(["list", "filtered", "detail1", "detail2"]);
   });
 
   it("refreshes the detail of an event's entity and every list under the prefix, filtered ones too", async () => {

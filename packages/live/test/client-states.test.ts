@@ -507,6 +507,26 @@ describe("BroadcastClient channels", () => {
     expect(seen).toEqual(["10", "3"]);
   });
 
+  it("tells that a channel begins, also after a cut before the first answer, and not when it goes on", async () => {
+    const { client, clock, connected, socket } = setUp();
+    const begun: string[] = [];
+    client.onBegin((channel) => begun.push(channel));
+    client.subscribe("a", () => undefined);
+    (await connected()).fail();
+    await clock.advance(1_000);
+    (await socket()).welcome();
+    await clock.advance(0);
+    expect(begun).toEqual([]);
+    (await socket()).acknowledge();
+    expect(begun).toEqual(["a"]);
+    (await socket()).fail();
+    await clock.advance(1_000);
+    (await socket()).welcome();
+    await clock.advance(0);
+    (await socket()).acknowledge();
+    expect(begun).toEqual(["a"]);
+  });
+
   it("does not know what became of an event whose answer was lost", async () => {
     const { client, connected } = setUp();
     await expect(client.publish("a", "e")).rejects.toMatchObject({ code: "LIVE_NOT_CONNECTED" });

@@ -212,6 +212,14 @@ export class BroadcastClient {
     return this.#emitter.on("gap", listener);
   }
 
+  /**
+   * Called when the server took up a channel with nothing to resume from, as it does the first time: events come from
+   * then on, so whatever was read before may be older.
+   */
+  onBegin(listener: (channel: string) => void): () => void {
+    return this.#emitter.on("begin", listener);
+  }
+
   /** Called for what went wrong without a caller to tell: a handler, a channel refused, a terminal close. */
   onError(listener: (error: HoldfastError, channel: string | undefined) => void): () => void {
     return this.#emitter.on("error", ({ error, channel }) => listener(error, channel));
@@ -316,6 +324,7 @@ export class BroadcastClient {
     if (answer.present !== undefined) {
       this.#tellPresence(entry.name, { kind: "snapshot", present: answer.present });
     }
+    if (answer.state === "new") this.#emitter.emit("begin", entry.name);
     entry.settle();
   }
 

@@ -45,6 +45,8 @@ export type PresenceChange =
 export interface ClientEvents {
   readonly state: { readonly state: ConnectionState; readonly detail: StateDetail };
   readonly gap: Gap;
+  /** The channel that begins. */
+  readonly begin: string;
   readonly error: { readonly error: HoldfastError; readonly channel?: string };
   readonly tab: unknown;
 }
