@@ -1,6 +1,6 @@
 import type { Abortable } from "@holdfast/kernel";
 import { LeaseLostError, StoreConflictError } from "../../errors.ts";
-import { checkBatch, compareByCodePoint } from "../../input-checks.ts";
+import { checkBatch } from "../../input-checks.ts";
 import type { Json } from "../../json.ts";
 import {
   checkGrant,
@@ -65,12 +65,11 @@ export class PostgresLeases implements Leases<SqlExecutor> {
     checkBatch("leases", leases);
     checkTtl("lease.ttlMs", options.ttlMs);
     if (leases.length === 0) return [];
-    const sorted = [...leases].sort((a, b) => compareByCodePoint(a.name, b.name));
     const rows = await this.#statements.run<{ readonly name: string; readonly token: string }>(
       "renew-leases",
       [
-        arrayLiteral(sorted.map(({ name }) => name)),
-        arrayLiteral(sorted.map(({ token }) => token)),
+        arrayLiteral(leases.map(({ name }) => name)),
+        arrayLiteral(leases.map(({ token }) => token)),
         options.ttlMs,
       ],
       { signal: options.signal },

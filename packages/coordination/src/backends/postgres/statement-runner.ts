@@ -1,7 +1,7 @@
 import { type Abortable, ClosedError } from "@holdfast/kernel";
 import type { SqlClient, SqlExecutor } from "./sql-client.ts";
 import type { StatementName, Statements } from "./sql-files.ts";
-import { toStoreError } from "./store-errors.ts";
+import { isRolledBackConflict, toStoreError } from "./store-errors.ts";
 
 export interface RunOptions extends Abortable {
   readonly tx?: SqlExecutor | undefined;
@@ -23,6 +23,9 @@ const READS: ReadonlySet<StatementName> = new Set<StatementName>([
   "read-states",
 ]);
 
+/** How often a statement that lost against a concurrent one is run in all; each time one of the two gets through. */
+const CONFLICT_ATTEMPT_COUNT = 4;
+
 /** Runs the store's statements, one round trip each, and says in the store's terms what went wrong. */
 export class StatementRunner {
   readonly #sql: SqlClient;
@@ -36,6 +39,7 @@ export class StatementRunner {
 
   /**
    * Inside `tx` errors pass as they are: they belong to whoever runs the transaction and may retry it.
+   * Outside, a statement that PostgreSQL chose as the victim of a conflict was rolled back whole, and is run again.
    * `isRepeatable`: a lost answer is no doubt, because the same call can be made again.
    */
   async run<Row extends object>(
@@ -49,10 +53,13 @@ export class StatementRunner {
     const text = this.#statements[name];
     const { tx, signal } = options;
     if (tx !== undefined) return tx.query<Row>(text, values, { signal });
-    try {
-      return await this.#sql.query<Row>(text, values, { signal });
-    } catch (error) {
-      throw toStoreError(name, error, { isWrite: !isRepeatable && !READS.has(name), signal });
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#sql.query<Row>(text, values, { signal });
+      } catch (error) {
+        if (attempt < CONFLICT_ATTEMPT_COUNT && isRolledBackConflict(error)) continue;
+        throw toStoreError(name, error, { isWrite: !isRepeatable && !READS.has(name), signal });
+      }
     }
   }
 

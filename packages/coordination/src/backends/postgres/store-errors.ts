@@ -3,6 +3,8 @@ import { StoreConflictError, StoreUnavailableError } from "../../errors.ts";
 
 /** Serialisation failure, deadlock, lock not available, and a unique key that another took at the same moment. */
 const CONFLICT_STATES = new Set(["40001", "40P01", "55P03", "23505"]);
+/** Serialisation failure and deadlock: another got through at the same moment, so trying again at once is sensible. */
+const ROLLED_BACK_STATES = new Set(["40001", "40P01"]);
 /** Codes of sockets that were refused: nothing was sent. */
 const NOT_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
 
@@ -40,6 +42,10 @@ export const toStoreError = (
   }
   return new StoreUnavailableError(operation, { cause: error });
 };
+
+/** Whether PostgreSQL ended the statement in favour of a concurrent one, with nothing changed. */
+export const isRolledBackConflict = (error: unknown): boolean =>
+  ROLLED_BACK_STATES.has(sqlStateOf(error) ?? "");
 
 const codeOf = (error: unknown): string | undefined => {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
