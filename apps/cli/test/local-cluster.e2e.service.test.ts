@@ -122,5 +122,5 @@ describeService(["patroni", "redis"], "holdfast cluster and holdfast ha, on real
     expect(JSON.parse(nobody.lines.at(-1) ?? "")).toMatchObject({
       error: { message: expect.stringContaining("nothing of the cluster answers") },
     });
-  }, 30_000);
+  });
 });

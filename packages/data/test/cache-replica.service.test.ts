@@ -57,6 +57,9 @@ describeService(["redis", "postgres"], "a cache in front of a primary and a repl
       expect(await cache.peek(["1"])).toEqual(["v1"]);
     });
     await replica.query("SELECT pg_wal_replay_pause()", []);
+    const replay = (): Promise<unknown> =>
+      replica.query("SELECT pg_get_wal_replay_pause_state() AS state", []);
+    await vi.waitFor(async () => expect(await replay()).toMatchObject([{ state: "paused" }]));
     await cache.transaction(async (tx, changes) => {
       await tx.query("UPDATE things SET v = 'v2'", []);
       changes.invalidate("1");

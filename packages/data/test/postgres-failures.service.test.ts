@@ -206,7 +206,7 @@ describeService("postgres", "a PostgreSQL server in trouble", () => {
     await vi.waitFor(async () => expect(await server.sql("SELECT count(*) FROM held")).toBe("1"), 5_000);
     expect(database.stats()).toMatchObject({ unknownCount: 1, sessionClosedCounts: { broken: 4 } });
     expect(await database.query("SELECT 1 AS one")).toEqual([{ one: 1 }]);
-  }, 30_000);
+  });
 
   it("loses no caller to a server that was restarted between calls", async () => {
     await using database = await open({ max: 3 });
@@ -216,7 +216,7 @@ describeService("postgres", "a PostgreSQL server in trouble", () => {
     await vi.waitFor(() => expect(database.stats().idleCount).toBe(0));
     expect(await database.query("SELECT 1 AS one")).toEqual([{ one: 1 }]);
     expect(database.stats().sessionClosedCounts.broken).toBe(3);
-  }, 30_000);
+  });
 
   it("goes on listening after the server was killed and came back", async () => {
     await using database = await open();
@@ -241,7 +241,7 @@ describeService("postgres", "a PostgreSQL server in trouble", () => {
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%LISTEN%' AND pid <> pg_backend_pid()",
       ),
     ).toBe("1");
-  }, 30_000);
+  });
 
   it("types a deadlock and a serialisation failure as worth running again", async () => {
     await using database = await open({ max: 4 });

@@ -89,7 +89,7 @@ describeService("postgres", "a primary that turns read-only, stops or crashes", 
     await server.sql("SELECT pg_promote()");
     await writes.acknowledges();
     await everyOneOf(writes.acknowledged, "demoted");
-  }, 40_000);
+  });
 
   it("is written to again after a crash of one of its processes ended every session", async () => {
     await using database = await openPostgres({ url: server.url, max: 3 });
@@ -103,7 +103,7 @@ describeService("postgres", "a primary that turns read-only, stops or crashes", 
     await vi.waitFor(() => expect(database.stats().sessionClosedCounts.broken).toBeGreaterThan(before));
     await writes.acknowledges();
     await everyOneOf(writes.acknowledged, "crashed");
-  }, 40_000);
+  });
 
   it("is written to again after an administrator ended every session", async () => {
     await using database = await openPostgres({ url: server.url, max: 3 });
@@ -116,5 +116,5 @@ describeService("postgres", "a primary that turns read-only, stops or crashes", 
     await vi.waitFor(() => expect(database.stats().sessionClosedCounts.broken).toBeGreaterThan(before));
     await writes.acknowledges();
     await everyOneOf(writes.acknowledged, "ended");
-  }, 40_000);
+  });
 });
