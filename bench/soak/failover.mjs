@@ -1,5 +1,5 @@
-// Takes the leader of a real three-node cluster down again and again, in six ways, while sessions write and read, and
-// checks every promise against the table afterwards. Not a bench: it compares us with what we say.
+// Takes the leader of a real three-node cluster down again and again, in seven ways, and now and then out of
+// its clients' reach, while sessions write and read, and checks every promise against the table afterwards. Not a bench: it compares us with what we say.
 //
 //   node bench/soak/failover.mjs --failovers 50 --seed 1 [--minutes 60] [--workers 6] [--fault "cut from etcd"]
 //

@@ -10,7 +10,7 @@ import {
 } from "@holdfast/testkit";
 import { type ClusterDatabase, type ClusterOptions, openCluster } from "../../src/index.ts";
 
-/** Ways in which a leader goes. All but the last end with another leader. */
+/** Ways in which a leader goes; each ends with another leader. `full disk` needs nodes with a disk of their own. */
 export const FAULTS = [
   "kill -9 of PostgreSQL and Patroni",
   "kill -9 of PostgreSQL",
@@ -18,6 +18,7 @@ export const FAULTS = [
   "SIGSTOP of Patroni",
   "SIGSTOP of everything",
   "cut from etcd",
+  "full disk",
 ] as const;
 
 export type Fault = (typeof FAULTS)[number];
@@ -76,6 +77,22 @@ const restartFrozen = async (node: PatroniNode, frozen: readonly number[]): Prom
   await node.killPatroni();
   signalAll(frozen, "SIGCONT");
   await node.start();
+};
+
+/** Log of its own accord is written in files of 16 MiB made in advance; it is full when the next one cannot be made. */
+const LOG_PIECES_MAX = 200;
+
+const writeUntilItFails = async (node: PatroniNode): Promise<void> => {
+  for (let piece = 0; piece < LOG_PIECES_MAX; piece += 1) {
+    try {
+      await node.sql(
+        "SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)), pg_switch_wal()",
+      );
+    } catch {
+      return;
+    }
+  }
+  throw new Error(`the disk of ${node.name} would not be full after ${LOG_PIECES_MAX} files of its log`);
 };
 
 /** A Patroni cluster with synchronous replication whose every link can be cut: clients to node, node to etcd. */
@@ -190,6 +207,10 @@ export class FaultyCluster implements AsyncDisposable {
         return async () => {
           await this.#etcdLinks[index]?.heal();
         };
+      case "full disk":
+        await leader.fillDisk();
+        await writeUntilItFails(leader);
+        return () => leader.freeDisk();
     }
   }
 

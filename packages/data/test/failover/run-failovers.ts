@@ -52,11 +52,40 @@ export const failOver = async (
   };
 };
 
+/**
+ * Has clients lose the leader, which leads on: no failover, and no write until the way is mended. Returns the
+ * milliseconds from there to the next acknowledged write.
+ */
+export const cutOff = async (
+  cluster: FaultyCluster,
+  database: ClusterDatabase,
+  ledger: Ledger,
+): Promise<{ readonly from: string; readonly resumedAfterMs: number }> => {
+  const leader = await cluster.untilReady();
+  await waitUntil(`writes through ${leader.name}`, () => database.status().primary === leader.name);
+  const { timeline } = database.status();
+  const mend = cluster.cutFromClients(leader);
+  try {
+    await waitUntil("its loss to be noticed", () => !database.status().condition.takesWrites);
+  } finally {
+    await mend();
+  }
+  const mendedAt = performance.now();
+  const isWritten = (): boolean => (ledger.acknowledgedAt.at(-1) ?? 0) > mendedAt;
+  await waitUntil("writes through the mended way", isWritten, { intervalMs: 5 });
+  if (database.status().timeline !== timeline) throw new Error("the cluster failed over, though it was well");
+  return { from: leader.name, resumedAfterMs: performance.now() - mendedAt };
+};
+
 /** A fault for each of `count` failovers: every kind in turn, shuffled anew each time round. */
-export const faultPlan = (count: number, random: Random): readonly Fault[] => {
+export const faultPlan = (
+  count: number,
+  random: Random,
+  faults: readonly Fault[] = FAULTS,
+): readonly Fault[] => {
   const plan: Fault[] = [];
   while (plan.length < count) {
-    const left: Fault[] = [...FAULTS];
+    const left: Fault[] = [...faults];
     while (left.length > 0) plan.push(...left.splice(randomInt(random, left.length), 1));
   }
   return plan.slice(0, count);

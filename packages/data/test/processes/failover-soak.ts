@@ -1,9 +1,10 @@
 // Many failovers under a write load, started by bench/soak/failover.mjs. The last line is the report as JSON.
 import { parseArgs } from "node:util";
 import { seededRandom } from "@holdfast/kernel";
+import { serviceUnavailable } from "@holdfast/testkit";
 import { FAULTS, FaultyCluster } from "../failover/faulty-cluster.ts";
 import { Ledger } from "../failover/ledger.ts";
-import { type FailoverRecord, failOver, faultPlan } from "../failover/run-failovers.ts";
+import { cutOff, type FailoverRecord, failOver, faultPlan } from "../failover/run-failovers.ts";
 
 const { values } = parseArgs({
   options: {
@@ -18,17 +19,27 @@ const failovers = Number(values.failovers);
 const endAt = performance.now() + Number(values.minutes) * 60_000;
 const random = seededRandom(Number(values.seed));
 const ttl = 5;
+/** Room for the data and its log, and for what a node that is rebuilt needs besides. */
+const DISK_MIB = 768;
+/** After so many failovers clients lose a leader that is well. */
+const CUT_OFF_EVERY = 5;
 
 const percentile = (sorted: readonly number[], part: number): number =>
   Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN);
 
-await using cluster = await FaultyCluster.start({ ttl });
+const noDisk = serviceUnavailable("small-disk");
+const kinds = FAULTS.filter((fault) => fault !== "full disk" || noDisk === undefined);
+await using cluster = await FaultyCluster.start({
+  ttl,
+  ...(noDisk === undefined ? { diskMiB: DISK_MIB, settings: { max_wal_size: "128MB" } } : {}),
+});
 await using database = await cluster.open();
 const ledger = new Ledger(database, random);
 await ledger.start(Number(values.workers));
 const records: FailoverRecord[] = [];
 let problem: string | undefined;
-const plan = faultPlan(failovers, random).map(
+const resumedAfterMs: number[] = [];
+const plan = faultPlan(failovers, random, kinds).map(
   (fault) => FAULTS.find((each) => each === values.fault) ?? fault,
 );
 for (const fault of plan) {
@@ -36,6 +47,8 @@ for (const fault of plan) {
   try {
     const record = await failOver(cluster, database, ledger, fault);
     records.push(record);
+    if (records.length % CUT_OFF_EVERY === 0)
+      resumedAfterMs.push((await cutOff(cluster, database, ledger)).resumedAfterMs);
     console.log(
       JSON.stringify({ failover: records.length, ...record, outageMs: Math.round(record.outageMs) }),
     );
@@ -61,6 +74,21 @@ const report = {
   seed: Number(values.seed),
   keyLifetimeMs: ttl * 1_000,
   outageMs: { p50: percentile(outages, 0.5), p90: percentile(outages, 0.9), max: percentile(outages, 1) },
+  outageP50MsByFault: Object.fromEntries(
+    kinds.map((fault) => {
+      const of = records.filter((record) => record.fault === fault).map(({ outageMs }) => outageMs);
+      return [
+        fault,
+        percentile(
+          of.sort((a, b) => a - b),
+          0.5,
+        ),
+      ];
+    }),
+  ),
+  cutsFromClients: resumedAfterMs.length,
+  resumedAfterCutMaxMs: Math.round(Math.max(0, ...resumedAfterMs)),
+  ...(noDisk === undefined ? {} : { leftOut: `full disk: ${noDisk}` }),
   ...counts,
   lostWrites: ledger.violations.filter(({ kind }) => kind === "acknowledged write lost").length,
   violations: ledger.violations.slice(0, 20),

@@ -32,7 +32,11 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
   sleep 0.2
 done
 for pid in $left; do kill -KILL "$pid"; done 2>/dev/null
-printf '%s\\n' "$dirs" | while read -r dir; do [ -n "$dir" ] && rm -rf -- "$dir"; done
+printf '%s\\n' "$dirs" | while read -r dir; do
+  [ -z "$dir" ] && continue
+  grep -sF -- " $dir/" /proc/mounts | cut -d' ' -f2 | while read -r disk; do umount "$disk"; done
+  rm -rf -- "$dir"
+done
 `;
 
 let reaper: { readonly child: ChildProcess; readonly input: Writable } | undefined;

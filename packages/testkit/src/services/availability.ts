@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ServiceUnavailableError } from "../errors.ts";
 import { findPostgresBin, findProgram } from "../process/find-program.ts";
+import { smallDiskUnavailable } from "../process/small-disk.ts";
 
 export const SERVICES = [
   "postgres",
@@ -14,9 +15,13 @@ export const SERVICES = [
   "patroni",
   "pgbackrest",
   "chromium",
+  "small-disk",
 ] as const;
 
-/** What `serviceUnavailable` can be asked about. `redis` covers Cluster and Sentinel; `patroni` covers all that it needs. */
+/**
+ * What `serviceUnavailable` can be asked about. `redis` covers Cluster and Sentinel; `patroni` covers all that it needs;
+ * `small-disk` is the right to mount one, to be filled.
+ */
 export type ServiceName = (typeof SERVICES)[number];
 
 const HOW = "run scripts/services to install it";
@@ -63,9 +68,13 @@ const find: { readonly [Name in ServiceName]: () => string | undefined } = {
   pgbackrest: () => find.postgres() ?? program("pgBackRest", "pgbackrest"),
   chromium: () =>
     program("Chromium", "chromium", "chromium-headless-shell", "chromium-browser", "google-chrome"),
+  "small-disk": smallDiskUnavailable,
 };
 
-/** Why this service cannot be started here, or undefined when it can. Looks at files only; starts nothing. */
+/**
+ * Why this service cannot be started here, or undefined when it can. Looks at files only; starts nothing. (Whether a
+ * disk may be mounted shows only in mounting one, which is done once.)
+ */
 export const serviceUnavailable = (name: ServiceName): string | undefined => find[name]();
 
 /** @throws ServiceUnavailableError with the reason of {@link serviceUnavailable}. */

@@ -17,6 +17,11 @@ export interface PatroniClusterOptions extends PatroniTimings {
   readonly etcdProxies?: (nodeIndex: number, etcdUrls: readonly string[]) => Promise<readonly string[]>;
   /** PostgreSQL settings of every node. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /**
+   * Mebibytes of a disk of its own for each node's data, which `fillDisk` fills. Default: none of their own.
+   * @throws ServiceUnavailableError where `small-disk` is not available.
+   */
+  readonly diskMiB?: number;
 }
 
 /** A PostgreSQL cluster that fails over by itself, with the proxy in front that production has. */
@@ -59,6 +64,7 @@ const streamingCount = async (leader: PatroniNode, nodes: readonly PatroniNode[]
  */
 export const startPatroniCluster = async (options: PatroniClusterOptions = {}): Promise<PatroniCluster> => {
   requireService("patroni");
+  if (options.diskMiB !== undefined) requireService("small-disk");
   return building(async (resources) => {
     const etcd = resources.use(await startEtcd({ memberCount: options.etcdCount ?? 1 }));
     const { ttl, loopWait, retryTimeout } = options;
@@ -78,6 +84,7 @@ export const startPatroniCluster = async (options: PatroniClusterOptions = {}): 
             timings,
             synchronous: options.synchronous ?? false,
             settings: options.settings ?? {},
+            ...(options.diskMiB === undefined ? {} : { diskMiB: options.diskMiB }),
           }),
         ),
       ),

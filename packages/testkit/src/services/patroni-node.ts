@@ -5,6 +5,7 @@ import { runToEnd, startProcess } from "../process/managed-process.ts";
 import { reservePort } from "../process/reserve-port.ts";
 import { building, type ResourceStack } from "../process/resource-stack.ts";
 import { serviceUser, userIds } from "../process/service-user.ts";
+import { mountSmallDisk, type SmallDisk } from "../process/small-disk.ts";
 import { killStrays, signalPid } from "../process/strays.ts";
 import { makeTempDirectory } from "../process/temp-directory.ts";
 import { waitUntil } from "../process/wait-until.ts";
@@ -27,12 +28,15 @@ export interface PatroniNodeOptions {
   readonly timings: PatroniTimings;
   readonly synchronous: boolean;
   readonly settings: Readonly<Record<string, string | number | boolean>>;
+  /** Mebibytes of a disk of its own for the data, so that it can be filled. */
+  readonly diskMiB?: number;
 }
 
 const patroniConfig = (
   options: PatroniNodeOptions,
   place: {
     readonly directory: string;
+    readonly dataDirectory: string;
     readonly port: number;
     readonly restPort: number;
     readonly bin: string;
@@ -92,7 +96,7 @@ const patroniConfig = (
     listen: `127.0.0.1:${place.port}`,
     connect_address: `127.0.0.1:${place.port}`,
     bin_dir: place.bin,
-    data_dir: `${place.directory}/data`,
+    data_dir: place.dataDirectory,
     pgpass: `${place.directory}/pgpass`,
     use_unix_socket: false,
     remove_data_directory_on_rewind_failure: true,
@@ -120,7 +124,8 @@ export class PatroniNode implements AsyncDisposable {
   /** PostgreSQL's. A test about "one writer" goes through the proxy instead. */
   readonly port: number;
   readonly restPort: number;
-  readonly #directory: string;
+  readonly #dataDirectory: string;
+  readonly #disk: SmallDisk | undefined;
   readonly #patroni: ServerProcess;
   readonly #psql: string;
 
@@ -129,13 +134,16 @@ export class PatroniNode implements AsyncDisposable {
     readonly port: number;
     readonly restPort: number;
     readonly directory: string;
+    readonly dataDirectory: string;
+    readonly disk: SmallDisk | undefined;
     readonly bin: string;
     readonly resources: ResourceStack;
   }) {
     this.name = parts.name;
     this.port = parts.port;
     this.restPort = parts.restPort;
-    this.#directory = parts.directory;
+    this.#dataDirectory = parts.dataDirectory;
+    this.#disk = parts.disk;
     this.#psql = join(parts.bin, "psql");
     // PostgreSQL outlives Patroni, and one that is just starting has no pid file yet.
     parts.resources.defer(() => killStrays(parts.directory));
@@ -178,7 +186,7 @@ export class PatroniNode implements AsyncDisposable {
   async postgresPid(): Promise<number | undefined> {
     try {
       const pid = Number(
-        (await readFile(join(this.#directory, "data/postmaster.pid"), "utf8")).split("\n")[0],
+        (await readFile(join(this.#dataDirectory, "postmaster.pid"), "utf8")).split("\n")[0],
       );
       return signalPid(pid, 0) ? pid : undefined;
     } catch {
@@ -223,6 +231,16 @@ export class PatroniNode implements AsyncDisposable {
     if (pid === undefined) return;
     signalPid(pid, "SIGKILL");
     await waitUntil(`PostgreSQL of ${this.name} to end`, () => !signalPid(pid, 0));
+  }
+
+  /** Has the disk of the data full to the last byte; only with `diskMiB`. */
+  async fillDisk(): Promise<void> {
+    await this.#disk?.fill();
+  }
+
+  /** Gives back what {@link fillDisk} took. */
+  async freeDisk(): Promise<void> {
+    await this.#disk?.free();
   }
 
   /** Freezes Patroni: the old primary stays writable beside the new one, which only the proxy hides. */
@@ -277,14 +295,28 @@ export const startPatroniNode = (options: PatroniNodeOptions): Promise<PatroniNo
     const { path: directory } = resources.use(await makeTempDirectory("holdfast-patroni-", { owner: user }));
     const port = resources.use(await reservePort()).port;
     const restPort = resources.use(await reservePort()).port;
+    const disk =
+      options.diskMiB === undefined
+        ? undefined
+        : resources.use(await mountSmallDisk(`${directory}/disk`, { sizeMiB: options.diskMiB, owner: user }));
+    const dataDirectory = `${disk?.path ?? directory}/data`;
     const config = `${directory}/patroni.json`;
     // YAML reads JSON.
     await writeFile(
       config,
-      JSON.stringify(patroniConfig(options, { directory, port, restPort, bin }), null, 2),
+      JSON.stringify(patroniConfig(options, { directory, dataDirectory, port, restPort, bin }), null, 2),
     );
     if (user.uid !== undefined && user.gid !== undefined) await chown(config, user.uid, user.gid);
-    const node = new PatroniNode({ name: options.name, port, restPort, directory, bin, resources });
+    const node = new PatroniNode({
+      name: options.name,
+      port,
+      restPort,
+      directory,
+      dataDirectory,
+      disk,
+      bin,
+      resources,
+    });
     await node.start();
     return node;
   });
