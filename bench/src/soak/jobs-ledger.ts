@@ -6,6 +6,7 @@ import type { PostgresServer } from "@holdfast/testkit";
 /** A node that was disturbed, and when. */
 export interface Disturbance {
   readonly nodeId: string;
+  readonly kind: "kill" | "freeze" | "cut";
   /** On the monotonic clock. */
   readonly at: number;
 }
@@ -30,8 +31,24 @@ interface Entry {
 /** How long somebody else took to lead a job after its leader was disturbed. */
 export interface TakeOver {
   readonly role: "gate" | "manager";
+  readonly kind: Disturbance["kind"];
   readonly ms: number;
 }
+
+/** A time without an event of a running job. */
+export interface Silence {
+  readonly jobId: string;
+  readonly ms: number;
+  /** The item that ended it. */
+  readonly endedBy: string;
+  /** The nodes that led the job when it ended, by role and datacenter. */
+  readonly leaders: Readonly<Record<string, string>>;
+  /** Nodes disturbed during it or up to ten seconds before. */
+  readonly disturbed: readonly string[];
+}
+
+const SILENCES_KEPT_COUNT = 10;
+const DISTURBED_BEFORE_MS = 10_000;
 
 /** What the client saw of every job, held against what was promised. */
 export class JobsLedger {
@@ -42,7 +59,7 @@ export class JobsLedger {
   readonly #client: JobsClient;
   readonly #clock: Clock;
   #disturbances: Disturbance[] = [];
-  #maxSilenceMs = 0;
+  #silences: Silence[] = [];
 
   constructor(client: JobsClient, clock: Clock) {
     this.#client = client;
@@ -61,9 +78,9 @@ export class JobsLedger {
     return [...this.#entries.values()].reduce((sum, { eventCount }) => sum + eventCount, 0);
   }
 
-  /** Longest time between two events of a running job, milliseconds. */
-  get maxSilenceMs(): number {
-    return this.#maxSilenceMs;
+  /** The longest times between two events of a running job, longest first. */
+  get longestSilences(): readonly Silence[] {
+    return this.#silences;
   }
 
   countsByStatus(): Readonly<Record<string, number>> {
@@ -109,10 +126,27 @@ export class JobsLedger {
     let lastAt = this.#clock.monotonicNow();
     for await (const item of this.#client.watch(entry.jobId, { signal })) {
       const now = this.#clock.monotonicNow();
-      this.#maxSilenceMs = Math.max(this.#maxSilenceMs, now - lastAt);
-      lastAt = now;
+      if (item.kind !== "connection") {
+        this.#noteSilence(entry, { from: lastAt, to: now }, item);
+        lastAt = now;
+      }
       this.#take(entry, item, now);
     }
+  }
+
+  #noteSilence(entry: Entry, time: { readonly from: number; readonly to: number }, item: WatchItem): void {
+    const ms = Math.round(time.to - time.from);
+    const least = this.#silences[SILENCES_KEPT_COUNT - 1];
+    if (least !== undefined && ms <= least.ms) return;
+    const disturbed = this.#disturbances
+      .filter(({ at }) => at >= time.from - DISTURBED_BEFORE_MS && at <= time.to)
+      .map(({ nodeId, kind, at }) => `${nodeId} ${kind} at ${Math.round(at - time.from)} ms`);
+    const leaders = Object.fromEntries(
+      [...entry.leaders].map(([place, { nodeId }]) => [place.trim(), nodeId]),
+    );
+    const endedBy = item.kind === "event" ? item.event.type : item.kind;
+    this.#silences.push({ jobId: entry.jobId, ms, endedBy, leaders, disturbed });
+    this.#silences = this.#silences.toSorted((a, b) => b.ms - a.ms).slice(0, SILENCES_KEPT_COUNT);
   }
 
   #take(entry: Entry, item: WatchItem, now: number): void {
@@ -135,7 +169,9 @@ export class JobsLedger {
       }
       if (before !== undefined && before.nodeId !== event.leader.nodeId) {
         const cause = this.#disturbances.findLast(({ nodeId }) => nodeId === before.nodeId);
-        if (cause !== undefined) this.takeOvers.push({ role: event.role, ms: now - cause.at });
+        if (cause !== undefined) {
+          this.takeOvers.push({ role: event.role, kind: cause.kind, ms: now - cause.at });
+        }
       }
       entry.leaders.set(place, { nodeId: event.leader.nodeId, fence });
     }

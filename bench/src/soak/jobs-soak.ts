@@ -64,7 +64,7 @@ const chooseVictims = (cluster: JobsCluster): { readonly what: string; readonly 
 };
 
 const disturb = async (ledger: JobsLedger, node: Node, kind: Kind): Promise<void> => {
-  ledger.disturbed({ nodeId: node.id, at: clock.monotonicNow() });
+  ledger.disturbed({ nodeId: node.id, kind, at: clock.monotonicNow() });
   if (kind === "kill") {
     await node.kill();
     await clock.sleep(RESTART_AFTER_MS);
@@ -153,12 +153,16 @@ const run = async (cluster: JobsCluster): Promise<number> => {
   const { rowCount } = await ledger.check(cluster.databases);
   await Promise.all(cluster.nodes.map((node) => node.stop()));
   const takeOverOf = (role: "gate" | "manager") => {
-    const values = ledger.takeOvers.filter((takeOver) => takeOver.role === role).map(({ ms }) => ms);
-    return {
+    const figuresOf = (values: readonly number[]) => ({
       count: values.length,
       p50Ms: Math.round(percentile(values, 0.5) ?? 0),
+      p90Ms: Math.round(percentile(values, 0.9) ?? 0),
       maxMs: Math.round(percentile(values, 1) ?? 0),
-    };
+    });
+    const ofRole = ledger.takeOvers.filter((takeOver) => takeOver.role === role);
+    const msOf = (kind: Kind) => ofRole.filter((one) => one.kind === kind).map(({ ms }) => ms);
+    const byKind = Object.fromEntries(KINDS.map((kind) => [kind, figuresOf(msOf(kind))]));
+    return { ...figuresOf(ofRole.map(({ ms }) => ms)), ...byKind };
   };
   note({
     seed,
@@ -169,7 +173,7 @@ const run = async (cluster: JobsCluster): Promise<number> => {
     events: ledger.eventCount,
     effectRows: rowCount,
     takeOver: { leaseMs: LEASE_MS, gate: takeOverOf("gate"), manager: takeOverOf("manager") },
-    longestSilenceMs: Math.round(ledger.maxSilenceMs),
+    longestSilences: ledger.longestSilences,
     refusedStale: [...cluster.warnings].filter(([message]) => /stale|leads|lost|deposed/.test(message)),
     violations: ledger.violations,
   });

@@ -1,6 +1,12 @@
 import type { Credential, Transport } from "@holdfast/connection";
 import type { Clock, Logger, Random } from "@holdfast/kernel";
 
+/**
+ * Twice this is less than the lease of a node (5 s by default): one that hangs or is cut off is left at about the time
+ * when its jobs have another leader, not long after it. Costs an idle connection a ping every 2 s.
+ */
+export const HEARTBEAT_MS = 2_000;
+
 /** What it takes to ask nodes and to follow jobs at them. Durations are milliseconds. */
 export interface CallerOptions {
   /** Gates to ask, first. */
@@ -14,6 +20,8 @@ export interface CallerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Silence of a connection after which its node is pinged; after twice that it counts as gone. */
+  readonly heartbeatMs: number;
   /** Longest wait for one answer. */
   readonly requestTimeoutMs: number;
   /** From the first attempt of a call to its last. */

@@ -28,9 +28,9 @@ export class Caller implements AsyncDisposable {
     // One listener per followed job: many are no leak.
     setMaxListeners(0, this.#closing.signal);
     this.#subscriptions = new Subscriptions(handlers, random);
-    this.links = new NodeLinks(options, handlers);
     const startAt = randomInt(random, Math.max(gates.length, managers.length, 1));
     this.selector = new TargetSelector({ gates, managers, startAt });
+    this.links = new NodeLinks(options, handlers, (address) => this.selector.lost(address));
     this.#router = new RequestRouter(options, this.links, this.selector);
   }
 

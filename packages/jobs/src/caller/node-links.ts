@@ -4,7 +4,7 @@ import type { CallerOptions } from "./caller-options.ts";
 
 export type NodeLinksOptions = Pick<
   CallerOptions,
-  "transport" | "credential" | "identity" | "clock" | "random" | "logger"
+  "transport" | "credential" | "identity" | "clock" | "random" | "logger" | "heartbeatMs"
 >;
 
 /** Most connections at once; beyond it the one opened first is closed. Redirects name only nodes of the cluster. */
@@ -14,13 +14,20 @@ const LINKS_MAX_COUNT = 256;
 export class NodeLinks {
   readonly #options: NodeLinksOptions;
   readonly #handlers: Handlers;
+  readonly #onLost: (address: string) => void;
   readonly #open = new Map<string, Peer>();
   readonly #opening = new Map<string, Promise<Peer>>();
   readonly #controller = new AbortController();
 
-  constructor(options: NodeLinksOptions, handlers: Handlers) {
+  /** @param onLost Hears of a connection that ended without our doing: its node goes, hangs or cannot be reached. */
+  constructor(
+    options: NodeLinksOptions,
+    handlers: Handlers,
+    onLost: (address: string) => void = () => undefined,
+  ) {
     this.#options = options;
     this.#handlers = handlers;
+    this.#onLost = onLost;
   }
 
   /**
@@ -50,7 +57,7 @@ export class NodeLinks {
   }
 
   async #dial(address: string): Promise<Peer> {
-    const { transport, credential, clock, random, logger, identity } = this.#options;
+    const { transport, credential, clock, random, logger, identity, heartbeatMs } = this.#options;
     const peer = await connect({
       address,
       transport,
@@ -59,6 +66,7 @@ export class NodeLinks {
       logger,
       handlers: this.#handlers,
       identity,
+      heartbeatMs,
       signal: this.#controller.signal,
       ...(credential === undefined ? {} : { credential }),
     });
@@ -68,7 +76,9 @@ export class NodeLinks {
     }
     this.#open.set(address, peer);
     peer.onClose(() => {
-      if (this.#open.get(address) === peer) this.#open.delete(address);
+      if (this.#open.get(address) !== peer) return;
+      this.#open.delete(address);
+      this.#onLost(address);
     });
     for (const [oldest, link] of this.#open) {
       if (this.#open.size <= LINKS_MAX_COUNT) break;

@@ -48,6 +48,19 @@ describe("TargetSelector", () => {
     expect(three.targets()).toEqual(["c", "a", "b"]);
   });
 
+  it("turns from a node whose connection was lost, also for its jobs, until it answers again", () => {
+    const three = selector(["a", "b"], ["m"]);
+    three.succeeded("a", "job");
+    three.succeeded("x", "elsewhere");
+    three.lost("a");
+    expect(three.targets("job")).toEqual(["b", "a", "m"]);
+    expect(three.targets()).toEqual(["b", "a", "m"]);
+    three.lost("x");
+    expect(three.targets("elsewhere")).toEqual(["x", "b", "a", "m"]);
+    three.succeeded("a", "other");
+    expect(three.targets("job")).toEqual(["a", "b", "m"]);
+  });
+
   it("takes managers that became known later", () => {
     const one = selector([], ["m"]);
     one.setManagers(["m", "n"]);

@@ -12,6 +12,8 @@ export class TargetSelector {
   readonly #gates: readonly string[];
   #managers: readonly string[];
   readonly #byJob = new Map<string, string>();
+  /** Nodes whose connection was lost and that have not answered since. */
+  readonly #lost = new Set<string>();
   #gateIndex = 0;
   #managerIndex = 0;
   #current: string | undefined;
@@ -60,7 +62,9 @@ export class TargetSelector {
 
   /** Every node in the order in which to ask it, without repeats. */
   targets(jobId?: string): readonly string[] {
-    const recorded = jobId === undefined ? undefined : this.#byJob.get(jobId);
+    const known = jobId === undefined ? undefined : this.#byJob.get(jobId);
+    const recorded =
+      known !== undefined && this.#lost.has(known) && this.#isConfigured(known) ? undefined : known;
     const current = this.#current;
     const gates = startingWith(this.#gates, current);
     const managers = startingWith(this.#managers, current);
@@ -70,7 +74,8 @@ export class TargetSelector {
 
   /** Remembers who answers for a job, and who answers at all. */
   succeeded(address: string, jobId?: string): void {
-    if (this.#gates.includes(address) || this.#managers.includes(address)) this.#current = address;
+    this.#lost.delete(address);
+    if (this.#isConfigured(address)) this.#current = address;
     if (jobId === undefined) return;
     this.#byJob.delete(jobId);
     this.#byJob.set(jobId, address);
@@ -78,6 +83,16 @@ export class TargetSelector {
       if (this.#byJob.size <= REMEMBERED_MAX_COUNT) break;
       this.#byJob.delete(oldest);
     }
+  }
+
+  /**
+   * The connection to a node ended by itself. It may be frozen or cut off, where a new connection would cost a long
+   * wait: the others are asked first, also about its jobs, until it answers again.
+   */
+  lost(address: string): void {
+    if (!this.#isConfigured(address)) return;
+    this.#lost.add(address);
+    this.failed(address);
   }
 
   /** Turns to the next node of the same kind when the one in use fails, and forgets it as the job's target. */
@@ -91,6 +106,10 @@ export class TargetSelector {
 
   forget(jobId: string): void {
     this.#byJob.delete(jobId);
+  }
+
+  #isConfigured(address: string): boolean {
+    return this.#gates.includes(address) || this.#managers.includes(address);
   }
 }
 

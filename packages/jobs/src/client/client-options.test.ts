@@ -21,6 +21,7 @@ describe("the options of a client", () => {
       clock: systemClock,
       random: systemRandom,
       logger: silentLogger,
+      heartbeatMs: 2_000,
       requestTimeoutMs: 10_000,
       deadlineMs: 60_000,
       backoffBaseMs: 500,

@@ -9,7 +9,7 @@ import {
   systemClock,
   systemRandom,
 } from "@holdfast/kernel";
-import type { CallerOptions } from "../caller/caller-options.ts";
+import { type CallerOptions, HEARTBEAT_MS } from "../caller/caller-options.ts";
 
 export interface ClientOptions {
   /** `host:port` of gates, asked first. */
@@ -23,6 +23,11 @@ export interface ClientOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly logger?: Logger;
+  /**
+   * Silence after which a node is pinged, milliseconds; after twice that without a word its connection counts as lost
+   * and another node is asked. Default 2_000; less than 100 counts as 100.
+   */
+  readonly heartbeatMs?: number;
   /** Longest wait for one answer, milliseconds. Default 10_000. */
   readonly requestTimeoutMs?: number;
   /** From the first attempt of a call to its last, milliseconds, where the call does not say. Default 60_000. */
@@ -38,6 +43,9 @@ export interface ClientOptions {
   /** The same in bytes, about. Default 4 MiB. */
   readonly watchBufferMaxBytes?: number;
 }
+
+/** The least that connections take. */
+const HEARTBEAT_MIN_MS = 100;
 
 /** What the client needs beyond asking. */
 export interface ResolvedClientOptions extends CallerOptions {
@@ -65,6 +73,7 @@ export const resolveClientOptions = (options: ClientOptions): ResolvedClientOpti
     clock: options.clock ?? systemClock,
     random,
     logger: options.logger ?? silentLogger,
+    heartbeatMs: Math.max(HEARTBEAT_MIN_MS, Math.ceil(positive("heartbeatMs", HEARTBEAT_MS))),
     requestTimeoutMs: positive("requestTimeoutMs", 10_000),
     deadlineMs: positive("deadlineMs", 60_000),
     backoffBaseMs: positive("backoffBaseMs", 500),

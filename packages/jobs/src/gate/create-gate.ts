@@ -15,6 +15,7 @@ import {
   unfollowJob,
 } from "@holdfast/protocol/contract";
 import { OverloadDetector } from "@holdfast/resilience";
+import { HEARTBEAT_MS } from "../caller/caller-options.ts";
 import { NodeLinks } from "../caller/node-links.ts";
 import { NodeNotReadyError } from "../errors.ts";
 import type { JobRow } from "../model/job-table.ts";
@@ -163,6 +164,7 @@ class GateNode implements Gate {
         logger: this.#logger,
         credential: this.#options.credential,
         identity: { ...self, role: "gate" },
+        heartbeatMs: HEARTBEAT_MS,
       },
       createHandlers(),
     );

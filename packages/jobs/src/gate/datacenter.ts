@@ -1,6 +1,7 @@
 import { type Clock, type Deferred, deferred, type Logger, TaskGroup } from "@holdfast/kernel";
 import { type DatacenterView, getCluster } from "@holdfast/protocol/contract";
 import { Caller } from "../caller/caller.ts";
+import { HEARTBEAT_MS } from "../caller/caller-options.ts";
 import { isUnreachable } from "../caller/transient.ts";
 import { datacenterHealth, type Health, severityOf } from "./datacenter-health.ts";
 import type { PlacementCandidate } from "./decide/placement.ts";
@@ -51,6 +52,7 @@ export class Datacenter implements AsyncDisposable {
       clock: settings.clock,
       random: settings.random,
       logger: settings.logger,
+      heartbeatMs: HEARTBEAT_MS,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
       deadlineMs: 15_000,
       backoffBaseMs: 300,

@@ -1,7 +1,7 @@
 import { type Clock, deferred, type Logger, type TaskGroup, untilAborted } from "@holdfast/kernel";
 import type { JobEvent } from "@holdfast/protocol/contract";
 import type { JobRow, JobStore } from "../model/job-table.ts";
-import { type LiveNode, type NodeLease, nodeIdOf } from "../node/node-lease.ts";
+import { type LiveNode, type NodeLease, nextLookMs, nodeIdOf } from "../node/node-lease.ts";
 import { beginEnding, finishWithout } from "./decide/end-job.ts";
 import { FinishedJobs } from "./finished-jobs.ts";
 import { type GateJob, isTerminal } from "./gate-job.ts";
@@ -85,20 +85,19 @@ export class JobBook {
 
   /** Starts what runs beside the requests. */
   start(): void {
-    const { tasks, clock, settings, logger } = this.#options;
+    const { tasks, clock, settings, logger, lease } = this.#options;
     tasks.spawn("reload of jobs", (signal) => this.#reloadLoop(signal));
     tasks.spawn("take-over of jobs", async (signal) => {
       for (;;) {
+        let waitMs = settings.sweepEveryMs;
         try {
-          await this.#sweep(signal);
+          const live = await this.#sweep(signal);
+          waitMs = nextLookMs(live, { self: lease.ownerId, everyMs: settings.sweepEveryMs });
         } catch (error) {
           signal.throwIfAborted();
-          logger.warn(
-            { err: error, retryInMs: settings.sweepEveryMs },
-            "jobs of dead gates could not be looked for",
-          );
+          logger.warn({ err: error, retryInMs: waitMs }, "jobs of dead gates could not be looked for");
         }
-        await clock.sleep(settings.sweepEveryMs, { signal });
+        await clock.sleep(waitMs, { signal });
       }
     });
     tasks.spawn("deadlines of jobs", async (signal) => {
@@ -195,7 +194,8 @@ export class JobBook {
     }
   }
 
-  async #sweep(signal: AbortSignal): Promise<void> {
+  /** Returns the gates that were alive when it looked. */
+  async #sweep(signal: AbortSignal): Promise<readonly LiveNode[]> {
     const { lease, store, onLive } = this.#options;
     const live = await lease.live({ signal });
     onLive(live);
@@ -203,13 +203,13 @@ export class JobBook {
     const key = liveOwners.join("\n");
     if (key === this.#settledFor && this.#skippedCount < LOOK_ANYWAY_EVERY) {
       this.#skippedCount += 1;
-      return;
+      return live;
     }
     this.#settledFor = undefined;
     for (;;) {
       const owner = lease.ownerId;
       // Our own lease may have ended while we asked; then everything here belongs to the next incarnation.
-      if (owner === undefined || !liveOwners.includes(owner)) return;
+      if (owner === undefined || !liveOwners.includes(owner)) return live;
       const taken = await store.coordination.transaction((tx) =>
         store.jobs.takeOver({ owner, liveOwners, limit: TAKE_OVER_COUNT }, tx),
       );
@@ -218,6 +218,7 @@ export class JobBook {
     }
     this.#settledFor = key;
     this.#skippedCount = 0;
+    return live;
   }
 
   async #resume(

@@ -214,6 +214,7 @@ export class ManagerNode implements Manager {
       figures: this.#figures,
       registry: this.#registry,
       feed: this.#feed,
+      nextLookMs: (everyMs) => this.#directory.nextLookMs(everyMs),
       isAlone: () => this.#directory.managers().length < 2,
       isActive: () => this.#ownerId() !== undefined,
       isLeader: () => this.isLeader,

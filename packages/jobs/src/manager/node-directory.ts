@@ -1,7 +1,7 @@
 import type { Abortable } from "@holdfast/kernel";
 import type { Leader } from "@holdfast/protocol/contract";
 import type { JobRow } from "../model/job-table.ts";
-import { type LiveNode, type NodeLease, nodeIdOf } from "../node/node-lease.ts";
+import { type LiveNode, type NodeLease, nextLookMs, nodeIdOf } from "../node/node-lease.ts";
 
 /** Which managers of the datacenter are alive, as last read from the store. */
 export class NodeDirectory {
@@ -33,6 +33,11 @@ export class NodeDirectory {
     return [{ nodeId, address }, ...all.map((node) => ({ nodeId: node.nodeId, address: node.address }))].sort(
       (a, b) => (a.nodeId < b.nodeId ? -1 : 1),
     );
+  }
+
+  /** How long to wait before looking again: see {@link nextLookMs}. */
+  nextLookMs(everyMs: number): number {
+    return nextLookMs(this.#live, { self: this.#lease()?.ownerId, everyMs });
   }
 
   isSelf(ownerId: string): boolean {

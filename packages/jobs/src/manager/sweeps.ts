@@ -18,6 +18,8 @@ export interface SweepsOptions {
   readonly figures: LiveFigures;
   readonly registry: WorkerRegistry;
   readonly feed: EventFeed;
+  /** How long to wait before the next sweep, at most so long. */
+  readonly nextLookMs: (everyMs: number) => number;
   /** Whether the node holds its lease, and leads its datacenter. */
   /** No other manager of the datacenter is known: nobody else hands out shards. */
   readonly isAlone: () => boolean;
@@ -62,20 +64,22 @@ export class Sweeps implements AsyncDisposable {
   }
 
   async #runSweeps(signal: AbortSignal): Promise<void> {
-    const { settings, led, takeOver, isActive } = this.#options;
+    const { settings, led, takeOver, isActive, nextLookMs } = this.#options;
     const steps: readonly (readonly [what: string, run: () => Promise<void>])[] = [
       ["read jobs in doubt again", () => led.settle()],
       ["take over jobs of dead managers", () => takeOver.sweep()],
       ["recover lapsed claims", () => this.#recoverLapsed()],
       ["look at workflows without news", () => this.#probe()],
     ];
+    let waitMs = settings.sweepEveryMs;
     for (;;) {
-      await this.#clock.sleep(settings.sweepEveryMs, { signal });
+      await this.#clock.sleep(waitMs, { signal });
       this.#forgetSilentWorkers();
       for (const [what, run] of steps) {
         if (!isActive()) break;
         await this.#try(what, run, signal);
       }
+      waitMs = nextLookMs(settings.sweepEveryMs);
     }
   }
 

@@ -3,7 +3,7 @@ import { createMemoryStore } from "@holdfast/coordination/memory";
 import { seededRandom, silentLogger } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { NodeLease, nodeIdOf } from "./node-lease.ts";
+import { NodeLease, nextLookMs, nodeIdOf } from "./node-lease.ts";
 
 describe("a node's lease", () => {
   let clock: VirtualClock;
@@ -56,7 +56,9 @@ describe("a node's lease", () => {
     expect(nodeIdOf(ownerId ?? "")).toBe("a");
     await clock.advance(60_000);
     expect(lease.ownerId).toBe(ownerId);
-    expect(await lease.live()).toEqual([{ ownerId, nodeId: "a", role: "manager", address: "a:1" }]);
+    expect(await lease.live()).toEqual([
+      { ownerId, nodeId: "a", role: "manager", address: "a:1", remainingMs: expect.any(Number) },
+    ]);
   });
 
   it("gives the leadership to one node, which the others know", async () => {
@@ -116,5 +118,28 @@ describe("a node's lease", () => {
     await a.lease.stop();
     expect((await b.lease.live()).map(({ nodeId }) => nodeId)).toEqual(["b"]);
     expect(a.lease.ownerId).toBeUndefined();
+  });
+
+  it("of a node that died is looked at the moment it ends, and no more often than asked while nodes live", async () => {
+    const { lease } = await node("a");
+    const { lease: other } = await node("b");
+    const wait = async () => nextLookMs(await lease.live(), { self: lease.ownerId, everyMs: 1_000 });
+    for (let look = 0; look < 20; look += 1) {
+      expect(await wait()).toBe(1_000);
+      await clock.advance(1_000);
+    }
+    await clock.advance(300);
+    const dead = other.ownerId;
+    await other.stop({ release: false });
+    const waits: number[] = [];
+    while ((await lease.live()).some(({ ownerId }) => ownerId === dead)) {
+      waits.push(await wait());
+      await clock.advance(waits.at(-1) as number);
+    }
+    // The last look came just as the lease ended.
+    const before = waits.at(-1) as number;
+    expect(before).toBeLessThan(1_000);
+    expect(waits.slice(0, -1)).toEqual(waits.slice(0, -1).map(() => 1_000));
+    expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeLessThanOrEqual(3_001);
   });
 });

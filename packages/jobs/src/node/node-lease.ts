@@ -34,6 +34,8 @@ export interface LiveNode {
   readonly nodeId: string;
   readonly role: string;
   readonly address: string;
+  /** Until its lease ends if it is not renewed, milliseconds, when it was asked for. */
+  readonly remainingMs: number;
 }
 
 const NODE_PREFIX = "node:";
@@ -268,7 +270,26 @@ const toLiveNode = (info: LeaseInfo): LiveNode => {
     nodeId: metadata["nodeId"] ?? nodeIdOf(info.owner),
     role: metadata["role"] ?? "",
     address: metadata["address"] ?? "",
+    remainingMs: info.remainingMs,
   };
+};
+
+/** A lease that is about to end is looked at again no sooner than this. */
+const LOOK_MIN_MS = 20;
+
+/**
+ * How long to wait before looking for dead nodes again: `everyMs`, or just until the next lease of another node would
+ * end, if that is sooner. While nodes live they renew long before, so this costs nothing; when one dies it is noticed
+ * the moment its lease ends.
+ */
+export const nextLookMs = (
+  live: readonly LiveNode[],
+  options: { readonly self: string | undefined; readonly everyMs: number },
+): number => {
+  const ends = live
+    .filter(({ ownerId }) => ownerId !== options.self)
+    .map(({ remainingMs }) => remainingMs + 1);
+  return Math.min(options.everyMs, Math.max(LOOK_MIN_MS, Math.min(...ends)));
 };
 
 const toLeader = (info: LeaseInfo): Leader => {

@@ -46,6 +46,8 @@ export interface Cadence {
 
 /** Far more managers than a datacenter has; a manager that names more than this is wrong. */
 const LINKS_MAX_COUNT = 64;
+/** Twice this is less than the lease of a claim: a manager that hangs is left before claims that it should renew lapse. */
+const HEARTBEAT_MS = 2_000;
 /** Well under the silence after which a manager gives a worker up (15 s), with room for two lost ones. */
 const REGISTER_EVERY_MS = 4_000;
 
@@ -171,6 +173,7 @@ export class ManagerLinks {
       logger,
       handlers,
       identity: { nodeId, role: "worker" },
+      heartbeatMs: HEARTBEAT_MS,
       ...(credential === undefined ? {} : { credential }),
       onConnected: (peer) => this.#register(link, peer),
       onDisconnected: () => {
