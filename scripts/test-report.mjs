@@ -1,26 +1,38 @@
-// A Vitest reporter that leaves the counts and the skipped suites in the file named by HOLDFAST_TEST_REPORT, for
-// scripts/test.mjs to print as the last lines of the run.
+// A Vitest reporter that leaves the counts, the skipped suites and what failed in which file in the file named by
+// HOLDFAST_TEST_REPORT, for scripts/test.mjs to print as the last lines of the run.
 import { writeFileSync } from "node:fs";
 
 export default class TestReport {
   onTestRunEnd(modules, unhandledErrors) {
-    const report = { passed: 0, failed: unhandledErrors.length, skipped: 0, suites: [] };
+    // `files`: those in which something failed, with their share of the counts.
+    const report = { passed: 0, failed: unhandledErrors.length, skipped: 0, suites: [], files: [] };
     const suites = new Map();
     for (const module of modules) {
+      const before = { ...report };
+      const names = [];
       // A file that cannot be loaded, or a set-up that fails, has no failed test to count; it is a failure all the same.
       for (const suite of [module, ...module.children.allSuites()]) {
-        if (suite.errors().length > 0) report.failed += 1;
+        if (suite.errors().length === 0) continue;
+        report.failed += 1;
+        names.push(suite.type === "module" ? "the file itself" : suite.fullName);
       }
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         if (state === "passed") report.passed += 1;
-        else if (state === "failed") report.failed += 1;
-        else {
+        else if (state === "failed") {
+          report.failed += 1;
+          names.push(test.fullName);
+        } else {
           report.skipped += 1;
           const name = skippedSuite(test);
           const key = `${module.relativeModuleId} > ${name.title}`;
           suites.set(key, { name: key, reason: name.reason, tests: (suites.get(key)?.tests ?? 0) + 1 });
         }
+      }
+      if (names.length > 0) {
+        const share = (count) => report[count] - before[count];
+        const counts = { passed: share("passed"), failed: share("failed"), skipped: share("skipped") };
+        report.files.push({ path: module.relativeModuleId, names, ...counts });
       }
     }
     report.suites = [...suites.values()];
