@@ -44,6 +44,16 @@ describe("bad input on the command line", () => {
     expect(range.output).toMatch(/--shards.*1.*10000.*"0"/);
   });
 
+  it("exits 2 on a variable that is no time, naming it, and takes one that is", async () => {
+    const gate = ["--gate", "127.0.0.1:1", "--json"];
+    const wrong = await runHoldfast(["jobs", ...gate], { env: { HOLDFAST_CLIENT_DEADLINE_MS: "soon" } });
+    expect(wrong.code).toBe(2);
+    expect(problemOf(wrong)).toMatchObject({ code: "USAGE" });
+    expect(problemOf(wrong).message).toMatch(/HOLDFAST_CLIENT_DEADLINE_MS.*soon/);
+    const brief = await runHoldfast(["jobs", ...gate], { env: { HOLDFAST_CLIENT_DEADLINE_MS: "1" } });
+    expect(problemOf(brief)).toMatchObject({ code: "CONNECTION_REFUSED" });
+  });
+
   it("refuses an unknown workflow, naming those there are, and stores nothing", async () => {
     const before = await jobCount();
     const end = await submit("no-such-workflow");
