@@ -2,25 +2,21 @@ import { describeService } from "@holdfast/testkit/vitest";
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { type ShopFixture, startFixture, Tab } from "./shop-fixture.ts";
 
-const TOKEN_TTL_MS = 1_500;
+const TOKEN_TTL_MS = 2_000;
 
 const count = (texts: readonly string[], part: string): number =>
   texts.filter((text) => text.includes(part)).length;
 
-describeService("chromium", "the shop's page in hard times", () => {
-  let fixture: ShopFixture;
-  beforeAll(async () => {
-    fixture = await startFixture("memory", { tokenTtlMs: TOKEN_TTL_MS, expiryGraceMs: 500 });
-  });
-  afterAll(async () => {
-    await fixture?.[Symbol.asyncDispose]();
-  });
-  beforeEach(() => fixture.reset());
-
+describeService("chromium", "the shop's page with short tokens", () => {
   it("outlives its token on one socket, by refreshing it in time", async () => {
+    // A grace that a busy machine does not use up.
+    await using fixture = await startFixture("memory", {
+      tokenTtlMs: TOKEN_TTL_MS,
+      expiryGraceMs: 30 * TOKEN_TTL_MS,
+    });
     const tab = await Tab.open(fixture, await fixture.openBrowser());
     await vi.waitFor(() => expect(count(tab.sent, '"refresh"')).toBeGreaterThanOrEqual(2), {
-      timeout: 8 * TOKEN_TTL_MS,
+      timeout: 30 * TOKEN_TTL_MS,
     });
     expect(count(tab.sent, '"hello"')).toBe(1);
     await fixture.call("POST", "/api/orders", { item: "Green tea", quantity: 1 });
@@ -29,6 +25,7 @@ describeService("chromium", "the shop's page in hard times", () => {
   });
 
   it("wakes from a sleep over the end of its token with a new one, and shows what happened meanwhile", async () => {
+    await using fixture = await startFixture("memory", { tokenTtlMs: TOKEN_TTL_MS, expiryGraceMs: 500 });
     const context = await fixture.openBrowser();
     const tab = await Tab.open(fixture, context);
     const session = await context.newCDPSession(tab.page);
@@ -38,15 +35,26 @@ describeService("chromium", "the shop's page in hard times", () => {
     for (const item of ["Green tea", "Oat milk"])
       await fixture.call("POST", "/api/orders", { item, quantity: 1 });
     await vi.waitFor(() => expect(fixture.shop.live.stats().connectionCount).toBe(0), {
-      timeout: 8 * TOKEN_TTL_MS,
+      timeout: 30 * TOKEN_TTL_MS,
       interval: 50,
     });
     await session.send("Debugger.disable");
-    await tab.shows(["o-1 Green tea 1 open", "o-2 Oat milk 1 open"], 15_000);
+    await tab.shows(["o-1 Green tea 1 open", "o-2 Oat milk 1 open"]);
     await tab.isLive();
-    expect(tab.eventCount("created")).toBe(2);
+    await vi.waitFor(() => expect(tab.eventCount("created")).toBe(2));
     expect(tab.failures).toEqual([]);
   });
+});
+
+describeService("chromium", "the shop's page in hard times", () => {
+  let fixture: ShopFixture;
+  beforeAll(async () => {
+    fixture = await startFixture("memory");
+  });
+  afterAll(async () => {
+    await fixture?.[Symbol.asyncDispose]();
+  });
+  beforeEach(() => fixture.reset());
 
   it("never shows an older value between quick changes over a slow network", async () => {
     const tab = await Tab.open(fixture, await fixture.openBrowser());
@@ -66,7 +74,7 @@ describeService("chromium", "the shop's page in hard times", () => {
       await tab.page.getByRole("button", { name: "One Green tea more" }).click();
     expect((await tab.rows())[0]).toContain("Green tea 6");
     await tab.shows(["o-1 Green tea 6 open"]);
-    await vi.waitFor(() => expect(tab.eventCount("updated")).toBe(5), { timeout: 5_000 });
+    await vi.waitFor(() => expect(tab.eventCount("updated")).toBe(5));
     expect(await tab.page.evaluate("window.quantities")).toEqual(["1", "2", "3", "4", "5", "6"]);
     const { quantity } = (await (await fixture.call("GET", "/api/orders")).json())[0];
     expect(quantity).toBe(6);
@@ -124,7 +132,7 @@ describeService("chromium", "the shop's page in hard times", () => {
     await fixture.call("POST", "/api/orders", { item: "Oat milk", quantity: 1 });
     const others = tabs.filter((tab) => tab !== leading);
     for (const tab of others) await tab.shows(["o-1 Green tea 1 open", "o-2 Oat milk 1 open"]);
-    await vi.waitFor(() => expect(fixture.shop.live.stats().connectionCount).toBe(1), { timeout: 5_000 });
+    await vi.waitFor(() => expect(fixture.shop.live.stats().connectionCount).toBe(1));
     for (const tab of others) expect(tab.failures).toEqual([]);
   });
 });

@@ -1,11 +1,10 @@
 import { createRedisStore } from "@holdfast/coordination/redis";
-import { type Database, openEmbedded } from "@holdfast/data";
+import { type Database, openEmbedded, openRedis, type Redis } from "@holdfast/data";
 import { type ChannelLog, MemoryChannelLog, StoredChannelLog } from "@holdfast/live/server";
 import { chromiumPath, createFaultProxy, type FaultProxy, startRedis } from "@holdfast/testkit";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
-import { vi } from "vitest";
+import { type Browser, type BrowserContext, chromium, type Page, type Request } from "playwright-core";
+import { expect, vi } from "vitest";
 import { type Shop, type ShopOptions, startShop } from "../src/server/index.ts";
-import { openRedis } from "./redis-client.ts";
 
 /** What keeps a headless browser from calling home. */
 const QUIET = [
@@ -14,6 +13,10 @@ const QUIET = [
   "--disable-sync",
   "--no-first-run",
 ];
+
+/** How long anything may take on a busy machine: a page tries again within 20 s, for example. */
+const LIMIT_MS = 60_000;
+vi.setConfig({ testTimeout: 3 * LIMIT_MS, hookTimeout: 3 * LIMIT_MS });
 
 /** A shop behind a network that can fail, and a browser. */
 export interface ShopFixture extends AsyncDisposable {
@@ -29,18 +32,19 @@ export interface ShopFixture extends AsyncDisposable {
   reset(): Promise<void>;
 }
 
-const openLog = async (
+/** Where events and the cache live. */
+const openBackend = async (
   backend: "memory" | "redis",
   owned: (() => Promise<unknown>)[],
-): Promise<ChannelLog> => {
-  if (backend === "memory") return new MemoryChannelLog();
+): Promise<{ readonly log: ChannelLog; readonly redis?: Redis }> => {
+  if (backend === "memory") return { log: new MemoryChannelLog() };
   const server = await startRedis();
   owned.push(async () => server[Symbol.asyncDispose]());
-  const redis = await openRedis(server.url);
-  owned.push(async () => redis[Symbol.asyncDispose]());
+  const redis = openRedis({ url: server.url });
+  owned.push(() => redis.close());
   const store = await createRedisStore({ redis, namespace: "shop" });
   owned.push(() => store.close());
-  return new StoredChannelLog({ log: store.log });
+  return { log: new StoredChannelLog({ log: store.log }), redis };
 };
 
 export const startFixture = async (
@@ -50,9 +54,14 @@ export const startFixture = async (
   const owned: (() => Promise<unknown>)[] = [];
   const sql: Database = await openEmbedded();
   owned.push(() => sql.close());
-  const log = await openLog(backend, owned);
+  const { log, redis } = await openBackend(backend, owned);
   owned.push(() => log.close());
-  const shop = await startShop({ sql, signals: { with: "commit", log }, ...options });
+  const shop = await startShop({
+    sql,
+    ...(redis === undefined ? {} : { redis }),
+    signals: { with: "commit", log },
+    ...options,
+  });
   owned.push(() => shop.close());
   const network = await createFaultProxy({ target: { port: Number(new URL(shop.url).port) } });
   owned.push(async () => network[Symbol.asyncDispose]());
@@ -74,6 +83,7 @@ export const startFixture = async (
       await network.heal();
       for (const context of browser.contexts()) await context.close();
       await sql.query("TRUNCATE orders, order_mutations RESTART IDENTITY");
+      await shop.clearCache();
     },
     [Symbol.asyncDispose]: async () => {
       for (const close of owned.reverse()) await close();
@@ -84,8 +94,9 @@ export const startFixture = async (
 /** One tab, as its user sees it. */
 export class Tab {
   readonly page: Page;
-  /** Addresses of the lists that were fetched. */
+  /** Addresses of the lists that were fetched, and of those that came. */
   readonly fetched: string[] = [];
+  readonly answered: string[] = [];
   readonly failures: string[] = [];
   /** Names of the messages over its WebSockets, by direction. */
   readonly heard: string[] = [];
@@ -94,10 +105,12 @@ export class Tab {
   private constructor(page: Page) {
     this.page = page;
     page.on("pageerror", (error) => this.failures.push(error.message));
-    page.on("request", (request) => {
+    const noteIn = (list: string[]) => (request: Request) => {
       const { pathname } = new URL(request.url());
-      if (request.method() === "GET" && pathname === "/api/orders") this.fetched.push(request.url());
-    });
+      if (request.method() === "GET" && pathname === "/api/orders") list.push(request.url());
+    };
+    page.on("request", noteIn(this.fetched));
+    page.on("requestfinished", noteIn(this.answered));
     page.on("websocket", (socket) => {
       socket.on("framereceived", ({ payload }) => this.heard.push(String(payload)));
       socket.on("framesent", ({ payload }) => this.sent.push(String(payload)));
@@ -113,16 +126,31 @@ export class Tab {
       .getByText(/No orders yet|o-\d+/)
       .first()
       .waitFor();
+    // Then the server has taken up its channel, and it has fetched once more.
+    await vi.waitFor(() => expect(tab.answered.join()).toContain("after="));
     return tab;
   }
 
   async isLive(): Promise<void> {
-    await this.page.getByText("live", { exact: true }).waitFor({ timeout: 20_000 });
+    await this.page.getByText("live", { exact: true }).waitFor({ timeout: LIMIT_MS });
   }
 
   async take(item: string): Promise<void> {
     await this.page.getByLabel("Item").fill(item);
     await this.page.getByRole("button", { name: "Take order" }).click();
+  }
+
+  /** Lets no change of this method reach the shop until the function that comes back is called. */
+  async holdBack(method: string): Promise<() => void> {
+    let letGo = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    await this.page.route("**/api/orders**", async (route) => {
+      if (route.request().method() === method) await held;
+      await route.continue();
+    });
+    return letGo;
   }
 
   /** The text of each row, as number, item, quantity and state. */
@@ -136,7 +164,7 @@ export class Tab {
     );
   }
 
-  async shows(rows: readonly string[], timeout = 20_000): Promise<void> {
+  async shows(rows: readonly string[], timeout = LIMIT_MS): Promise<void> {
     await vi.waitFor(
       async () => {
         const shown = await this.rows();

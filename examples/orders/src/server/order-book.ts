@@ -1,5 +1,9 @@
-import type { Database, StatementRunner } from "@holdfast/data";
+import type { Cache, Database, StatementRunner } from "@holdfast/data";
 import type { EventOrigin } from "@holdfast/live/model";
+
+export const ORDER_CHANNEL = "order";
+/** The tag of every list of orders in the cache. */
+export const LISTS_TAG = "orders";
 
 /** One order, as the pages see it. */
 export interface Order {
@@ -18,7 +22,7 @@ export interface OrderEvent {
   readonly origin: EventOrigin;
 }
 
-/** Writes the event in the transaction of the change, or notes it for afterwards. */
+/** Writes the event in the transaction of the change, or does nothing where it is announced afterwards. */
 export type Tell = (tx: StatementRunner, event: OrderEvent) => Promise<void>;
 
 export type ChangeOutcome =
@@ -44,22 +48,26 @@ const numberOf = (id: string): number => Number(/^o-(\d{1,9})$/.exec(id)?.[1] ??
 
 /**
  * The shop's orders in SQL: the only truth. Each change is one transaction with its event and with the answer under
- * the mutation's id, so that a change that is sent twice is made once.
+ * the mutation's id, so that a change that is sent twice is made once. When it resolves, no list is served from the
+ * cache any more that lacks it.
  */
 export class OrderBook {
   readonly #sql: Database;
+  readonly #cache: Cache;
   readonly #tell: Tell;
 
-  private constructor(sql: Database, tell: Tell) {
+  private constructor(sql: Database, cache: Cache, tell: Tell) {
     this.#sql = sql;
+    this.#cache = cache;
     this.#tell = tell;
   }
 
-  static async open(sql: Database, tell: Tell): Promise<OrderBook> {
+  static async open(sql: Database, cache: Cache, tell: Tell): Promise<OrderBook> {
     await sql.query(SCHEMA);
-    return new OrderBook(sql, tell);
+    return new OrderBook(sql, cache, tell);
   }
 
+  /** Straight from the database. */
   list(status: string | undefined): Promise<readonly Order[]> {
     return this.#sql.query<Order & object>(
       `SELECT ${COLUMNS} FROM orders WHERE $1::text IS NULL OR status = $1 ORDER BY number`,
@@ -125,7 +133,8 @@ export class OrderBook {
     { mutation }: EventOrigin,
     body: (tx: StatementRunner) => Promise<ChangeOutcome>,
   ): Promise<ChangeOutcome> {
-    return this.#sql.transaction(async (tx) => {
+    return this.#cache.transaction(async (tx, changes) => {
+      changes.invalidateTag(LISTS_TAG);
       if (mutation === undefined) return body(tx);
       const [known] = await tx.query<{ answer: ChangeOutcome }>(
         "SELECT answer FROM order_mutations WHERE mutation = $1",

@@ -3,18 +3,21 @@ import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import fastifyStatic from "@fastify/static";
 import type { SqlExecutor } from "@holdfast/coordination";
-import type { Database } from "@holdfast/data";
+import { type Database, openCache, type Redis } from "@holdfast/data";
 import { newId, systemRandom } from "@holdfast/kernel";
 import { ORIGIN_CLIENT_HEADER, ORIGIN_MUTATION_HEADER } from "@holdfast/live/model";
 import { type ChannelLog, LiveServer, type StoredChannelLog } from "@holdfast/live/server";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { z } from "zod";
-import { type ChangeOutcome, OrderBook, type OrderEvent } from "./order-book.ts";
+import { type ChangeOutcome, ORDER_CHANNEL, OrderBook, type OrderEvent } from "./order-book.ts";
+import { OrderLists, parseAfter } from "./order-lists.ts";
 import { Sessions } from "./sessions.ts";
 
 export interface ShopOptions {
   /** Stays the caller's. */
   readonly sql: Database;
+  /** Where several shops over one database share their cache; stays the caller's. Default: each process has its own. */
+  readonly redis?: Redis;
   /**
    * How changes are told. `transaction`: the event is written with the change, so that a crash between the two cannot
    * part them; the log must be in the same database. `commit`: it is announced after the commit, into any log.
@@ -35,16 +38,18 @@ export interface Shop {
   readonly live: LiveServer;
   /** For what a test does to connections. */
   readonly server: Server;
+  /** After the orders were changed past the shop. */
+  clearCache(): Promise<void>;
   close(): Promise<void>;
 }
 
-const CHANNEL = "order";
 const item = z.string().trim().min(1).max(80);
 const quantity = z.int().min(1).max(9_999);
+const status = z.enum(["open", "shipped"]).optional();
 const newOrder = z.object({ item, quantity });
 const change = z.object({
   quantity: quantity.optional(),
-  status: z.enum(["open", "shipped"]).optional(),
+  status,
   version: z.int(),
 });
 
@@ -59,7 +64,9 @@ export const startShop = async (options: ShopOptions): Promise<Shop> => {
     authenticate: async ({ token }) => sessions.check(token),
     ...(options.expiryGraceMs === undefined ? {} : { expiryGraceMs: options.expiryGraceMs }),
   });
-  const book = await OrderBook.open(options.sql, async (tx, event) => {
+  const cache = await openCache({ name: "orders", sql: options.sql, redis: options.redis });
+  await cache.migrate();
+  const book = await OrderBook.open(options.sql, cache, async (tx, event) => {
     if (signals.with === "transaction") await signals.log.publishIn(tx, [draftOf(event)]);
   });
   const afterCommit = async (
@@ -68,9 +75,10 @@ export const startShop = async (options: ShopOptions): Promise<Shop> => {
     origin: OrderEvent["origin"],
   ) => {
     if (signals.with === "commit" && outcome.kind === "done")
-      await live.announce(CHANNEL, event, { entity_id: outcome.order.id }, { origin });
+      await live.announce(ORDER_CHANNEL, event, { entity_id: outcome.order.id }, { origin });
     return outcome;
   };
+  const lists = new OrderLists({ cache, book, log: signals.log });
   const server = createServer();
   const app = fastify({
     serverFactory: (handler) => {
@@ -81,23 +89,25 @@ export const startShop = async (options: ShopOptions): Promise<Shop> => {
     },
   });
   live.attach(server);
-  registerRest(app, { book, sessions, afterCommit });
+  registerRest(app, { book, lists, sessions, afterCommit });
   await app.register(fastifyStatic, { root: fileURLToPath(new URL("../../dist/web", import.meta.url)) });
   await app.listen({ host: "127.0.0.1", port: options.port ?? 0 });
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     live,
     server,
+    clearCache: () => cache.clear(),
     close: async () => {
       await live.close({ spreadMs: 0 });
       server.closeAllConnections();
       await app.close();
+      await cache.close();
     },
   };
 };
 
 const draftOf = ({ event, entityId, origin }: OrderEvent) => ({
-  channel: CHANNEL,
+  channel: ORDER_CHANNEL,
   event,
   payloadText: JSON.stringify({ entity_id: entityId }),
   id: newId("e", systemRandom),
@@ -108,6 +118,7 @@ const registerRest = (
   app: FastifyInstance,
   parts: {
     readonly book: OrderBook;
+    readonly lists: OrderLists;
     readonly sessions: Sessions;
     readonly afterCommit: (
       outcome: ChangeOutcome,
@@ -116,7 +127,7 @@ const registerRest = (
     ) => Promise<ChangeOutcome>;
   },
 ): void => {
-  const { book, sessions, afterCommit } = parts;
+  const { book, lists, sessions, afterCommit } = parts;
   app.setErrorHandler((error, _request, reply) =>
     error instanceof z.ZodError
       ? reply.code(422).send({ error: z.prettifyError(error) })
@@ -126,7 +137,9 @@ const registerRest = (
   app.post<{ Querystring: { user?: string } }>("/api/session", ({ query }) => ({
     token: sessions.issue(query.user ?? "guest"),
   }));
-  app.get<{ Querystring: { status?: string } }>("/api/orders", ({ query }) => book.list(query.status));
+  app.get<{ Querystring: { status?: string; after?: string } }>("/api/orders", ({ query }) =>
+    lists.read(status.parse(query.status), parseAfter(query.after)),
+  );
   app.post("/api/orders", async (request, reply) => {
     const origin = originOf(request);
     const outcome = await book.create(newOrder.parse(request.body), origin);

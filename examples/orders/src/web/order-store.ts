@@ -1,5 +1,6 @@
 import {
   type BroadcastClient,
+  type BroadcastEvent,
   type Change,
   MutationConflictError,
   OfflineQueue,
@@ -73,6 +74,8 @@ export class OrderStore {
   readonly #shown = new Map<string, { readonly key: QueryKey; count: number }>();
   /** The newest version of each order that the shop told us. */
   readonly #versions = new Map<string, number>();
+  /** What a list must have that is fetched now: the newest change that we heard of, or all there is. */
+  #after: string | undefined;
   /** Changes of one order go out one after the other, each on top of the one before. */
   readonly #lines = new Map<string, Promise<unknown>>();
 
@@ -96,6 +99,16 @@ export class OrderStore {
     client.onStateChange((state) => {
       if (state === "connected") this.queue.wake();
     });
+  }
+
+  /** Takes note of how far we have heard: a list that is fetched from now on must have that. */
+  heard({ epoch, offset }: Pick<BroadcastEvent, "epoch" | "offset">): void {
+    if (epoch !== undefined && offset !== undefined) this.#after = `${epoch}:${offset}`;
+  }
+
+  /** Something may have happened that we did not hear of. */
+  lostTrack(): void {
+    this.#after = "latest";
   }
 
   /** Fetches a list and keeps it true until the function that comes back is called. */
@@ -122,8 +135,10 @@ export class OrderStore {
   async fetch(key: QueryKey): Promise<void> {
     const fetching = this.store.beginRefetch(key);
     const filter = filterOf(key);
+    const query = new URLSearchParams(filter === "all" ? {} : { status: filter });
+    if (this.#after !== undefined) query.set("after", this.#after);
     try {
-      const response = await fetch(`/api/orders${filter === "all" ? "" : `?status=${filter}`}`, {
+      const response = await fetch(`/api/orders?${query}`, {
         signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
         // Two in flight at a time must not share one answer.
         cache: "no-store",

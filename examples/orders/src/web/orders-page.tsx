@@ -2,6 +2,7 @@ import {
   useBroadcast,
   useBroadcastInvalidation,
   useBroadcastState,
+  useChannel,
   useOptimisticValue,
   usePresence,
 } from "@holdfast/live-react";
@@ -23,6 +24,8 @@ export const OrdersPage = ({ user }: { readonly user: string }): ReactNode => {
   const [orders] = useState(() => new OrderStore(client, user));
   const [filter, setFilter] = useState<Filter>("all");
   const [problem, setProblem] = useState<string>();
+  const lostTrack = (): void => orders.lostTrack();
+  useChannel("order", (event) => orders.heard(event), { onGap: lostTrack, onBegin: lostTrack });
   useBroadcastInvalidation({
     channel: "order",
     queryKeyPrefix: PREFIX,
