@@ -5,6 +5,7 @@ import {
   type ManagedProcess,
   type PortReservation,
   type RedisSentinels,
+  redisCommand,
   reservePort,
   startProcess,
   startRedisSentinel,
@@ -19,6 +20,8 @@ export interface LossOptions {
   readonly clientCount: number;
   readonly channelCount: number;
   readonly serverCount: number;
+  /** Told of each fault once it is over, with the seconds since the start. */
+  readonly onFault?: (outcome: string, atSeconds: number) => void;
 }
 
 export interface LossReport {
@@ -41,6 +44,8 @@ const CHANNELS_PER_CLIENT = 5;
 /** One publisher for each channel, so that what it was answered is the order of the channel. */
 const PUBLISH_EVERY_MS = 200;
 const FAULT_EVERY_MS = 1_500;
+/** How long all may take to work again after the last fault: sentinels try again after twice their 5 s. */
+const SETTLE_MS = 90_000;
 const program = fileURLToPath(new URL("./processes/live-server.ts", import.meta.url));
 
 /** Milliseconds of real time. */
@@ -145,6 +150,30 @@ class Cell implements AsyncDisposable {
     const server = this.#servers[index];
     this.#servers[index] = undefined;
     await server?.kill("SIGKILL");
+  }
+
+  /** What the servers and Redis say of themselves. */
+  async describe(): Promise<object> {
+    const ask = (question: Promise<unknown>): Promise<unknown> =>
+      question.catch((error: unknown) => String(error));
+    const health = async (port: number): Promise<unknown> => {
+      const response = await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(5_000) });
+      return response.json();
+    };
+    return {
+      servers: await Promise.all(this.#ports.map(({ port }) => ask(health(port)))),
+      masters: await Promise.all(
+        this.redis.sentinels.map(({ port }) =>
+          ask(redisCommand(port, ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", this.redis.masterName])),
+        ),
+      ),
+      redis: await Promise.all(
+        this.redis.servers.map(async (server) => ({
+          port: server.port,
+          replication: await ask(server.command("INFO", "replication")),
+        })),
+      ),
+    };
   }
 
   /** The address of one that should be running. */
@@ -258,7 +287,8 @@ export const runWithLosses = async (options: LossOptions): Promise<LossReport> =
   using clients = new Clients();
   await clients.open(cell, options, random);
   const publishers = Array.from({ length: options.channelCount }, (_, index) => new Publisher(`c${index}`));
-  const endAt = performance.now() + options.seconds * 1_000;
+  const startedAt = performance.now();
+  const endAt = startedAt + options.seconds * 1_000;
   const faults: Record<string, number> = {};
   let isOver = false;
   const publish = async (publisher: Publisher): Promise<void> => {
@@ -282,16 +312,23 @@ export const runWithLosses = async (options: LossOptions): Promise<LossReport> =
         outcome = `${name}, not in time`;
       }
       faults[outcome] = (faults[outcome] ?? 0) + 1;
+      options.onFault?.(outcome, Math.round((performance.now() - startedAt) / 1_000));
     }
     isOver = true;
   };
   await Promise.all([...publishers.map(publish), harm()]);
   // All is well again: one last event on each channel, which everybody must have.
   for (const publisher of publishers) {
-    await waitUntil(`the last event of ${publisher.channel}`, () => publisher.publish(cell.url(random)), {
-      timeoutMs: 30_000,
-      intervalMs: 100,
-    });
+    try {
+      await waitUntil(`the last event of ${publisher.channel}`, () => publisher.publish(cell.url(random)), {
+        timeoutMs: SETTLE_MS,
+        intervalMs: 100,
+      });
+    } catch (cause) {
+      throw new Error(`nothing can be published any more: ${JSON.stringify(await cell.describe())}`, {
+        cause,
+      });
+    }
   }
   const isComplete = (): boolean =>
     clients.all.every(({ stories }) =>

@@ -18,6 +18,7 @@ const report = await runWithLosses({
   clientCount: Number(values.clients),
   channelCount: Number(values.channels),
   serverCount: Number(values.servers),
+  onFault: (outcome, atSeconds) => console.error(`${atSeconds} s: ${outcome}`),
 });
 const { violations, ...rest } = report;
 console.log(
