@@ -266,14 +266,17 @@ export const recentRate = (cell: CellProgress): number => {
   return spanMs === 0 ? 0 : (units / spanMs) * 1000;
 };
 
-/** How far the whole job is, 0 to 1, when every started workflow says how much there is; else undefined. */
+/**
+ * How far the whole job is, 0 to 1; undefined before it has workflows. A job that failed or was cancelled stays
+ * where it was then.
+ */
 export const jobFraction = (projection: JobProjection): number | undefined => {
-  if (projection.result !== undefined) return 1;
+  if (projection.result?.status === "completed") return 1;
   const workflows = Object.values(projection.workflows);
   if (workflows.length === 0) return undefined;
   let sum = 0;
   for (const workflow of workflows) {
-    if (workflow.status === "completed" || workflow.status === "failed" || workflow.status === "cancelled") {
+    if (workflow.status === "completed") {
       sum += 1;
       continue;
     }

@@ -11,6 +11,11 @@ export interface Series {
 
 const CHART_HEIGHT = 180;
 
+const clockTime = (seconds: number): string => new Date(seconds * 1000).toLocaleTimeString("en-GB");
+
+/** Steps of the time axis, in seconds: none below one, since a label is a time of day to the second. */
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400];
+
 /** A small live chart over time. `times` are seconds since the epoch, shared by all series. */
 export const TimeChart = (props: {
   readonly title: string;
@@ -42,12 +47,14 @@ export const TimeChart = (props: {
         cursor: { y: false, points: { size: 6 } },
         legend: { live: true },
         scales: { y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
-        axes: [axis, { ...axis, size: 64, values: (_plot, values) => values.map((value) => format(value)) }],
+        axes: [
+          { ...axis, incrs: TIME_STEPS, space: 70, values: (_plot, values) => values.map(clockTime) },
+          { ...axis, size: 64, values: (_plot, values) => values.map((value) => format(value)) },
+        ],
         series: [
           {
             label: "time",
-            value: (_plot, value) =>
-              value === null ? "–" : new Date(value * 1000).toLocaleTimeString("en-GB"),
+            value: (_plot, value) => (value === null ? "–" : clockTime(value)),
           },
           ...props.series.map((series) => ({
             label: series.label,
