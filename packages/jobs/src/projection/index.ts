@@ -7,6 +7,7 @@ export {
   type LogLine,
   projectEvent,
   recentRate,
+  shareDone,
   type WindowPoint,
   type WorkflowProjection,
   workflowTotals,

@@ -73,6 +73,14 @@ describe("the projection of a job's log", () => {
     expect(jobFraction(projection)).toBeCloseTo(150 / 400);
   });
 
+  it("leaves a workflow that failed at the shards that were whole, whatever part of the units it knew of", () => {
+    const before = project(status("east", "a", 2), window("east", "a", 2_000, 1, 1));
+    expect(jobFraction(before)).toBe(1);
+    expect(
+      jobFraction(project(status("east", "a", 2), window("east", "a", 2_000, 1, 1), merged("a"))),
+    ).toBeCloseTo(1 / 2);
+  });
+
   it("takes a merged result into the datacenters that it names, and shows no datacenter that is none", () => {
     const projection = project(status("east", "a", 2), status("west", "a", 2), merged("a"));
     const workflow = projection.workflows["a"];

@@ -267,23 +267,26 @@ export const recentRate = (cell: CellProgress): number => {
 };
 
 /**
- * How far the whole job is, 0 to 1; undefined before it has workflows. A job that failed or was cancelled stays
- * where it was then.
+ * How far a workflow, or its part in one datacenter, is: 0 to 1, undefined before that is known. What runs is measured by
+ * its units, as far as its shards have said how many there are; what failed or was cancelled by the shards that are whole.
  */
+export const shareDone = (
+  status: WorkflowProjection["status"],
+  { done, total, shards }: Pick<CellProgress, "done" | "total" | "shards">,
+): number | undefined => {
+  if (status === "completed") return 1;
+  const isCutShort = status === "failed" || status === "cancelled";
+  if (total > 0 && !isCutShort) return Math.min(1, done / total);
+  return shards.total > 0 ? shards.completed / shards.total : undefined;
+};
+
+/** How far the whole job is, 0 to 1; undefined before it has workflows. One that failed stays where it was then. */
 export const jobFraction = (projection: JobProjection): number | undefined => {
   if (projection.result?.status === "completed") return 1;
   const workflows = Object.values(projection.workflows);
   if (workflows.length === 0) return undefined;
   let sum = 0;
-  for (const workflow of workflows) {
-    if (workflow.status === "completed") {
-      sum += 1;
-      continue;
-    }
-    const { done, total, shards } = workflowTotals(workflow);
-    if (total > 0) sum += Math.min(1, done / total);
-    else if (shards.total > 0) sum += shards.completed / shards.total;
-  }
+  for (const workflow of workflows) sum += shareDone(workflow.status, workflowTotals(workflow)) ?? 0;
   return sum / workflows.length;
 };
 

@@ -170,7 +170,7 @@ const graphNodes = (job: JobProjection, view: JobView | undefined): readonly Gra
   return Object.values(job.workflows).map((workflow) => {
     const { done, total, shards } = workflowTotals(workflow);
     const detail =
-      total > 0
+      total > 0 && (workflow.status === "running" || workflow.status === "completed")
         ? `${formatCount(done)} of ${formatCount(total)}`
         : `${shards.completed} of ${shards.total} shards`;
     return {

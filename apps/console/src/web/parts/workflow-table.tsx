@@ -1,4 +1,4 @@
-import { type CellProgress, type JobProjection, recentRate } from "@holdfast/jobs/projection";
+import { type CellProgress, type JobProjection, recentRate, shareDone } from "@holdfast/jobs/projection";
 import type { ReactNode } from "react";
 import { formatCount, formatDuration } from "../format.ts";
 import { ProgressBar } from "./progress-bar.tsx";
@@ -42,7 +42,7 @@ export const WorkflowTable = ({ job }: { readonly job: JobProjection }): ReactNo
         <tbody>
           {rows.map(({ workflow, datacenter, cell }) => {
             const latency = latencyOf(job, workflow.workflowId, datacenter, cell);
-            const fraction = cellFraction(cell);
+            const fraction = shareDone(cell.status, cell);
             return (
               <tr key={`${workflow.workflowId} ${datacenter}`}>
                 <td>{workflow.name}</td>
@@ -90,12 +90,6 @@ export const WorkflowTable = ({ job }: { readonly job: JobProjection }): ReactNo
       )}
     </div>
   );
-};
-
-const cellFraction = (cell: CellProgress): number | undefined => {
-  if (cell.status === "completed") return 1;
-  if (cell.total > 0) return Math.min(1, cell.done / cell.total);
-  return cell.shards.total > 0 ? cell.shards.completed / cell.shards.total : undefined;
 };
 
 /** The exact figures once there is a result; the newest window's until then. */
