@@ -139,3 +139,15 @@ export const quantile = (samples: readonly number[], share: number): number => {
     (sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN).toFixed(1),
   );
 };
+
+/** The p99 of each contender at an even pace, in rounds by turns: the median over the rounds, so that one hiccup of the machine decides nothing. */
+export const pacedP99 = async (
+  contenders: readonly Contender[],
+  pace: { readonly perSecond: number; readonly seconds: number; readonly rounds: number },
+): Promise<Readonly<Record<string, number>>> => {
+  const seen = new Map<Kind, number[]>(contenders.map(({ kind }) => [kind, []]));
+  for (let round = 0; round < pace.rounds; round += 1)
+    for (const contender of contenders)
+      seen.get(contender.kind)?.push(quantile(await contender.latencies(pace), 0.99));
+  return Object.fromEntries([...seen].map(([kind, rounds]) => [kind, quantile(rounds, 0.5)]));
+};

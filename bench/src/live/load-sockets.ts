@@ -61,6 +61,9 @@ export interface LoadSocketsOptions {
   readonly sampleEvery?: number;
 }
 
+/** All sockets read into it, one after the other: a buffer for each read would cost more than what is measured. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(262_144);
+
 /** Many WebSocket clients that cost as little as can be: they count events, and some read the time in them. */
 export class LoadSockets {
   readonly sockets: Socket[] = [];
@@ -100,7 +103,16 @@ export class LoadSockets {
 
   #openOne({ port, dialect }: LoadSocketsOptions, client: number, isSample: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+      const onRead = (length: number): boolean => {
+        onData(READ_BUFFER.subarray(0, length));
+        return true;
+      };
+      const socket = connect({
+        port,
+        host: "127.0.0.1",
+        noDelay: true,
+        onread: { buffer: READ_BUFFER, callback: onRead },
+      });
       const start = Buffer.from(dialect.eventStart);
       let left: Buffer | undefined;
       let isUpgraded = false;
@@ -121,13 +133,13 @@ export class LoadSockets {
             `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString("base64")}\r\n\r\n`,
         );
       });
-      socket.on("data", (chunk) => {
+      const onData = (chunk: Buffer): void => {
         let data = left === undefined ? chunk : Buffer.concat([left, chunk]);
         left = undefined;
         if (!isUpgraded) {
           const end = data.indexOf("\r\n\r\n");
           if (end < 0) {
-            left = data;
+            left = Buffer.from(data);
             return;
           }
           if (!data.subarray(0, 12).toString().endsWith("101")) {
@@ -141,7 +153,7 @@ export class LoadSockets {
           if (greeting.length === 0) resolve();
         }
         left = readFrames(data, onFrame);
-      });
+      };
       socket.on("error", reject);
       socket.on("close", () => {
         this.closedCount += 1;
@@ -168,7 +180,7 @@ export class LoadSockets {
 /** Milliseconds of a clock that all processes of a machine share. */
 export const performanceMs = (): number => Number(process.hrtime.bigint() / 1_000n) / 1_000;
 
-/** Returns what is left of a frame that is not complete. */
+/** Returns a copy of what is left of a frame that is not complete. */
 const readFrames = (data: Buffer, onFrame: (opcode: number, payload: Buffer) => void): Buffer | undefined => {
   let at = 0;
   while (data.length - at >= 2) {
@@ -187,5 +199,5 @@ const readFrames = (data: Buffer, onFrame: (opcode: number, payload: Buffer) => 
     onFrame((data[at] as number) & 15, data.subarray(from, from + length));
     at = from + length;
   }
-  return at === data.length ? undefined : data.subarray(at);
+  return at === data.length ? undefined : Buffer.from(data.subarray(at));
 };
