@@ -53,6 +53,7 @@ const scriptedClient = (answers: Partial<JobsClient>): JobsClient => ({
   result: refuse("result"),
   cluster: async () => emptyCluster,
   ping: async () => [],
+  stats: refuse("stats") as unknown as JobsClient["stats"],
   close: async () => undefined,
   [Symbol.asyncDispose]: async () => undefined,
   ...answers,

@@ -9,6 +9,23 @@ const READY_LIMIT_MS = 60_000;
 
 export type Role = "gate" | "manager" | "worker";
 
+/** Of the statistics of a gate, a manager or a worker. */
+export interface NodeStats {
+  /** Gates and managers: jobs whose writes were refused. */
+  readonly deposedJobs?: number;
+  /** Managers. */
+  readonly outcomes?: { readonly accepted: number; readonly stale: number; readonly notLeader: number };
+  readonly lapsedClaims?: number;
+  /** Workers. */
+  readonly refusedEffects?: number;
+}
+
+interface LogLine {
+  readonly level?: number | string;
+  readonly msg?: string;
+  readonly stats?: NodeStats;
+}
+
 /** One node: a process on a host of its own. */
 export class Node {
   readonly id: string;
@@ -18,6 +35,8 @@ export class Node {
   readonly host: Host;
   /** Lines of warnings and worse that its log had, counted by their message. */
   readonly warnings: Map<string, number>;
+  /** What the node counted from its last start on; known when it was stopped. */
+  stats: NodeStats | undefined;
   readonly #args: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
   #process: ManagedProcess | undefined;
@@ -37,7 +56,7 @@ export class Node {
     this.host = options.host;
     this.warnings = options.warnings;
     this.#args = options.args;
-    this.#env = { HOLDFAST_DATABASE: options.database };
+    this.#env = { HOLDFAST_DATABASE: options.database, HOLDFAST_LOG: "info" };
   }
 
   get address(): string {
@@ -76,19 +95,26 @@ export class Node {
     this.thaw();
     this.#readWarnings();
     await this.#process?.stop();
+    for (const { stats } of this.#logLines()) if (stats !== undefined) this.stats = stats;
   }
 
   #readWarnings(): void {
-    for (const line of (this.#process?.output ?? "").split("\n")) {
-      if (!line.startsWith("{")) continue;
+    for (const { level, msg } of this.#logLines()) {
+      if (msg === undefined || !(level === "warn" || level === "error" || Number(level) >= 40)) continue;
+      this.warnings.set(msg, (this.warnings.get(msg) ?? 0) + 1);
+    }
+  }
+
+  #logLines(): readonly LogLine[] {
+    return (this.#process?.output ?? "").split("\n").flatMap((line) => {
+      if (!line.startsWith("{")) return [];
       try {
-        const { level, msg } = JSON.parse(line) as { level?: number | string; msg?: string };
-        if (msg === undefined || !(level === "warn" || level === "error" || Number(level) >= 40)) continue;
-        this.warnings.set(msg, (this.warnings.get(msg) ?? 0) + 1);
+        return [JSON.parse(line) as LogLine];
       } catch {
         // Cut off by the kill.
+        return [];
       }
-    }
+    });
   }
 }
 

@@ -7,6 +7,8 @@ import type { PostgresServer } from "@holdfast/testkit";
 export interface Disturbance {
   readonly nodeId: string;
   readonly kind: "kill" | "freeze" | "cut";
+  /** Its whole datacenter with it: nobody was there to take over until it came back. */
+  readonly isWhole: boolean;
   /** On the monotonic clock. */
   readonly at: number;
 }
@@ -32,6 +34,7 @@ interface Entry {
 export interface TakeOver {
   readonly role: "gate" | "manager";
   readonly kind: Disturbance["kind"];
+  readonly isWhole: boolean;
   readonly ms: number;
 }
 
@@ -170,7 +173,12 @@ export class JobsLedger {
       if (before !== undefined && before.nodeId !== event.leader.nodeId) {
         const cause = this.#disturbances.findLast(({ nodeId }) => nodeId === before.nodeId);
         if (cause !== undefined) {
-          this.takeOvers.push({ role: event.role, kind: cause.kind, ms: now - cause.at });
+          this.takeOvers.push({
+            role: event.role,
+            kind: cause.kind,
+            isWhole: cause.isWhole,
+            ms: now - cause.at,
+          });
         }
       }
       entry.leaders.set(place, { nodeId: event.leader.nodeId, fence });

@@ -14,7 +14,7 @@ import {
   systemRandom,
   toWireError,
 } from "@holdfast/kernel";
-import { type JobsCluster, type Node, withJobsCluster } from "./jobs-cluster.ts";
+import { type JobsCluster, type Node, type NodeStats, withJobsCluster } from "./jobs-cluster.ts";
 import { JobsLedger } from "./jobs-ledger.ts";
 
 const { values: flags } = parseArgs({
@@ -63,8 +63,12 @@ const chooseVictims = (cluster: JobsCluster): { readonly what: string; readonly 
   return { what: `${first.id} and ${second.id}`, nodes: [first, second] };
 };
 
-const disturb = async (ledger: JobsLedger, node: Node, kind: Kind): Promise<void> => {
-  ledger.disturbed({ nodeId: node.id, kind, at: clock.monotonicNow() });
+const disturb = async (
+  ledger: JobsLedger,
+  node: Node,
+  { kind, isWhole }: { readonly kind: Kind; readonly isWhole: boolean },
+): Promise<void> => {
+  ledger.disturbed({ nodeId: node.id, kind, isWhole, at: clock.monotonicNow() });
   if (kind === "kill") {
     await node.kill();
     await clock.sleep(RESTART_AFTER_MS);
@@ -142,7 +146,7 @@ const run = async (cluster: JobsCluster): Promise<number> => {
       what,
       ended: ledger.endedCount,
     });
-    await Promise.all(nodes.map((node) => disturb(ledger, node, kind)));
+    await Promise.all(nodes.map((node) => disturb(ledger, node, { kind, isWhole: nodes.length > 2 })));
     await clock.sleep(CALM_MS);
   }
   await submitting;
@@ -151,7 +155,13 @@ const run = async (cluster: JobsCluster): Promise<number> => {
   await ledger.settled();
   limit.cancel();
   const { rowCount } = await ledger.check(cluster.databases);
+  const clientStats = client.stats();
   await Promise.all(cluster.nodes.map((node) => node.stop()));
+  const sumOf = (role: Node["role"], count: (stats: NodeStats) => number | undefined): number =>
+    cluster.nodes.reduce(
+      (sum, node) => sum + (node.role === role && node.stats !== undefined ? (count(node.stats) ?? 0) : 0),
+      0,
+    );
   const takeOverOf = (role: "gate" | "manager") => {
     const figuresOf = (values: readonly number[]) => ({
       count: values.length,
@@ -160,9 +170,15 @@ const run = async (cluster: JobsCluster): Promise<number> => {
       maxMs: Math.round(percentile(values, 1) ?? 0),
     });
     const ofRole = ledger.takeOvers.filter((takeOver) => takeOver.role === role);
-    const msOf = (kind: Kind) => ofRole.filter((one) => one.kind === kind).map(({ ms }) => ms);
+    const single = ofRole.filter(({ isWhole }) => !isWhole);
+    const msOf = (kind: Kind) => single.filter((one) => one.kind === kind).map(({ ms }) => ms);
     const byKind = Object.fromEntries(KINDS.map((kind) => [kind, figuresOf(msOf(kind))]));
-    return { ...figuresOf(ofRole.map(({ ms }) => ms)), ...byKind };
+    const whole = ofRole.filter(({ isWhole }) => isWhole);
+    return {
+      ...figuresOf(single.map(({ ms }) => ms)),
+      ...byKind,
+      ...(whole.length === 0 ? {} : { afterWholeDatacenter: figuresOf(whole.map(({ ms }) => ms)) }),
+    };
   };
   note({
     seed,
@@ -174,7 +190,16 @@ const run = async (cluster: JobsCluster): Promise<number> => {
     effectRows: rowCount,
     takeOver: { leaseMs: LEASE_MS, gate: takeOverOf("gate"), manager: takeOverOf("manager") },
     longestSilences: ledger.longestSilences,
-    refusedStale: [...cluster.warnings].filter(([message]) => /stale|leads|lost|deposed/.test(message)),
+    // Of the nodes as they ran at the end: what killed ones had counted is gone with them.
+    refused: {
+      jobsOfDeposedGates: sumOf("gate", ({ deposedJobs }) => deposedJobs),
+      jobsOfDeposedManagers: sumOf("manager", ({ deposedJobs }) => deposedJobs),
+      outcomesOfStaleClaims: sumOf("manager", ({ outcomes }) => outcomes?.stale),
+      effectsOfStaleClaims: sumOf("worker", ({ refusedEffects }) => refusedEffects),
+    },
+    lapsedClaims: sumOf("manager", ({ lapsedClaims }) => lapsedClaims),
+    leasesLost: cluster.warnings.get("the node's lease is lost; its jobs go to others") ?? 0,
+    client: clientStats,
     violations: ledger.violations,
   });
   return ledger.violations.length === 0 ? 0 : 1;

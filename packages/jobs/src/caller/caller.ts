@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 import { createHandlers, type Handlers } from "@holdfast/connection";
 import { ClosedError, randomInt } from "@holdfast/kernel";
 import type { InputOf, OutputOf, RequestDefinition } from "@holdfast/protocol/contract";
+import { CallerCounters } from "./caller-counters.ts";
 import type { CallerOptions } from "./caller-options.ts";
 import { type FollowItem, type FollowRequest, followJob, type OpenFeed, openFeed } from "./follow-job.ts";
 import { NodeLinks } from "./node-links.ts";
@@ -17,6 +18,7 @@ export class Caller implements AsyncDisposable {
   readonly options: CallerOptions;
   readonly selector: TargetSelector;
   readonly links: NodeLinks;
+  readonly counters = new CallerCounters();
   readonly #router: RequestRouter;
   readonly #subscriptions: Subscriptions;
   readonly #closing = new AbortController();
@@ -30,8 +32,11 @@ export class Caller implements AsyncDisposable {
     this.#subscriptions = new Subscriptions(handlers, random);
     const startAt = randomInt(random, Math.max(gates.length, managers.length, 1));
     this.selector = new TargetSelector({ gates, managers, startAt });
-    this.links = new NodeLinks(options, handlers, (address) => this.selector.lost(address));
-    this.#router = new RequestRouter(options, this.links, this.selector);
+    this.links = new NodeLinks(options, handlers, (address) => {
+      this.counters.add("lostConnections");
+      this.selector.lost(address);
+    });
+    this.#router = new RequestRouter(options, this);
   }
 
   /** Aborts when the caller is closed. */
@@ -77,6 +82,7 @@ export class Caller implements AsyncDisposable {
         options: this.options,
         router: this.#router,
         subscriptions: this.#subscriptions,
+        counters: this.counters,
         closed: this.#closing.signal,
       },
       jobId,

@@ -2,6 +2,7 @@ import type { Peer } from "@holdfast/connection";
 import type { WirePosition } from "@holdfast/coordination";
 import { ClosedError, childController } from "@holdfast/kernel";
 import { followJob as followRequest, type JobEvent, unfollowJob } from "@holdfast/protocol/contract";
+import type { CallerCounters } from "./caller-counters.ts";
 import type { CallerOptions } from "./caller-options.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import type { RequestRouter } from "./request-router.ts";
@@ -57,6 +58,7 @@ export interface FollowParts {
   readonly options: CallerOptions;
   readonly router: RequestRouter;
   readonly subscriptions: Subscriptions;
+  readonly counters: CallerCounters;
   /** Aborts when the caller is closed. */
   readonly closed: AbortSignal;
 }
@@ -83,7 +85,7 @@ export async function* followJob(
   jobId: string,
   request: FollowRequest,
 ): AsyncGenerator<readonly FollowItem[], void, undefined> {
-  const { options, subscriptions } = parts;
+  const { options, subscriptions, counters } = parts;
   const scope = childController(request.signal, parts.closed);
   const unfollow = (of: Session | undefined): void => {
     if (of === undefined || of.isLost || !of.peer.isOpen) return;
@@ -95,6 +97,8 @@ export async function* followJob(
   let session: Session | undefined;
   let followedFrom: WirePosition | undefined;
   let fruitlessCount = 0;
+  let isOrphaned = false;
+  counters.add("watches");
   try {
     session =
       request.begun === undefined
@@ -102,13 +106,18 @@ export async function* followJob(
         : sessionOn(request.begun.peer, buffer);
     for (;;) {
       for (let items = buffer.takeAll(); items.length > 0; items = buffer.takeAll()) {
+        for (const item of items) if (item.kind === "event") counters.addEvent(item.event);
         yield items;
         scope.signal.throwIfAborted();
       }
       if (buffer.isEnded) return;
       if (session.isLost) {
+        isOrphaned = true;
+        counters.add("orphanedWatches");
         yield [{ kind: "connection", state: "lost" }];
         session = await followAgain(parts, { jobId, subscriptionId, buffer, signal: scope.signal });
+        isOrphaned = false;
+        counters.add("orphanedWatches", -1);
         yield [{ kind: "connection", state: "restored" }];
         continue;
       }
@@ -136,6 +145,8 @@ export async function* followJob(
       if (session.peer !== lost.peer) unfollow(lost);
     }
   } finally {
+    counters.add("watches", -1);
+    if (isOrphaned) counters.add("orphanedWatches", -1);
     feed.close();
     session?.stopListening();
     if (!buffer.isEnded) unfollow(session);

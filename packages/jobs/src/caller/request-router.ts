@@ -10,6 +10,7 @@ import {
 } from "@holdfast/protocol/contract";
 import { NoTargetError } from "../errors.ts";
 import { BundledRequests } from "./bundled-requests.ts";
+import type { CallerCounters } from "./caller-counters.ts";
 import type { CallerOptions } from "./caller-options.ts";
 import type { NodeLinks } from "./node-links.ts";
 import type { TargetSelector } from "./target-selector.ts";
@@ -49,6 +50,7 @@ export class RequestRouter {
   readonly #options: CallerOptions;
   readonly #links: NodeLinks;
   readonly #selector: TargetSelector;
+  readonly #counters: CallerCounters;
   readonly #submissions = new BundledRequests({
     one: submitJob,
     many: submitJobs,
@@ -57,10 +59,18 @@ export class RequestRouter {
     unpack: ({ answers }) => answers.map(({ accepted, refused }) => ({ value: accepted, refused })),
   });
 
-  constructor(options: CallerOptions, links: NodeLinks, selector: TargetSelector) {
+  constructor(
+    options: CallerOptions,
+    parts: {
+      readonly links: NodeLinks;
+      readonly selector: TargetSelector;
+      readonly counters: CallerCounters;
+    },
+  ) {
     this.#options = options;
-    this.#links = links;
-    this.#selector = selector;
+    this.#links = parts.links;
+    this.#selector = parts.selector;
+    this.#counters = parts.counters;
   }
 
   /**
@@ -73,6 +83,7 @@ export class RequestRouter {
     options: AskOptions = {},
   ): Promise<Answered<OutputOf<D>>> {
     const { clock, logger } = this.#options;
+    this.#counters.add("requests");
     const deadlineMs = options.deadlineMs ?? this.#options.deadlineMs;
     const deadlineAt = clock.monotonicNow() + deadlineMs;
     let untried = this.#selector.targets(options.jobId);
@@ -127,12 +138,15 @@ export class RequestRouter {
         return { output, address, peer };
       } catch (error) {
         options.onFailedAttempt?.(error, address);
+        this.#counters.add("failedAttempts");
         const next = redirectOf(error);
         if (next === undefined || visited.has(next) || visited.size > REDIRECTS_MAX_COUNT) {
+          if (hasCode(error, "JOBS_NOT_LEADER")) this.#counters.add("failedRedirects");
           if (isUnreachable(error) || hasCode(error, "KERNEL_TIMEOUT"))
             this.#selector.failed(address, options.jobId);
           throw error;
         }
+        this.#counters.add("redirects");
         address = next;
       }
     }

@@ -60,6 +60,11 @@ export class TargetSelector {
     }
   }
 
+  /** Jobs whose own node is remembered. */
+  get rememberedCount(): number {
+    return this.#byJob.size;
+  }
+
   /** Every node in the order in which to ask it, without repeats. */
   targets(jobId?: string): readonly string[] {
     const known = jobId === undefined ? undefined : this.#byJob.get(jobId);

@@ -35,6 +35,7 @@ export const createClient = (options: ClientOptions): JobsClient => {
     result: (jobId, request = {}) => awaitResult(caller, tracked, jobId, request),
     cluster: async ({ signal } = {}) => (await caller.ask(getCluster, {}, { signal })).output,
     ping: (request = {}) => pingAll(caller.links, resolved.clock, caller.selector.all(), request),
+    stats: () => ({ ...caller.counters.counts, trackedJobs: caller.selector.rememberedCount }),
     close: () => caller.close(),
     [Symbol.asyncDispose]: () => caller.close(),
   };

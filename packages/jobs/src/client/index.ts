@@ -2,6 +2,7 @@ export { clientOptionsFromEnvironment } from "./client-environment.ts";
 export type { ClientOptions } from "./client-options.ts";
 export { createClient } from "./create-client.ts";
 export type {
+  ClientStats,
   JobsClient,
   PingAnswer,
   SubmitOptions,

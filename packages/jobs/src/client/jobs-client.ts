@@ -9,6 +9,7 @@ import type {
   JobSummary,
   JobView,
 } from "@holdfast/protocol/contract";
+import type { CallerCounts } from "../caller/caller-counters.ts";
 
 /** One item of a watch. */
 export type WatchItem =
@@ -100,7 +101,14 @@ export interface JobsClient extends AsyncDisposable {
   cluster(options?: Abortable): Promise<ClusterView>;
   /** Asks every configured node; a node that does not answer is reported with its error. */
   ping(options?: Abortable): Promise<readonly PingAnswer[]>;
+  /** What this client has done and what it holds now, for metrics. */
+  stats(): ClientStats;
   close(): Promise<void>;
+}
+
+export interface ClientStats extends CallerCounts {
+  /** Jobs whose own node is remembered now, at most 10,000. */
+  readonly trackedJobs: number;
 }
 
 export interface PingAnswer {

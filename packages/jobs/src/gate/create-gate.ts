@@ -42,6 +42,8 @@ export interface GateStats {
   /** Jobs that this gate leads now. */
   readonly ledJobs: number;
   readonly takeOvers: number;
+  /** Jobs whose writes were refused because another gate led them by then. */
+  readonly deposedJobs: number;
   readonly commits: { readonly batches: number; readonly items: number; readonly failures: number };
   readonly feed: ReturnType<EventFeed["stats"]>;
   readonly connections: number;
@@ -329,6 +331,7 @@ class GateNode implements Gate {
     return {
       ledJobs: this.#book?.size ?? 0,
       takeOvers: this.#book?.takeOverCount ?? 0,
+      deposedJobs: this.#book?.deposedCount ?? 0,
       commits: this.#commits?.stats ?? { batches: 0, items: 0, failures: 0 },
       feed: this.#feed?.stats() ?? {
         followedJobs: 0,
@@ -368,6 +371,7 @@ class GateNode implements Gate {
     await this.#links?.close();
     await this.#lease?.stop({ release: options.release });
     this.#state = "offline";
+    this.#logger.info({ stats: this.stats() }, "the gate has stopped");
   }
 
   #ensureActive(): void {

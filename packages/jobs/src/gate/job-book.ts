@@ -53,6 +53,7 @@ export class JobBook {
   readonly #reload = new Set<string>();
   #reloadWake = deferred<void>();
   #takeOverCount = 0;
+  #deposedCount = 0;
   /** The live gates for which the last look found nothing more. */
   #settledFor: string | undefined;
   #skippedCount = 0;
@@ -68,6 +69,11 @@ export class JobBook {
 
   get takeOverCount(): number {
     return this.#takeOverCount;
+  }
+
+  /** Jobs whose writes were refused because another gate led them by then. */
+  get deposedCount(): number {
+    return this.#deposedCount;
   }
 
   get(jobId: string): LedJob | undefined {
@@ -135,6 +141,7 @@ export class JobBook {
         self,
         onFinished: (ended) => this.#finish(ended),
         onDeposed: (deposed) => {
+          this.#deposedCount += 1;
           logger.warn({ jobId: deposed.job.jobId }, "another gate leads this job now");
           this.drop(deposed.job.jobId, "another gate leads it");
         },

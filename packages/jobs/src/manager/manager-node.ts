@@ -354,7 +354,7 @@ export class ManagerNode implements Manager {
       this.#commits.close(),
       loops,
     ]);
-    this.#logger.info({}, "the manager has stopped");
+    this.#logger.info({ stats: this.stats() }, "the manager has stopped");
   }
 
   /** Undefined as soon as this node must not decide any more. */

@@ -2,6 +2,7 @@ import type { Executor } from "./executor.ts";
 import { createInlineExecutor } from "./inline-executor.ts";
 import { createThreadExecutor } from "./thread/thread-executor.ts";
 import type { Worker } from "./worker.ts";
+import { noticingRefusals } from "./worker-database.ts";
 import { WorkerNode } from "./worker-node.ts";
 import { checkWorkerOptions, type WorkerOptions } from "./worker-options.ts";
 
@@ -13,10 +14,16 @@ import { checkWorkerOptions, type WorkerOptions } from "./worker-options.ts";
  */
 export const createWorker = async (options: WorkerOptions): Promise<Worker> => {
   checkWorkerOptions(options);
-  const executor = executorOf(options);
+  let refusedEffects = 0;
+  const { database } = options;
+  const noticing =
+    database === undefined
+      ? options
+      : { ...options, database: noticingRefusals(database, () => (refusedEffects += 1)) };
+  const executor = executorOf(noticing);
   try {
     const catalog = await executor.start();
-    return new WorkerNode(options, { executor, catalog });
+    return new WorkerNode(options, { executor, catalog, refusedEffects: () => refusedEffects });
   } catch (error) {
     await executor.close();
     throw error;

@@ -1,6 +1,6 @@
 import type { Json } from "@holdfast/coordination";
 import type { SqlExecutor } from "@holdfast/coordination/postgres";
-import type { Abortable } from "@holdfast/kernel";
+import { type Abortable, hasCode } from "@holdfast/kernel";
 import type { Assignment } from "@holdfast/protocol/contract";
 import type { ShardDatabase } from "./shard-run.ts";
 
@@ -32,6 +32,21 @@ export interface WorkerDatabase {
   readonly sql: SqlExecutor;
   readonly effects: EffectRunner;
 }
+
+/** The same database; `onRefused` hears of every effect that was refused because a newer attempt had begun. */
+export const noticingRefusals = (database: WorkerDatabase, onRefused: () => void): WorkerDatabase => ({
+  sql: database.sql,
+  effects: {
+    run: async (request, body, options) => {
+      try {
+        return await database.effects.run(request, body, options);
+      } catch (error) {
+        if (hasCode(error, "DATA_STALE_FENCE")) onRefused();
+        throw error;
+      }
+    },
+  },
+});
 
 /** The worker's database as one attempt sees it; everything ends with `signal`. */
 export const databaseOf = (

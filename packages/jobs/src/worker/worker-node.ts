@@ -41,6 +41,7 @@ export class WorkerNode implements Worker {
   readonly #options: WorkerOptions;
   readonly #executor: Executor;
   readonly #catalog: readonly WorkflowCatalogEntry[];
+  readonly #refusedEffects: () => number;
   readonly #startedAt: number;
   readonly #links: ManagerLinks;
   readonly #leaders: JobLeaders;
@@ -55,7 +56,11 @@ export class WorkerNode implements Worker {
 
   constructor(
     options: WorkerOptions,
-    parts: { readonly executor: Executor; readonly catalog: readonly WorkflowCatalogEntry[] },
+    parts: {
+      readonly executor: Executor;
+      readonly catalog: readonly WorkflowCatalogEntry[];
+      readonly refusedEffects: () => number;
+    },
   ) {
     const { nodeId, datacenter, clock, random, logger } = options;
     this.nodeId = nodeId;
@@ -64,6 +69,7 @@ export class WorkerNode implements Worker {
     this.#options = options;
     this.#executor = parts.executor;
     this.#catalog = parts.catalog;
+    this.#refusedEffects = parts.refusedEffects;
     this.#startedAt = clock.wallNow();
     this.#claims = new TaskGroup({ logger });
     this.#tasks = new TaskGroup({ logger });
@@ -117,6 +123,7 @@ export class WorkerNode implements Worker {
       failedShards: this.#held.failedCount,
       undeliveredOutcomes: this.#outcomes.waitingCount,
       droppedUpdates: this.#progress.droppedCount,
+      refusedEffects: this.#refusedEffects(),
       managers: this.#links.ready.map(({ nodeId }) => nodeId),
     };
   }
@@ -252,6 +259,7 @@ export class WorkerNode implements Worker {
       );
     }
     await this.#close();
+    logger.info({ nodeId, stats: this.stats() }, "the worker has stopped");
   }
 
   async #close(): Promise<void> {

@@ -11,6 +11,8 @@ export interface WorkerStats {
   /** Ended, and not yet taken by a manager. */
   readonly undeliveredOutcomes: number;
   readonly droppedUpdates: number;
+  /** Effects of attempts that were refused because a newer attempt of their shard had begun. */
+  readonly refusedEffects: number;
   /** Node ids. */
   readonly managers: readonly string[];
 }
