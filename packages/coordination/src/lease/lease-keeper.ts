@@ -15,12 +15,14 @@ import { checkNumber } from "../input-checks.ts";
 import type { Json } from "../json.ts";
 import {
   type GrantOutcome,
+  type HandedLease,
   LEASE_TTL_MAX_MS,
   LEASE_TTL_MIN_MS,
+  type LeaseGrant,
   type LeaseInfo,
   type Leases,
 } from "./leases.ts";
-import { type Kept, RenewalKeeper } from "./renewal-keeper.ts";
+import { GIVE_UP_AT, type Kept, RenewalKeeper } from "./renewal-keeper.ts";
 
 /** A lease that renews itself until it is released or lost. */
 export interface HeldLease extends AsyncDisposable {
@@ -77,6 +79,13 @@ export interface LeaseKeeperOptions {
   readonly logger?: Logger;
 }
 
+/** A place in line; see LinePlace. */
+export interface PlaceInLine {
+  readonly lookEveryMs: number;
+  look(signal: AbortSignal | undefined): Promise<HoldOutcome>;
+  end(): void;
+}
+
 /** A grant whose answer was lost is asked for again this often, with the same request id. */
 const GRANT_TRIES = 3;
 const GRANT_RETRY_MS = 50;
@@ -124,22 +133,65 @@ export class LeaseKeeper implements AsyncDisposable {
    * is not left behind without anybody knowing.
    * @throws StoreUnavailableError when the store does not answer; nothing is held, or lapses within the TTL.
    */
-  async hold(name: string, options: HoldOptions): Promise<HoldOutcome> {
+  hold(name: string, options: HoldOptions): Promise<HoldOutcome> {
     const requestId = newId("request", this.#random);
+    return this.#ask(options.signal, () =>
+      this.#leases.grant(name, { ...options, ttlMs: this.#ttlMs, requestId }),
+    );
+  }
+
+  /** Whether {@link standInLine} may be called: the store hands leases on. */
+  get hasLines(): boolean {
+    return this.#leases.standInLine !== undefined;
+  }
+
+  /** A place in line for `name`; `onNews` is called when it is worth looking. End it. */
+  standInLine(
+    name: string,
+    options: Omit<HoldOptions, "signal"> & { readonly onNews: () => void },
+  ): PlaceInLine {
+    const { owner, metadata, onNews } = options;
+    let handed: HandedLease | undefined;
+    let isGranted = false;
+    const place = this.#leases.standInLine?.(name, {
+      owner,
+      ttlMs: this.#ttlMs,
+      requestId: newId("request", this.#random),
+      ...(metadata === undefined ? {} : { metadata }),
+      onNews: (news) => {
+        handed = news ?? handed;
+        onNews();
+      },
+    });
+    if (place === undefined)
+      throw new InvalidInputError("leases", "without lines", "a store that hands leases on");
+    return {
+      lookEveryMs: place.lookEveryMs,
+      look: async (signal) => {
+        const given = handed;
+        handed = undefined;
+        let outcome = given === undefined ? undefined : this.#adopt(given);
+        outcome ??= await this.#ask(signal, () => place.look({ signal }));
+        isGranted = outcome.kind === "granted";
+        return outcome;
+      },
+      end: () => place.end({ isGranted }),
+    };
+  }
+
+  async #ask(signal: AbortSignal | undefined, grant: () => Promise<GrantOutcome>): Promise<HoldOutcome> {
     let pauseMs = GRANT_RETRY_MS;
     for (let tries = 1; ; tries += 1) {
       const askedAt = this.#clock.monotonicNow();
       try {
-        return this.#keep(
-          await this.#leases.grant(name, { ...options, ttlMs: this.#ttlMs, requestId }),
-          askedAt,
-        );
+        const outcome = await grant();
+        return outcome.kind === "held" ? outcome : this.#keep(outcome.grant, askedAt);
       } catch (error) {
         const mayRepeat =
           isHoldfastError(error) && (error.retryable || error.code === "KERNEL_OUTCOME_UNKNOWN");
         if (!mayRepeat || tries === GRANT_TRIES) throw error;
       }
-      await this.#clock.sleep(pauseMs, { signal: options.signal });
+      await this.#clock.sleep(pauseMs, { signal });
       pauseMs *= 4;
     }
   }
@@ -174,11 +226,15 @@ export class LeaseKeeper implements AsyncDisposable {
     return isHeld === true && kept.confirm({ askedAt, ttlMs });
   }
 
-  #keep(outcome: GrantOutcome, askedAt: number): HoldOutcome {
-    if (outcome.kind === "held") return outcome;
-    const { name, owner, token } = outcome.grant;
+  /** Undefined when it was told of too late to be surely ours. */
+  #adopt({ grant, askedAt }: HandedLease): HoldOutcome | undefined {
+    const isLate = this.#clock.monotonicNow() >= askedAt + grant.ttlMs * GIVE_UP_AT;
+    return isLate ? undefined : this.#keep(grant, askedAt);
+  }
+
+  #keep({ name, owner, token, ttlMs }: LeaseGrant, askedAt: number): HoldOutcome {
     const ref = { name, token };
-    const kept = this.#keeper.keep(ref, { askedAt, onLost: () => this.#held.delete(lease) });
+    const kept = this.#keeper.keep(ref, { askedAt, termMs: ttlMs, onLost: () => this.#held.delete(lease) });
     const lease: SelfRenewingLease = new SelfRenewingLease(ref, owner, kept, {
       end: (options) => {
         this.#held.delete(lease);

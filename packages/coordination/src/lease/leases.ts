@@ -43,6 +43,35 @@ export interface GrantOptions extends Abortable {
   readonly awaitRelease?: boolean;
 }
 
+/** A place in line for a lease that is held. */
+export interface StandInLineOptions extends Omit<GrantOptions, "signal" | "awaitRelease" | "requestId"> {
+  /** Names the place, and the grant that comes of it. */
+  readonly requestId: string;
+  /** Called when the lease was handed over, or when it is worth looking again. Must not throw. */
+  readonly onNews: (handed: HandedLease | undefined) => void;
+}
+
+/** A grant that the release of the holder before made. */
+export interface HandedLease {
+  /** Its `ttlMs` is short, in case that nobody is there to take it any more: renew it soon. */
+  readonly grant: LeaseGrant;
+  /** From when its time counts, by the monotonic clock of the store's options; no later than the grant. */
+  readonly askedAt: number;
+}
+
+export interface LinePlace {
+  /** Look again after so long at the latest: the place is kept for a few times that. */
+  readonly lookEveryMs: number;
+  /**
+   * Takes the lease when it is free or was handed to this place, else takes or keeps the place. Behind the longest
+   * line there is none: such an asker only looks.
+   * @throws as `grant`.
+   */
+  look(options?: Abortable): Promise<GrantOutcome>;
+  /** Ends it, without waiting; a lease that was handed over meanwhile is released unless `isGranted`. */
+  end(options: { readonly isGranted: boolean }): void;
+}
+
 /** Below this a lease could lapse inside one store round trip. */
 export const LEASE_TTL_MIN_MS = 100;
 export const LEASE_TTL_MAX_MS = 86_400_000;
@@ -92,6 +121,11 @@ export interface Leases<Tx> {
    * nothing, and not at all when a lease expires or the connection was lost: look again when the lease ends.
    */
   onReleased(name: string, listener: () => void): () => void;
+  /**
+   * A place in line for `name`, only where the store hands a released lease to who waits first. Where it is missing,
+   * wait for `onReleased`.
+   */
+  standInLine?(name: string, options: StandInLineOptions): LinePlace;
   /**
    * Succeeds only when `token` is the newest grant of `name` and unexpired, and keeps it so until `tx` ends
    * (a competing grant waits or fails). Makes a paused, deposed holder harmless.

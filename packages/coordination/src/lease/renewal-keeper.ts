@@ -40,7 +40,7 @@ const RENEW_ALONG = 1 / 6;
 /** Pause after a failed renewal. */
 const RETRY_AFTER = 1 / 10;
 /** At this share of the TTL we stop work: the last tenth is for stopping, and for clocks that differ in rate. */
-const GIVE_UP_AT = 0.9;
+export const GIVE_UP_AT = 0.9;
 
 class Item<Ref> implements Kept {
   readonly ref: Ref;
@@ -50,10 +50,18 @@ class Item<Ref> implements Kept {
   #lostFor: Error | undefined;
   /** When the newest confirmed grant or renewal was asked for, by the monotonic clock. */
   confirmedAt: number;
+  /** For how long that was. */
+  termMs: number;
 
-  constructor(ref: Ref, confirmedAt: number, keeper: RenewalKeeper<Ref>, onLost: (() => void) | undefined) {
+  constructor(
+    ref: Ref,
+    term: { readonly confirmedAt: number; readonly termMs: number },
+    keeper: RenewalKeeper<Ref>,
+    onLost: (() => void) | undefined,
+  ) {
     this.ref = ref;
-    this.confirmedAt = confirmedAt;
+    this.confirmedAt = term.confirmedAt;
+    this.termMs = term.termMs;
     this.#onLost = onLost;
     this.#keeper = keeper;
   }
@@ -96,6 +104,21 @@ class Item<Ref> implements Kept {
   }
 }
 
+/** When this share of an item's term is over. */
+const dueAt = (item: Pick<Item<unknown>, "confirmedAt" | "termMs">, share: number): number =>
+  item.confirmedAt + item.termMs * share;
+
+const confirmFor = (
+  item: Pick<Item<unknown>, "confirmedAt" | "termMs">,
+  askedAt: number,
+  ttlMs: number,
+): void => {
+  // An extension counts from later than now, and is not shortened.
+  if (askedAt < item.confirmedAt) return;
+  item.confirmedAt = askedAt;
+  item.termMs = ttlMs;
+};
+
 /**
  * Keeps many leases of one TTL alive with as few calls as possible.
  *
@@ -124,16 +147,21 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
   }
 
   /**
-   * Keeps `ref` alive. `askedAt` is `clock.monotonicNow()` from before the grant was sent; `onLost` is called once
-   * when its signal aborts, or would.
+   * Keeps `ref` alive. `askedAt` is `clock.monotonicNow()` from before the grant was sent, or when it was made;
+   * `termMs` is given where the first term is shorter than the TTL; `onLost` is called once when its signal aborts,
+   * or would.
    */
-  keep(ref: Ref, options: { readonly askedAt: number; readonly onLost?: () => void }): Kept {
-    const item = new Item(ref, options.askedAt, this, options.onLost);
+  keep(
+    ref: Ref,
+    options: { readonly askedAt: number; readonly termMs?: number; readonly onLost?: () => void },
+  ): Kept {
+    const term = { confirmedAt: options.askedAt, termMs: options.termMs ?? this.#options.ttlMs };
+    const item = new Item(ref, term, this, options.onLost);
     this.#items.add(item);
     if (!this.#isRunning) {
       this.#isRunning = true;
       this.#loops.spawn(`renewal of ${this.#options.name}`, (signal) => this.#run(signal));
-    } else if (options.askedAt + this.#options.ttlMs * RENEW_AT < this.#wakeAt) {
+    } else if (dueAt(item, RENEW_AT) < this.#wakeAt) {
       this.#poke?.resolve();
     }
     return item;
@@ -150,7 +178,7 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
   }
 
   isSafe(item: Item<Ref>): boolean {
-    return this.#options.clock.monotonicNow() < this.#giveUpAt(item);
+    return this.#options.clock.monotonicNow() < dueAt(item, GIVE_UP_AT);
   }
 
   drop(item: Item<Ref>): void {
@@ -159,19 +187,20 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
   }
 
   remainingMs(item: Item<Ref>): number {
-    return Math.max(0, item.confirmedAt + this.#options.ttlMs - this.#options.clock.monotonicNow());
+    return Math.max(0, dueAt(item, 1) - this.#options.clock.monotonicNow());
   }
 
   /** A longer time counts as a later confirmation: renewal is due when the usual time is left. */
   confirm(item: Item<Ref>, renewal: { readonly askedAt: number; readonly ttlMs: number }): boolean {
     if (!this.#items.has(item)) return false;
     item.confirmedAt = renewal.askedAt + renewal.ttlMs - this.#options.ttlMs;
+    item.termMs = this.#options.ttlMs;
     this.#poke?.resolve();
     return true;
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { clock, ttlMs } = this.#options;
+    const { clock } = this.#options;
     try {
       for (;;) {
         this.#giveUpUnconfirmed();
@@ -179,9 +208,8 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
           await this.#sleep(undefined, signal);
           continue;
         }
-        const oldest = this.#oldestConfirmedAt();
-        const renewAt = Math.max(oldest + ttlMs * RENEW_AT, this.#notBefore);
-        const wakeAt = Math.min(renewAt, oldest + ttlMs * GIVE_UP_AT);
+        const renewAt = Math.max(this.#earliest(RENEW_AT), this.#notBefore);
+        const wakeAt = Math.min(renewAt, this.#earliest(GIVE_UP_AT));
         const now = clock.monotonicNow();
         if (wakeAt > now) await this.#sleep(wakeAt - now, signal);
         else if (renewAt <= now) await this.#renew(signal);
@@ -194,8 +222,8 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
   async #renew(signal: AbortSignal): Promise<void> {
     const { clock, ttlMs, name, logger, renew } = this.#options;
     const askedAt = clock.monotonicNow();
-    const due = [...this.#items].filter((item) => item.confirmedAt <= askedAt - ttlMs * RENEW_ALONG);
-    const earliestEnd = Math.min(...due.map((item) => this.#giveUpAt(item)));
+    const due = [...this.#items].filter((item) => dueAt(item, RENEW_ALONG) <= askedAt);
+    const earliestEnd = Math.min(...due.map((item) => dueAt(item, GIVE_UP_AT)));
     try {
       const timeoutMs = Math.max(1, earliestEnd - askedAt);
       const results = await withTimeout(
@@ -211,13 +239,13 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
       due.forEach((item, index) => {
         const result = results[index];
         if (!this.#items.has(item) || result === undefined) return;
-        if (result === "renewed") item.confirmedAt = Math.max(item.confirmedAt, askedAt);
+        if (result === "renewed") confirmFor(item, askedAt, ttlMs);
         else this.#lose(item, result.lost);
       });
     } catch (err) {
       if (signal.aborted) throw err;
       this.#lastFailure = err;
-      this.#notBefore = clock.monotonicNow() + ttlMs * RETRY_AFTER;
+      this.#notBefore = clock.monotonicNow() + Math.min(...due.map((item) => item.termMs)) * RETRY_AFTER;
       logger.warn({ err, keeper: name, count: due.length }, "could not renew; trying again");
     }
   }
@@ -232,14 +260,10 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
     item.lose(reason);
   }
 
-  #giveUpAt(item: Item<Ref>): number {
-    return item.confirmedAt + this.#options.ttlMs * GIVE_UP_AT;
-  }
-
-  #oldestConfirmedAt(): number {
-    let oldest = Number.POSITIVE_INFINITY;
-    for (const item of this.#items) oldest = Math.min(oldest, item.confirmedAt);
-    return oldest;
+  #earliest(share: number): number {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const item of this.#items) earliest = Math.min(earliest, dueAt(item, share));
+    return earliest;
   }
 
   /** Sleeps so long, or for ever, or until something is kept that is due before. Holds no process open. */

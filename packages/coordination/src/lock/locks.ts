@@ -11,10 +11,10 @@ import {
 import { LockTimeoutError } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { LIST_LIMIT_MAX } from "../lease/grant-checks.ts";
-import { type HeldLease, LeaseKeeper } from "../lease/lease-keeper.ts";
+import { type HeldLease, type HoldOutcome, LeaseKeeper } from "../lease/lease-keeper.ts";
 import type { LeaseInfo, Leases } from "../lease/leases.ts";
 import { Line } from "./line.ts";
-import { waitForGrant } from "./wait-in-line.ts";
+import { type Look, waitForGrant } from "./wait-in-line.ts";
 
 export interface LocksOptions {
   readonly leases: Leases<never>;
@@ -174,8 +174,10 @@ export class Lock {
   }
 
   /**
-   * Waits until the lock is free and takes it. A waiter hears of the release and asks at once, or when the holder's
-   * lease ends. Fairness: waiters of one locks object come in their order; between processes whoever asks first.
+   * Waits until the lock is free and takes it. On Redis the release itself hands it to the process that waits longest;
+   * elsewhere a waiter hears of the release and asks at once. A dead holder's lock is taken when its lease ends, by
+   * whoever looks first. Fairness: waiters of one locks object come in their order; between processes in that of their
+   * coming on Redis (the first 64 processes), else whoever asks first.
    * @throws LockTimeoutError after `waitMs`; retryable, nothing is held.
    * @throws StoreUnavailableError when the store does not answer; retryable.
    * @throws signal.reason when aborted; nothing is held, or it lapses within the TTL.
@@ -190,20 +192,9 @@ export class Lock {
     }
     const timedOut = (holder: string): Error => new LockTimeoutError(this.name, waitMs, holder);
     return this.#line.join({ clock, waitMs, timedOut, signal }, (leftMs) =>
-      waitForGrant({
-        clock,
-        waitMs: leftMs,
-        timedOut,
-        signal,
-        subscribe: (wake) => this.#parts.leases.onReleased(this.#leaseName, wake),
-        look: async () => {
-          const outcome = await this.#ask({ ...options, awaitRelease: true });
-          if (outcome.kind === "granted") return { kind: "granted", value: outcome.lease };
-          const { owner, remainingMs } = outcome.holder;
-          this.#line.sawHolder(owner);
-          return { kind: "busy", holder: owner, remainingMs };
-        },
-      }),
+      this.#parts.keeper.hasLines
+        ? this.#standInLine(options, leftMs, timedOut)
+        : this.#waitForRelease(options, leftMs, timedOut),
     );
   }
 
@@ -239,6 +230,65 @@ export class Lock {
   /** Whether this object was granted `token` and still holds it. */
   holds(token: bigint): boolean {
     return this.#held?.token === token && this.#held.isHeld;
+  }
+
+  /** The store hands the lease to who waits first. */
+  async #standInLine(
+    { metadata, signal }: AcquireOptions,
+    waitMs: number,
+    timedOut: (holder: string) => Error,
+  ): Promise<HeldLease> {
+    const { keeper, owner, clock } = this.#parts;
+    let wake: (() => void) | undefined;
+    const place = keeper.standInLine(this.#leaseName, {
+      owner,
+      onNews: () => wake?.(),
+      ...(metadata === undefined ? {} : { metadata }),
+    });
+    try {
+      return await waitForGrant({
+        clock,
+        waitMs,
+        timedOut,
+        signal,
+        lookEveryMs: place.lookEveryMs,
+        subscribe: (listener) => {
+          wake = listener;
+          return () => {
+            wake = undefined;
+          };
+        },
+        look: async (inner) => this.#toLook(await place.look(inner)),
+      });
+    } finally {
+      place.end();
+    }
+  }
+
+  /** The store tells of the release, and who hears of it asks. */
+  #waitForRelease(
+    options: AcquireOptions,
+    waitMs: number,
+    timedOut: (holder: string) => Error,
+  ): Promise<HeldLease> {
+    return waitForGrant({
+      clock: this.#parts.clock,
+      waitMs,
+      timedOut,
+      signal: options.signal,
+      subscribe: (wake) => this.#parts.leases.onReleased(this.#leaseName, wake),
+      look: async () => this.#toLook(await this.#ask({ ...options, awaitRelease: true })),
+    });
+  }
+
+  #toLook(outcome: HoldOutcome): Look<HeldLease> {
+    if (outcome.kind === "granted") {
+      this.#held = outcome.lease;
+      return { kind: "granted", value: outcome.lease };
+    }
+    const { owner, remainingMs } = outcome.holder;
+    this.#line.sawHolder(owner);
+    return { kind: "busy", holder: owner, remainingMs };
   }
 
   get #leaseName(): string {

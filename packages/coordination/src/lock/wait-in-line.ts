@@ -8,6 +8,8 @@ export type Look<T> =
 export interface WaitOptions<T> extends Abortable {
   readonly clock: Clock;
   readonly waitMs: number;
+  /** Looks at least so often, whatever it is told. Default 5000. */
+  readonly lookEveryMs?: number | undefined;
   /** Calls back when it is worth looking again, until the returned function is called. */
   readonly subscribe: (wake: () => void) => () => void;
   readonly look: (signal: AbortSignal | undefined) => Promise<Look<T>>;
@@ -25,7 +27,7 @@ const LOOK_AGAIN_MIN_MS = 5;
  * @throws the error of `timedOut` after `waitMs`; signal.reason when aborted.
  */
 export const waitForGrant = async <T>(options: WaitOptions<T>): Promise<T> => {
-  const { clock, waitMs, look, signal } = options;
+  const { clock, waitMs, look, signal, lookEveryMs = LOOK_AGAIN_MAX_MS } = options;
   const endsAt = clock.monotonicNow() + waitMs;
   let wakeCount = 0;
   let onWake: (() => void) | undefined;
@@ -42,7 +44,7 @@ export const waitForGrant = async <T>(options: WaitOptions<T>): Promise<T> => {
       const leftMs = endsAt - clock.monotonicNow();
       if (leftMs <= 0) throw options.timedOut(outcome.holder);
       if (wakeCount !== seen) continue;
-      const pauseMs = Math.max(LOOK_AGAIN_MIN_MS, Math.min(LOOK_AGAIN_MAX_MS, outcome.remainingMs + 1));
+      const pauseMs = Math.max(LOOK_AGAIN_MIN_MS, Math.min(lookEveryMs, outcome.remainingMs + 1));
       const woken = deferred<void>();
       onWake = () => woken.resolve();
       const onAbort = (): void => woken.reject(signal?.reason);

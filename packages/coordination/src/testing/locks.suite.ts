@@ -1,7 +1,7 @@
 import { type Clock, seededRandom, systemClock } from "@holdfast/kernel";
 import { describe, expect, it } from "vitest";
 import { LeaseLostError, LockTimeoutError } from "../errors.ts";
-import type { Leases } from "../lease/leases.ts";
+import type { Leases, LinePlace } from "../lease/leases.ts";
 import { Locks, type LocksOptions } from "../lock/locks.ts";
 import { ReadWriteLock } from "../lock/read-write-lock.ts";
 import { Semaphore } from "../lock/semaphore.ts";
@@ -28,13 +28,22 @@ export const locksSuite = (setUp: () => Promise<LocksHarness>): void => {
       return resource;
     };
     let grantCount = 0;
+    const countingPlace = (place: LinePlace): LinePlace => ({
+      lookEveryMs: place.lookEveryMs,
+      look: (options) => {
+        grantCount += 1;
+        return place.look(options);
+      },
+      end: (options) => place.end(options),
+    });
     const counting: Leases<never> = new Proxy(leases, {
       get: (target, name) => {
         const member: unknown = Reflect.get(target, name);
         if (typeof member !== "function") return member;
         return (...args: unknown[]) => {
           if (name === "grant") grantCount += 1;
-          return (member as (...all: unknown[]) => unknown).apply(target, args);
+          const result = (member as (...all: unknown[]) => unknown).apply(target, args);
+          return name === "standInLine" ? countingPlace(result as LinePlace) : result;
         };
       },
     });

@@ -1,6 +1,15 @@
-import { type Abortable, InvalidInputError } from "@holdfast/kernel";
+import {
+  type Abortable,
+  type Clock,
+  InvalidInputError,
+  isHoldfastError,
+  type Logger,
+  newId,
+  type Random,
+  randomInt,
+  type TaskGroup,
+} from "@holdfast/kernel";
 import { checkBatch, compareByCodePoint } from "../../input-checks.ts";
-import type { Json } from "../../json.ts";
 import {
   checkGrant,
   checkLeaseName,
@@ -9,9 +18,18 @@ import {
   LAPSED_KEPT_MS,
   LIST_LIMIT_DEFAULT,
 } from "../../lease/grant-checks.ts";
-import type { GrantOptions, GrantOutcome, LeaseInfo, Leases } from "../../lease/leases.ts";
-import { encodeWakeUp, type Notifier } from "../../notifier.ts";
-import { leaseKey, releaseKeys } from "../../wake-ups.ts";
+import type {
+  GrantOptions,
+  GrantOutcome,
+  LeaseInfo,
+  Leases,
+  LinePlace,
+  StandInLineOptions,
+} from "../../lease/leases.ts";
+import { type Listen, Notifier } from "../../notifier.ts";
+import { leaseKey, WakeUps } from "../../wake-ups.ts";
+import { type GrantReply, toInfo, toOutcome } from "./grant-reply.ts";
+import { RedisLinePlace } from "./line-place.ts";
 import type { ScriptRunner } from "./script-runner.ts";
 
 interface LeaseRef {
@@ -19,46 +37,102 @@ interface LeaseRef {
   readonly token: bigint;
 }
 
-export class RedisLeases implements Leases<never> {
-  readonly #scripts: ScriptRunner;
-  readonly #keyPrefix: string;
-  readonly #tokenKey: string;
-  readonly #endsKey: string;
-  readonly #notifier: Notifier;
-  readonly #channel: string;
+/** Lapsed leases cost memory only, so they are looked for seldom. */
+const SWEEP_EVERY_MS = 600_000;
 
-  /** `slot` is the hash tag that keeps every key of the store on one node. */
-  constructor(scripts: ScriptRunner, slot: string, notifier: Notifier, channel: string) {
-    this.#scripts = scripts;
-    this.#notifier = notifier;
-    this.#channel = channel;
-    this.#keyPrefix = `${slot}:lease:`;
-    this.#tokenKey = `${slot}:token`;
-    this.#endsKey = `${slot}:leases`;
+export interface RedisLeasesParts {
+  readonly scripts: ScriptRunner;
+  /** The hash tag that keeps every key of the store on one node. */
+  readonly slot: string;
+  readonly notifier: Notifier;
+  readonly channel: string;
+  readonly listen: Listen;
+  readonly loops: TaskGroup;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export class RedisLeases implements Leases<never> {
+  readonly #parts: RedisLeasesParts;
+  readonly #scripts: ScriptRunner;
+  readonly #keys: readonly [string];
+  /** Where this store is told of leases that were handed to it. Nobody else listens there. */
+  readonly #inboxChannel: string;
+  readonly #inboxWakeUps: WakeUps;
+  readonly #inbox: Notifier;
+  #sweepAt = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: RedisLeasesParts) {
+    const { slot, listen, loops, clock, random, logger } = parts;
+    this.#parts = parts;
+    this.#scripts = parts.scripts;
+    this.#keys = [`${slot}:leases`];
+    this.#inboxChannel = `${slot}:${newId("inbox", random)}`;
+    this.#inboxWakeUps = new WakeUps((err, key) => logger.error({ err, key }, "a wake-up listener threw"));
+    this.#inbox = new Notifier({
+      listen,
+      channel: this.#inboxChannel,
+      wakeUps: this.#inboxWakeUps,
+      loops,
+      clock,
+      logger,
+    });
   }
 
   async grant(name: string, options: GrantOptions): Promise<GrantOutcome> {
     const metadata = checkGrant(name, options);
-    const { owner, ttlMs, requestId, signal } = options;
-    const reply = await this.#scripts.run<readonly string[]>(
+    const { owner, ttlMs, requestId = "", signal } = options;
+    this.#sweepSometimes();
+    const reply = await this.#scripts.run<GrantReply>(
       "grant-lease",
-      [this.#keyPrefix + name, this.#tokenKey, this.#endsKey],
-      [
-        name,
-        owner,
-        `${ttlMs}`,
-        requestId ?? "",
-        metadata,
-        `${LAPSED_KEPT_MS}`,
-        options.awaitRelease ? "1" : "0",
-      ],
-      { signal, isRepeatable: requestId !== undefined },
+      this.#keys,
+      options.awaitRelease
+        ? [name, `${ttlMs}`, requestId, owner, metadata, "1"]
+        : [name, `${ttlMs}`, requestId, owner, metadata],
+      { signal, isRepeatable: requestId !== "" },
     );
-    const [granted, ...rest] = reply;
-    if (granted === "1") {
-      return { kind: "granted", grant: { name, owner, token: BigInt(rest[0] ?? 0), ttlMs } };
-    }
-    return { kind: "held", holder: toInfo(name, rest) };
+    return toOutcome(reply, name, options);
+  }
+
+  standInLine(name: string, options: StandInLineOptions): LinePlace {
+    const metadata = checkGrant(name, options);
+    const { clock, channel, loops, logger } = this.#parts;
+    return new RedisLinePlace(name, options, {
+      clock,
+      ask: async (terms, signal) =>
+        this.#scripts.run<GrantReply>(
+          "grant-lease",
+          this.#keys,
+          [
+            name,
+            `${options.ttlMs}`,
+            options.requestId,
+            options.owner,
+            metadata,
+            "",
+            this.#inboxChannel,
+            `${terms.placeMs}`,
+            `${Math.min(options.ttlMs, terms.termMs)}`,
+            `${terms.lineMaxCount}`,
+          ],
+          { signal, isRepeatable: true },
+        ),
+      listen: (listener) => this.#inbox.subscribe(options.requestId, listener),
+      leave: () =>
+        loops.spawn("leaving a line", async (signal) => {
+          try {
+            await this.#scripts.run("release-lease", this.#keys, [name, "", channel, options.requestId], {
+              signal,
+              isRepeatable: true,
+            });
+          } catch (err) {
+            // The place lapses by itself, and so does what was handed over meanwhile.
+            if (!signal.aborted && !isHoldfastError(err)) throw err;
+            logger.debug({ err, lease: name }, "could not leave the line; the place lapses");
+          }
+        }),
+    });
   }
 
   async renew(
@@ -68,14 +142,11 @@ export class RedisLeases implements Leases<never> {
     checkBatch("leases", leases);
     checkTtl("lease.ttlMs", options.ttlMs);
     if (leases.length === 0) return [];
+    this.#sweepSometimes();
     const reply = await this.#scripts.run<readonly string[]>(
       "renew-leases",
-      [this.#endsKey, ...leases.map(({ name }) => this.#keyPrefix + name)],
-      [
-        `${options.ttlMs}`,
-        `${LAPSED_KEPT_MS}`,
-        ...leases.flatMap(({ name, token }) => [name, token.toString()]),
-      ],
+      this.#keys,
+      [`${options.ttlMs}`, ...leases.flatMap(({ name, token }) => [name, token.toString()])],
       { signal: options.signal, isRepeatable: true },
     );
     return reply.map((renewed) => renewed === "1");
@@ -84,20 +155,20 @@ export class RedisLeases implements Leases<never> {
   async release(lease: LeaseRef, options: Abortable = {}): Promise<boolean> {
     const reply = await this.#scripts.run<string>(
       "release-lease",
-      [this.#keyPrefix + lease.name, this.#endsKey],
-      [lease.name, lease.token.toString(), this.#channel, encodeWakeUp(releaseKeys(lease.name))],
+      this.#keys,
+      [lease.name, lease.token.toString(), this.#parts.channel],
       { signal: options.signal, isRepeatable: false },
     );
     return reply === "1";
   }
 
   onReleased(name: string, listener: () => void): () => void {
-    return this.#notifier.subscribe(leaseKey(name), listener);
+    return this.#parts.notifier.subscribe(leaseKey(name), listener);
   }
 
   async read(name: string, options: Abortable = {}): Promise<LeaseInfo | undefined> {
     checkLeaseName(name);
-    const reply = await this.#scripts.run<readonly string[]>("read-lease", [this.#keyPrefix + name], [], {
+    const reply = await this.#scripts.run<readonly string[]>("read-lease", this.#keys, [name], {
       signal: options.signal,
       isRepeatable: true,
     });
@@ -111,8 +182,8 @@ export class RedisLeases implements Leases<never> {
     const limit = checkLimit(options.limit, LIST_LIMIT_DEFAULT);
     const reply = await this.#scripts.run<readonly string[]>(
       "list-leases",
-      [this.#endsKey],
-      [this.#keyPrefix, prefix, options.awaitRelease ? "1" : "0"],
+      this.#keys,
+      [prefix, options.awaitRelease ? "1" : "0"],
       { signal: options.signal, isRepeatable: true },
     );
     const infos: LeaseInfo[] = [];
@@ -131,26 +202,39 @@ export class RedisLeases implements Leases<never> {
   }
 
   async revokeAll(options: Abortable = {}): Promise<number> {
-    const reply = await this.#scripts.run<string>(
-      "revoke-leases",
-      [this.#endsKey],
-      [this.#keyPrefix, this.#channel],
-      {
-        signal: options.signal,
-        isRepeatable: true,
-      },
-    );
+    const reply = await this.#scripts.run<string>("revoke-leases", this.#keys, [this.#parts.channel], {
+      signal: options.signal,
+      isRepeatable: true,
+    });
     return Number(reply);
   }
-}
 
-const toInfo = (
-  name: string,
-  [owner = "", token = "0", remaining = "0", metadata = "null"]: readonly string[],
-): LeaseInfo => ({
-  name,
-  owner,
-  token: BigInt(token),
-  remainingMs: Math.max(0, Number(remaining)),
-  metadata: JSON.parse(metadata) as Json,
-});
+  /** Wakes who stands in line, so that it finds out that the store is closed. */
+  close(): void {
+    this.#inboxWakeUps.wakeAll();
+  }
+
+  #sweepSometimes(): void {
+    const { clock, random, loops, logger } = this.#parts;
+    const now = clock.monotonicNow();
+    if (now < this.#sweepAt) return;
+    // Spread, so that the processes that share a store do not all look at the same time.
+    this.#sweepAt = now + SWEEP_EVERY_MS / 2 + randomInt(random, SWEEP_EVERY_MS);
+    loops.spawn("sweep of lapsed leases", async (signal) => {
+      try {
+        let cursor = "0";
+        do {
+          cursor = await this.#scripts.run<string>(
+            "sweep-leases",
+            this.#keys,
+            [cursor, `${LAPSED_KEPT_MS}`],
+            { signal, isRepeatable: true },
+          );
+        } while (cursor !== "0");
+      } catch (err) {
+        if (!signal.aborted && !isHoldfastError(err)) throw err;
+        logger.debug({ err }, "could not sweep lapsed leases; trying again later");
+      }
+    });
+  }
+}

@@ -20,6 +20,7 @@ const SCRIPT_NAMES = [
   "release-lease",
   "renew-leases",
   "revoke-leases",
+  "sweep-leases",
   "trim-stream",
   "write-states",
 ] as const;

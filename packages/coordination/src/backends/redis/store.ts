@@ -12,7 +12,7 @@ import {
 import { checkInteger, checkQueueName, PAYLOAD_MAX_BYTES_DEFAULT } from "../../input-checks.ts";
 import type { Leases } from "../../lease/leases.ts";
 import type { Log } from "../../log/log.ts";
-import { Notifier } from "../../notifier.ts";
+import { type Listen, Notifier } from "../../notifier.ts";
 import type { TaskQueue } from "../../queue/task-queue.ts";
 import type { States } from "../../state-sync/states.ts";
 import { WakeUps } from "../../wake-ups.ts";
@@ -69,8 +69,10 @@ export const createRedisStore = async (options: RedisStoreOptions): Promise<Fast
   const channel = `${slot}:wake`;
   const loops = new TaskGroup({ logger });
   const wakeUps = new WakeUps((err, key) => logger.error({ err, key }, "a wake-up listener threw"));
+  const random = options.random ?? systemRandom;
+  const listen: Listen = (name, onPayload, onInterrupted) => redis.subscribe(name, onPayload, onInterrupted);
   const notifier = new Notifier({
-    listen: (name, onPayload, onInterrupted) => redis.subscribe(name, onPayload, onInterrupted),
+    listen,
     channel,
     wakeUps,
     loops,
@@ -83,7 +85,7 @@ export const createRedisStore = async (options: RedisStoreOptions): Promise<Fast
     notifier,
     namespace,
     channel,
-    random: options.random ?? systemRandom,
+    random,
     logger,
     payloadMaxBytes,
   };
@@ -96,13 +98,15 @@ export const createRedisStore = async (options: RedisStoreOptions): Promise<Fast
     }
     return known;
   };
+  const leases = new RedisLeases({ scripts, slot, notifier, channel, listen, loops, clock, random, logger });
   const close = async (): Promise<void> => {
     scripts.close();
     wakeUps.wakeAll();
+    leases.close();
     await loops.stop();
   };
   return {
-    leases: new RedisLeases(scripts, slot, notifier, channel),
+    leases,
     log: new RedisLog({ scripts, notifier, channel, slot, clock, payloadMaxBytes }),
     states: new RedisStates({ scripts, notifier, channel, slot, valueMaxBytes: payloadMaxBytes }),
     queue,

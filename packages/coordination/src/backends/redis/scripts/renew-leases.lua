@@ -1,16 +1,15 @@
 -- Extends leases that their token still holds, expired or not.
--- KEYS: 1 the leases by their end (sorted set), 2… the leases (hashes).
--- ARGV: 1 TTL in ms, 2 ms that a lapsed lease is kept, 3… name and token of each lease.
+-- KEYS: 1 the leases (hash, see grant-lease.lua). ARGV: 1 TTL in ms, 2… name and token of each lease.
 -- Result: "1" or "0" for each lease.
 local time = redis.call('TIME')
-local ends = (time[1] * 1000000 + time[2]) / 1000 + ARGV[1]
+local ends = time[1] * 1000000 + time[2] + ARGV[1] * 1000
 local result = {}
-for i = 2, #KEYS do
-  local name, token = ARGV[2 * i - 1], ARGV[2 * i]
-  if redis.call('HGET', KEYS[i], 'token') == token then
-    redis.call('HSET', KEYS[i], 'ends', string.format('%.3f', ends))
-    redis.call('PEXPIREAT', KEYS[i], string.format('%.0f', ends + ARGV[2]))
-    redis.call('ZADD', KEYS[1], string.format('%.3f', ends), name)
+for i = 2, #ARGV, 2 do
+  local known = redis.call('HGET', KEYS[1], ARGV[i])
+  local held = known and cmsgpack.unpack(known)
+  if held and held[2] == ARGV[i + 1] then
+    held[1] = ends
+    redis.call('HSET', KEYS[1], ARGV[i], cmsgpack.pack(held))
     result[#result + 1] = '1'
   else
     result[#result + 1] = '0'

@@ -1,12 +1,17 @@
--- Ends every lease, also those that expired but could still be renewed, and wakes whoever waits.
--- KEYS: 1 the leases by their end (sorted set). ARGV: 1 what comes before a lease's name in its key, 2 channel.
+-- Ends every lease, also those that expired but could still be renewed, and wakes whoever waits. Tokens go on.
+-- KEYS: 1 the leases (hash, see grant-lease.lua). ARGV: 1 channel.
 -- Result: the count of those that were unexpired.
 local time = redis.call('TIME')
-local now = (time[1] * 1000000 + time[2]) / 1000
-local count = redis.call('ZCOUNT', KEYS[1], string.format('(%.3f', now), '+inf')
-for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  redis.call('DEL', ARGV[1] .. name)
+local now = time[1] * 1000000 + time[2]
+local count = 0
+local fields = redis.call('HGETALL', KEYS[1])
+for i = 1, #fields, 2 do
+  if fields[i] ~= '' and string.byte(fields[i]) ~= 0 and cmsgpack.unpack(fields[i + 1])[1] > now then
+    count = count + 1
+  end
 end
+local token = redis.call('HGET', KEYS[1], '')
 redis.call('DEL', KEYS[1])
-redis.call('PUBLISH', ARGV[2], '')
+if token then redis.call('HSET', KEYS[1], '', token) end
+redis.call('PUBLISH', ARGV[1], '')
 return tostring(count)
