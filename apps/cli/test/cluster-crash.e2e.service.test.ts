@@ -187,6 +187,30 @@ const expectWholeWatch = (watch: ManagedProcess): void => {
   }
 };
 
+/** Runs a job to its end, watched, and kills one of each role once more than so many units are done; gives its id. */
+const runThroughKills = async (
+  cluster: ClusterProcesses,
+  workflow: string,
+  input: object,
+  unitCount: number,
+): Promise<string> => {
+  const { gate } = cluster;
+  const { jobId } = await askHoldfast<{ jobId: string }>([
+    ...["submit", workflow, "--input", JSON.stringify(input)],
+    ...["--gate", gate, "--wait", "60s"],
+  ]);
+  await using watch = await startHoldfast(["watch", jobId, "--json", "--gate", gate]);
+  await untilWatched(
+    watch,
+    `more than ${unitCount} units done`,
+    ({ event }) => event?.type === "window" && (event.progress as { done: number }).done > unitCount,
+  );
+  await killOneOfEach(cluster, watch);
+  expect((await watch.closed).code).toBe(0);
+  expectWholeWatch(watch);
+  return jobId;
+};
+
 describeService(
   "postgres",
   "a cluster of processes on PostgreSQL, killed with -9 one after the other",
@@ -195,25 +219,7 @@ describeService(
       await using cluster = await startCluster();
       const { gate } = cluster;
       const input = { shards: SHARDS, batchRows: 500, pauseMs: 300 };
-      const { jobId } = await askHoldfast<{ jobId: string }>([
-        "submit",
-        "import",
-        "--gate",
-        gate,
-        "--wait",
-        "60s",
-        "--input",
-        JSON.stringify(input),
-      ]);
-      await using watch = await startHoldfast(["watch", jobId, "--json", "--gate", gate]);
-      await untilWatched(
-        watch,
-        "rows coming in",
-        ({ event }) => event?.type === "window" && (event.progress as { done: number }).done > 2_000,
-      );
-      await killOneOfEach(cluster, watch);
-      expect((await watch.closed).code).toBe(0);
-      expectWholeWatch(watch);
+      const jobId = await runThroughKills(cluster, "import", input, 2_000);
 
       const truth = await countIndependently(dataSetPath());
       const total = [...truth.values()].reduce((sum, count) => sum + count, 0);
@@ -239,25 +245,7 @@ describeService(
       const target = await startTargetServer({ port: 0 });
       try {
         const input = { url: target.url, ratePerSecond: 40, durationMs: 15_000, shards: SHARDS };
-        const { jobId } = await askHoldfast<{ jobId: string }>([
-          "submit",
-          "load-test",
-          "--gate",
-          gate,
-          "--wait",
-          "60s",
-          "--input",
-          JSON.stringify(input),
-        ]);
-        await using watch = await startHoldfast(["watch", jobId, "--json", "--gate", gate]);
-        await untilWatched(
-          watch,
-          "requests being made",
-          ({ event }) => event?.type === "window" && (event.progress as { done: number }).done > 20,
-        );
-        await killOneOfEach(cluster, watch);
-        expect((await watch.closed).code).toBe(0);
-        expectWholeWatch(watch);
+        const jobId = await runThroughKills(cluster, "load-test", input, 20);
 
         const result = await askHoldfast<JobResult>(["result", jobId, "--gate", gate]);
         expect(result.status).toBe("completed");
