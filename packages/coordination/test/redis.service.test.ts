@@ -1,5 +1,5 @@
 import { createRedisStore, type FastStore, type RedisClient } from "@holdfast/coordination/redis";
-import { leasesSuite, locksSuite, logSuite } from "@holdfast/coordination/testing";
+import { leaseLinesSuite, leasesSuite, locksSuite, logSuite } from "@holdfast/coordination/testing";
 import { InvalidInputError } from "@holdfast/kernel";
 import { type RedisServer, startRedis, startRedisCluster } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
@@ -51,6 +51,7 @@ describeService("redis", "the Redis store", () => {
     };
   };
   leasesSuite(setUp);
+  leaseLinesSuite(setUp);
   logSuite(setUp);
   locksSuite(setUp);
 

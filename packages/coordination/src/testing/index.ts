@@ -1,5 +1,6 @@
 import type { SetUp, TasksSetUp } from "./harness.ts";
 import { historiesSuite } from "./histories.suite.ts";
+import { leaseLinesSuite } from "./lease-lines.suite.ts";
 import { leasesSuite } from "./leases.suite.ts";
 import { type LocksHarness, locksSuite } from "./locks.suite.ts";
 import { logSuite } from "./log.suite.ts";
@@ -16,6 +17,7 @@ import { transactionsSuite } from "./transactions.suite.ts";
 export type { CoordinationHarness, LeasesSetUp, LogSetUp, SetUp, TasksSetUp } from "./harness.ts";
 export {
   historiesSuite,
+  leaseLinesSuite,
   leasesSuite,
   type LocksHarness,
   locksSuite,
