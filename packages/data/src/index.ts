@@ -26,6 +26,7 @@ export {
   type TableFingerprint,
 } from "./backup/fingerprint.ts";
 export { type PgBackRestOptions, PgBackRestRepository } from "./backup/pgbackrest-repository.ts";
+export type { RecoveryRecord } from "./backup/recovery-log.ts";
 export type {
   BackupRecord,
   BackupRepository,
@@ -59,6 +60,7 @@ export type {
   LoadContext,
   PositionSource,
 } from "./cache/cache-options.ts";
+export { type CacheReport, describeCacheServer, readCacheReports } from "./cache/cache-reports.ts";
 export type { CacheServer } from "./cache/cache-server.ts";
 export type { CacheChanges, PutOptions } from "./cache/changes.ts";
 export { openCache } from "./cache/open-cache.ts";
@@ -121,6 +123,7 @@ export {
   TransactionClosedError,
   UnsupportedServerError,
 } from "./errors.ts";
+export { type ReplicaOverview, readServerOverview, type ServerOverview } from "./overview/server-overview.ts";
 export { openPostgres, type PostgresOptions } from "./postgres/open-postgres.ts";
 export {
   type PgCursor,
@@ -136,13 +139,14 @@ export { checkCitusVersion } from "./sharding/citus-version.ts";
 export { defineSchema } from "./sharding/define-schema.ts";
 export type { InDoubtTransaction } from "./sharding/in-doubt.ts";
 export { type CrossTenant, openShards, type Shards, type ShardsOptions } from "./sharding/open-shards.ts";
-export type {
-  NodeLoad,
-  PlacedShard,
-  PlacedTable,
-  PlacementReport,
-  ShardLocation,
-  ShardNode,
+export {
+  type NodeLoad,
+  type PlacedShard,
+  type PlacedTable,
+  type PlacementReport,
+  readWholePlacement,
+  type ShardLocation,
+  type ShardNode,
 } from "./sharding/placement.ts";
 export type {
   RebalanceMove,

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
-import { startConsole } from "@holdfast/console";
+import { createDataSource, startConsole } from "@holdfast/console";
 import { openEmbedded } from "@holdfast/data";
 import { createClient } from "@holdfast/jobs/client";
 import { systemRandom } from "@holdfast/kernel";
@@ -129,6 +129,7 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
     const [console, ...workers] = await Promise.all([
       startConsole({
         client,
+        data: createDataSource({ database, clock: session.clock }),
         listen: `127.0.0.1:${flags.port}`,
         clock: session.clock,
         random: systemRandom,

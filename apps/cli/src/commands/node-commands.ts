@@ -1,13 +1,15 @@
 import { availableParallelism } from "node:os";
-import { startConsole } from "@holdfast/console";
-import { type Database, openPostgres } from "@holdfast/data";
+import { type DataSource, startConsole } from "@holdfast/console";
+import type { Database } from "@holdfast/data";
 import { createClient } from "@holdfast/jobs/client";
 import { systemRandom } from "@holdfast/kernel";
 import { Command, Option } from "commander";
 import { parseAddresses } from "../addresses.ts";
-import { wholeNumber } from "../flags.ts";
+import { nameList, wholeNumber } from "../flags.ts";
 import { type CellContext, schemaFor, startGate, startManager, startWorker } from "../nodes/cell.ts";
+import { type ConsoleDataFlags, openConsoleData, withConsoleDataFlags } from "../nodes/console-data.ts";
 import { createNodeLogger } from "../nodes/logger.ts";
+import { openNodeDatabase } from "../nodes/node-database.ts";
 import { type RateLimits, rateLimitsOption } from "../nodes/rate-limits.ts";
 import { loadReporters } from "../nodes/reporter-module.ts";
 import { RunningParts } from "../nodes/running.ts";
@@ -19,13 +21,22 @@ import type { Session } from "../terminal/session.ts";
 interface NodeFlags extends SecurityFlags {
   readonly id?: string;
   readonly database?: string;
+  readonly patroni?: string[];
   readonly json?: boolean;
 }
 
 const withNodeFlags = (command: Command): Command =>
   command
     .option("--id <name>", "name of this node, unique in the cluster (default: made at start)")
-    .option("--database <url>", "postgres://user@host:port/name (HOLDFAST_DATABASE)")
+    .option(
+      "--database <url>",
+      "postgres://user@host:port/name, or several hosts of one cluster (HOLDFAST_DATABASE)",
+    )
+    .option(
+      "--patroni <url,...>",
+      "REST addresses of the members: follow failovers of the database by them (HOLDFAST_PATRONI)",
+      nameList("--patroni"),
+    )
     .option("--tls-cert <file>", "certificate chain to present")
     .option("--tls-key <file>", "its private key")
     .option("--tls-ca <file>", "authority to trust when dialling other nodes")
@@ -65,16 +76,8 @@ const openDatabase = async (
   flags: NodeFlags,
   application: string,
 ): Promise<Database> => {
-  const url = flags.database ?? session.env.HOLDFAST_DATABASE;
-  if (url === undefined)
-    throw new UsageError("--database is needed: a PostgreSQL 15 or newer (or set HOLDFAST_DATABASE)");
-  const database = await openPostgres({
-    url,
-    applicationName: `holdfast ${application}`,
-    clock: context.clock,
-    random: systemRandom,
-    logger: context.logger,
-  });
+  const { clock, logger } = context;
+  const database = await openNodeDatabase(session, flags, { application, clock, logger });
   context.parts.add({ name: "database", stop: () => database.close() });
   return database;
 };
@@ -83,6 +86,7 @@ const startConsolePart = async (
   context: CellContext,
   gateAddress: string,
   listen: string,
+  data: DataSource,
 ): Promise<string> => {
   const client = createClient({
     gates: [gateAddress],
@@ -96,6 +100,7 @@ const startConsolePart = async (
   const console = await startConsole({
     client,
     listen,
+    data,
     clock: context.clock,
     random: systemRandom,
     logger: context.logger,
@@ -126,7 +131,7 @@ const advertiseOf = ({ advertise }: { readonly advertise?: string }): { readonly
 const defaultCores = (): number => Math.max(1, availableParallelism());
 
 export const gateCommand = (session: Session): Command =>
-  withNodeFlags(new Command("gate"))
+  withConsoleDataFlags(withNodeFlags(new Command("gate")))
     .description("run a gate: takes jobs from clients, places them in datacenters, merges their results")
     .option("--listen <host:port>", "where clients connect", "127.0.0.1:7401")
     .option("--advertise <host:port>", "the address that others dial, when it is not the one listened on")
@@ -140,14 +145,15 @@ export const gateCommand = (session: Session): Command =>
     )
     .action(
       (
-        flags: NodeFlags & {
-          rateLimits?: RateLimits;
-          listen: string;
-          advertise?: string;
-          console?: string;
-          reporters?: string;
-          datacenter: Record<string, string[]>;
-        },
+        flags: NodeFlags &
+          ConsoleDataFlags & {
+            rateLimits?: RateLimits;
+            listen: string;
+            advertise?: string;
+            console?: string;
+            reporters?: string;
+            datacenter: Record<string, string[]>;
+          },
       ) => {
         if (Object.keys(flags.datacenter).length === 0)
           throw new UsageError("a gate needs at least one --datacenter NAME=host:port");
@@ -169,7 +175,12 @@ export const gateCommand = (session: Session): Command =>
           const console =
             flags.console === undefined
               ? undefined
-              : await startConsolePart(context, gate.address, flags.console);
+              : await startConsolePart(
+                  context,
+                  gate.address,
+                  flags.console,
+                  openConsoleData(session, context, database, flags),
+                );
           return {
             role: "gate",
             node: gate.nodeId,
@@ -245,7 +256,7 @@ export const workerCommand = (session: Session): Command =>
     );
 
 export const nodeCommand = (session: Session): Command =>
-  withNodeFlags(new Command("node"))
+  withConsoleDataFlags(withNodeFlags(new Command("node")))
     .description("run gate, manager, worker and console of a single server in one process, on PostgreSQL")
     .requiredOption("--all", "all roles (the single roles have commands of their own)")
     .option("--datacenter <name>", "name of the datacenter", "main")
@@ -268,15 +279,16 @@ export const nodeCommand = (session: Session): Command =>
     )
     .action(
       (
-        flags: NodeFlags & {
-          rateLimits?: RateLimits;
-          datacenter: string;
-          listen: string;
-          console: string;
-          reporters?: string;
-          workflows?: string;
-          cores?: number;
-        },
+        flags: NodeFlags &
+          ConsoleDataFlags & {
+            rateLimits?: RateLimits;
+            datacenter: string;
+            listen: string;
+            console: string;
+            reporters?: string;
+            workflows?: string;
+            cores?: number;
+          },
       ) =>
         runNode(session, flags, [flags.listen, flags.console], async (context) => {
           const modulePath = findWorkflowModule(session.cwd, flags.workflows);
@@ -310,7 +322,8 @@ export const nodeCommand = (session: Session): Command =>
             modulePath,
             database,
           });
-          const console = await startConsolePart(context, gate.address, flags.console);
+          const data = openConsoleData(session, context, database, flags);
+          const console = await startConsolePart(context, gate.address, flags.console, data);
           return { role: "all", gate: gate.address, manager: manager.address, console };
         }),
     );

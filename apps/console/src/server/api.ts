@@ -4,9 +4,11 @@ import { isHoldfastError, toWireError } from "@holdfast/kernel";
 import type { JobStatus, Scope } from "@holdfast/protocol/contract";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { allows, bearerToken, type TokenCheck } from "./authorization.ts";
+import type { DataSource } from "./data-source.ts";
 
 interface ApiOptions {
   readonly client: JobsClient;
+  readonly data: DataSource | undefined;
   readonly authenticate: TokenCheck;
 }
 
@@ -25,7 +27,7 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
 };
 
 /** The REST interface: what the page and scripts ask once, beside what they follow over the WebSocket. */
-export const registerApi = (app: FastifyInstance, { client, authenticate }: ApiOptions): void => {
+export const registerApi = (app: FastifyInstance, { client, data, authenticate }: ApiOptions): void => {
   const need = (scope: Scope) => async (request: FastifyRequest, reply: FastifyReply) => {
     if (allows(authenticate, bearerToken(request.headers.authorization), scope)) return;
     await reply.code(401).send({
@@ -56,6 +58,11 @@ export const registerApi = (app: FastifyInstance, { client, authenticate }: ApiO
     }
   });
   app.get("/api/cluster", { preHandler: need("read") }, () => client.cluster(bounded()));
+  app.get("/api/data", { preHandler: need("read") }, async (_request, reply) => {
+    if (data !== undefined) return data.look(AbortSignal.timeout(CALL_TIMEOUT_MS));
+    const message = "this console was started without a database to look at";
+    return reply.code(404).send({ error: { code: "CONSOLE_NOT_FOUND", message } });
+  });
   app.get<{ Querystring: { limit?: string; search?: string; cursor?: string; status?: string } }>(
     "/api/jobs",
     { preHandler: need("read") },

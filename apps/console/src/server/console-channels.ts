@@ -20,6 +20,7 @@ import {
   type Published,
 } from "@holdfast/live/server";
 import { JOB_CHANNEL_PREFIX } from "../messages.ts";
+import type { DataSource } from "./data-source.ts";
 import { JobChannels } from "./job-channels.ts";
 import { StateChannel } from "./state-channel.ts";
 
@@ -28,10 +29,10 @@ const READ_LIMIT_DEFAULT = 100;
 
 /** Whether a channel shows the cluster, so that nobody may publish into it. */
 export const isClusterChannel = (channel: string): boolean =>
-  channel === "cluster" || channel === "jobs" || channel.startsWith(JOB_CHANNEL_PREFIX);
+  channel === "cluster" || channel === "jobs" || channel === "data" || channel.startsWith(JOB_CHANNEL_PREFIX);
 
 /**
- * All channels of the console: `cluster` and `jobs` are states, `job:ID` the job's own log, and every other name an
+ * All channels of the console: `cluster`, `data` and `jobs` are states, `job:ID` the job's own log, and every other name an
  * application's channel, whose events live in the memory of this process.
  */
 export class ConsoleChannels implements ChannelLog {
@@ -43,16 +44,19 @@ export class ConsoleChannels implements ChannelLog {
 
   constructor(options: {
     readonly client: JobsClient;
+    readonly data?: DataSource | undefined;
     readonly clock: Clock;
     readonly random: Random;
     readonly logger: Logger;
   }) {
-    const { client, clock, random, logger } = options;
+    const { client, data, clock, random, logger } = options;
     const tasks = new TaskGroup({ logger });
     const state = (name: string, look: (signal: AbortSignal) => Promise<unknown>): StateChannel =>
       new StateChannel({ name, look, clock, random, tasks });
     this.#states = {
       cluster: state("cluster", (signal) => client.cluster({ signal })),
+      // Null where there is none to look at.
+      data: state("data", async (signal) => (await data?.look(signal)) ?? null),
       jobs: state("jobs", (signal) => client.list({ signal, limit: JOBS_SHOWN })),
     };
     this.#jobs = new JobChannels({ client, clock, logger, tasks });

@@ -12,6 +12,7 @@ import fastify, { type FastifyInstance } from "fastify";
 import { registerApi } from "./api.ts";
 import type { TokenCheck } from "./authorization.ts";
 import { ConsoleChannels, isClusterChannel } from "./console-channels.ts";
+import type { DataSource } from "./data-source.ts";
 import { registerMetrics } from "./metrics.ts";
 
 export interface ConsoleOptions {
@@ -26,6 +27,8 @@ export interface ConsoleOptions {
   readonly authenticate?: (
     credential: { readonly token: string } | undefined,
   ) => readonly Scope[] | undefined;
+  /** The data tier behind this process, for the page about data. Default: the page says that there is none to show. */
+  readonly data?: DataSource | undefined;
   /** Page origins allowed beside the console's own, exactly as browsers send them. */
   readonly allowedOrigins?: readonly string[];
 }
@@ -64,7 +67,7 @@ export const startConsole = async (options: ConsoleOptions): Promise<Console> =>
     },
   });
   addSecurityHeaders(app);
-  registerApi(app, { client: options.client, authenticate });
+  registerApi(app, { client: options.client, data: options.data, authenticate });
   registerMetrics(app, { client: options.client, authenticate });
   await app.register(fastifyStatic, {
     root: fileURLToPath(new URL("../../dist/web", import.meta.url)),

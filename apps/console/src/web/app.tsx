@@ -1,5 +1,6 @@
 import { type ReactNode, useState } from "react";
 import { ClusterPage } from "./pages/cluster-page.tsx";
+import { DataPage } from "./pages/data-page.tsx";
 import { JobPage } from "./pages/job-page.tsx";
 import { JobsPage } from "./pages/jobs-page.tsx";
 import { Link } from "./parts/link.tsx";
@@ -27,6 +28,9 @@ export const App = (): ReactNode => {
           <Link to="/jobs" current={route.page === "jobs" || route.page === "job"}>
             Jobs
           </Link>
+          <Link to="/data" current={route.page === "data"}>
+            Data
+          </Link>
         </nav>
         <ConnectionNote />
         <ThemeToggle />
@@ -45,6 +49,8 @@ const Page = ({ route }: { readonly route: Route }): ReactNode => {
       return <ClusterPage />;
     case "jobs":
       return <JobsPage />;
+    case "data":
+      return <DataPage />;
     case "job":
       return <JobPage key={route.jobId} jobId={route.jobId} />;
     default:

@@ -21,3 +21,19 @@ export const formatAge = (ms: number): string => {
   if (ms < 86_400_000) return `${Math.floor(ms / 3_600_000)} h ago`;
   return `${Math.floor(ms / 86_400_000)} d ago`;
 };
+
+const BYTE_UNITS = ["KiB", "MiB", "GiB", "TiB", "PiB"] as const;
+
+export const formatBytes = (bytes: number): string => {
+  if (!Number.isFinite(bytes)) return "–";
+  if (bytes < 1024) return `${Math.round(bytes)} B`;
+  const power = Math.min(BYTE_UNITS.length, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** power;
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${BYTE_UNITS[power - 1]}`;
+};
+
+/** A share from 0 to 1 as per cent; what is not all is never shown as 100 %. */
+export const formatShare = (share: number): string => {
+  const percent = share < 1 ? Math.min(99.9, 100 * share) : 100;
+  return `${percent.toFixed(percent < 100 && percent > 0 ? 1 : 0)} %`;
+};

@@ -16,6 +16,7 @@ import { BackupArchiveError, BackupCorruptError, BackupToolError } from "./backu
 import { archiveCommand, pruneLog, reportLog, restoreCommand, segmentName } from "./log-archive.ts";
 import { type ManifestFacts, readManifest } from "./manifest.ts";
 import { RECORD, RecordStore, type StoredRecord } from "./record-store.ts";
+import { RecoveryLog, type RecoveryRecord, recordRestore } from "./recovery-log.ts";
 import type {
   BackupRecord,
   BackupRepository,
@@ -62,6 +63,7 @@ export class DirectoryRepository implements BackupRepository {
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #records: RecordStore;
+  readonly recoveryLog: RecoveryLog;
 
   constructor(options: DirectoryRepositoryOptions) {
     this.#options = options;
@@ -69,7 +71,16 @@ export class DirectoryRepository implements BackupRepository {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
     this.#logger = options.logger ?? silentLogger;
-    this.#records = new RecordStore({ root: this.#root, runAs: options.runAs });
+    const { runAs } = options;
+    this.#records = new RecordStore({ root: this.#root, runAs });
+    const file = join(this.#root, "recoveries.jsonl");
+    this.recoveryLog = new RecoveryLog({
+      file,
+      runAs,
+      clock: this.#clock,
+      random: this.#random,
+      logger: this.#logger,
+    });
   }
 
   /** Where the log is kept. */
@@ -187,7 +198,15 @@ export class DirectoryRepository implements BackupRepository {
     return { id, verifiedAt, log };
   }
 
-  async restore(request: RestoreRequest): Promise<RestoredDirectory> {
+  restore(request: RestoreRequest): Promise<RestoredDirectory> {
+    return recordRestore(this.recoveryLog, request, () => this.#restore(request));
+  }
+
+  recoveries(): Promise<readonly RecoveryRecord[]> {
+    return this.recoveryLog.list();
+  }
+
+  async #restore(request: RestoreRequest): Promise<RestoredDirectory> {
     const { target = { kind: "latest" }, signal, runAs } = { ...request, runAs: this.#options.runAs };
     checkTarget(target);
     const candidates =

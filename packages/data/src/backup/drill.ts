@@ -102,7 +102,24 @@ export interface DrillEvidence {
  *
  * @throws signal.reason when aborted; the copy is removed.
  */
-export const runDrill = async (options: DrillOptions): Promise<DrillReport> => {
+export const runDrill = (options: DrillOptions): Promise<DrillReport> => {
+  const { repository, target = { kind: "latest" }, directory } = options;
+  const log = repository.recoveryLog;
+  if (log === undefined) return drillOnce(options);
+  return log.record(
+    { kind: "drill", target, backupId: undefined, directory },
+    () => drillOnce(options),
+    ({ verdict, problems, backup, dataLossMs, downtimeMs }) => ({
+      state: verdict === "passed" ? "succeeded" : "failed",
+      problem: problems[0],
+      backupId: backup?.id,
+      dataLossMs,
+      downtimeMs,
+    }),
+  );
+};
+
+const drillOnce = async (options: DrillOptions): Promise<DrillReport> => {
   const { clock = systemClock, random = systemRandom, signal, target = { kind: "latest" }, source } = options;
   const drill = new Drill({ ...options, clock, random, target });
   const startedAt = new Date(clock.wallNow()).toISOString();
@@ -170,7 +187,7 @@ class Drill {
   async run(): Promise<void> {
     const { repository, directory, target, signal, clock, random, runAs, binDirectory, login } =
       this.#options;
-    const { backup } = await repository.restore({ directory, target, signal });
+    const { backup } = await repository.restore({ directory, target, purpose: "drill", signal });
     this.hasCopy = true;
     this.#backup = backup;
     const server = await RestoredServer.start({

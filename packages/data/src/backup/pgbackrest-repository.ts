@@ -1,6 +1,15 @@
 import { resolve } from "node:path";
-import { type Abortable, type Clock, systemClock } from "@holdfast/kernel";
+import {
+  type Abortable,
+  type Clock,
+  type Logger,
+  type Random,
+  silentLogger,
+  systemClock,
+  systemRandom,
+} from "@holdfast/kernel";
 import { BackupCorruptError, BackupNotFoundError } from "./backup-errors.ts";
+import { RecoveryLog, type RecoveryRecord, recordRestore } from "./recovery-log.ts";
 import type {
   BackupRecord,
   BackupRepository,
@@ -23,7 +32,11 @@ export interface PgBackRestOptions {
   /** "full" (default), or what changed since the last full one or since the last one. */
   readonly type?: "full" | "diff" | "incr" | undefined;
   readonly runAs?: RunAs | undefined;
+  /** Where restores and drills are noted. Default: nowhere. */
+  readonly recoveryFile?: string | undefined;
   readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+  readonly logger?: Logger | undefined;
 }
 
 interface InfoBackup {
@@ -53,10 +66,16 @@ export class PgBackRestRepository implements BackupRepository {
   readonly #clock: Clock;
   /** When a backup was verified by this process; pgBackRest does not note it. */
   readonly #verifiedAt = new Map<string, string>();
+  readonly recoveryLog: RecoveryLog | undefined;
 
   constructor(options: PgBackRestOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    const { recoveryFile: file, runAs, random = systemRandom, logger = silentLogger } = options;
+    this.recoveryLog =
+      file === undefined
+        ? undefined
+        : new RecoveryLog({ file: resolve(file), runAs, clock: this.#clock, random, logger });
   }
 
   async backup(request: BackupRequest = {}): Promise<BackupRecord> {
@@ -95,7 +114,15 @@ export class PgBackRestRepository implements BackupRepository {
     return { id, verifiedAt, log: undefined };
   }
 
-  async restore(request: RestoreRequest): Promise<RestoredDirectory> {
+  restore(request: RestoreRequest): Promise<RestoredDirectory> {
+    return recordRestore(this.recoveryLog, request, () => this.#restore(request));
+  }
+
+  async recoveries(): Promise<readonly RecoveryRecord[]> {
+    return (await this.recoveryLog?.list()) ?? [];
+  }
+
+  async #restore(request: RestoreRequest): Promise<RestoredDirectory> {
     const { target = { kind: "latest" }, signal } = request;
     checkTarget(target);
     const candidates =

@@ -1,4 +1,5 @@
 import type { Abortable } from "@holdfast/kernel";
+import type { RecoveryLog, RecoveryRecord } from "./recovery-log.ts";
 import type { RestoreTarget } from "./restore-target.ts";
 
 /** What is known of a backup. */
@@ -47,6 +48,8 @@ export interface RestoreRequest extends Abortable {
   readonly target?: RestoreTarget | undefined;
   /** Compare the backup with its manifest first. Default true. */
   readonly verify?: boolean | undefined;
+  /** A drill keeps a record of its own. Default "restore". */
+  readonly purpose?: "restore" | "drill" | undefined;
 }
 
 export interface RestoredDirectory {
@@ -71,6 +74,8 @@ export interface PruneReport {
 /** Where backups are kept and what makes them. Two implementations: PostgreSQL's own programs, and pgBackRest. */
 export interface BackupRepository {
   readonly kind: "postgres" | "pgbackrest";
+  /** Where restores and drills are noted; undefined where no place was named. */
+  readonly recoveryLog: RecoveryLog | undefined;
   /**
    * Makes a physical backup of the whole server, and checks that the log that completes it is kept.
    * @throws BackupToolError, BackupArchiveError: nothing is listed.
@@ -88,6 +93,8 @@ export interface BackupRepository {
    * @throws RestoreTargetError, BackupCorruptError, BackupNotFoundError: the directory is as it was.
    */
   restore(request: RestoreRequest): Promise<RestoredDirectory>;
+  /** What was restored from here or drilled, in the order in which it was begun, and what became of it; a copy. */
+  recoveries(): Promise<readonly RecoveryRecord[]>;
   /** Removes what the policy no longer keeps, and the log that only those needed. */
   prune(policy: RetentionPolicy, options?: Abortable): Promise<PruneReport>;
 }

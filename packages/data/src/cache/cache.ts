@@ -1,4 +1,5 @@
 import { setMaxListeners } from "node:events";
+import { hostname } from "node:os";
 import {
   type Abortable,
   type Clock,
@@ -8,6 +9,7 @@ import {
   InvalidInputError,
   type Logger,
   type Random,
+  randomHex,
   TaskGroup,
 } from "@holdfast/kernel";
 import { InvalidationPendingError } from "../errors.ts";
@@ -22,6 +24,7 @@ import {
   checkTags,
   type GetOptions,
 } from "./cache-options.ts";
+import { reportCache } from "./cache-reports.ts";
 import { type CacheServer, describeServer } from "./cache-server.ts";
 import { type CacheChanges, ChangeList, type PutOptions } from "./changes.ts";
 import { encodeValue, readPayload, valueIn } from "./codec.ts";
@@ -166,7 +169,13 @@ export class Cache implements AsyncDisposable {
       isDistrusted: () => relay?.isOverflowing ?? false,
       onHit: auditor?.onHit,
     });
-    this.#upkeep = new Upkeep({ context, partitions, positions, relay, logger });
+    const { redis } = options;
+    const instance = `${hostname()}:${process.pid}:${randomHex(random, 8)}`;
+    const report =
+      redis === undefined
+        ? undefined
+        : () => reportCache(redis, { cache: name, instance, stats: this.stats() });
+    this.#upkeep = new Upkeep({ context, partitions, positions, relay, report, logger });
   }
 
   /** Begins what runs beside: it keeps copies up to date and does what dead writers left. */

@@ -11,7 +11,9 @@ const SCRIPT_NAMES = [
   "fill-entry",
   "invalidate",
   "open-state",
+  "read-cache-reports",
   "release-lease",
+  "report-cache",
   "sync-feed",
   "take-ticket",
   "write-entry",
@@ -19,7 +21,15 @@ const SCRIPT_NAMES = [
 
 export type CacheScripts = Readonly<Record<(typeof SCRIPT_NAMES)[number], RedisScript>>;
 
-export const readCacheScripts = async (): Promise<CacheScripts> => {
+let known: Promise<CacheScripts> | undefined;
+
+/** Reads the files once. */
+export const readCacheScripts = (): Promise<CacheScripts> => {
+  known ??= readFiles();
+  return known;
+};
+
+const readFiles = async (): Promise<CacheScripts> => {
   const entries = await Promise.all(
     SCRIPT_NAMES.map(async (name) => {
       const text = await readFile(new URL(`${name}.lua`, HERE), "utf8");

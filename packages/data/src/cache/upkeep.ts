@@ -1,5 +1,6 @@
 import type { Logger } from "@holdfast/kernel";
 import type { PositionSource } from "./cache-options.ts";
+import { REPORT_EVERY_MS } from "./cache-reports.ts";
 import type { FlightContext } from "./flight.ts";
 import type { Partition } from "./partition.ts";
 import type { Relay } from "./relay.ts";
@@ -14,6 +15,8 @@ export interface UpkeepOptions {
   readonly partitions: readonly Partition[];
   readonly positions: PositionSource | undefined;
   readonly relay: Relay | undefined;
+  /** Tells whoever looks how the cache does; undefined where nobody could. */
+  readonly report: (() => Promise<void>) | undefined;
   readonly logger: Logger;
 }
 
@@ -28,7 +31,7 @@ export class Upkeep {
 
   /** Resolves after the first look at the store, whatever it found: without Redis the cache opens too. */
   async start(): Promise<void> {
-    const { context, partitions, positions, relay } = this.#options;
+    const { context, partitions, positions, relay, report } = this.#options;
     await Promise.all(partitions.map((partition) => this.#follow(partition)));
     if (positions !== undefined) await this.#tellPosition(positions);
     const { maxStalenessMs, relayEveryMs, positionEveryMs } = context.settings;
@@ -42,6 +45,7 @@ export class Upkeep {
     if (positions !== undefined) {
       this.#every("position of the database", positionEveryMs, () => this.#tellPosition(positions));
     }
+    if (report !== undefined) this.#every("report of the cache", REPORT_EVERY_MS, report);
     if (relay !== undefined) {
       this.#every("relay of invalidations", relayEveryMs, () => relay.run(relayEveryMs, context.signal));
     }

@@ -42,14 +42,36 @@ export interface PlacementReport {
   readonly skew: { readonly byNode: number; readonly byShard: Readonly<Record<string, number>> };
 }
 
+/**
+ * Every table that Citus has spread, whoever declared it; undefined on a server without Citus.
+ * @throws what `query` throws.
+ */
+export const readWholePlacement = async (
+  database: StatementRunner,
+): Promise<(PlacementReport & { readonly citusVersion: string }) | undefined> => {
+  const [extension] = await database.query<{ version: string }>(
+    "SELECT extversion AS version FROM pg_extension WHERE extname = 'citus'",
+    [],
+  );
+  if (extension === undefined) return undefined;
+  return { ...(await placedByCitus(database, () => true)), citusVersion: extension.version };
+};
+
 /** Reads Citus' own views (`citus_tables`, `citus_shards`), or describes the one server. */
 export const readPlacement = async (
   database: StatementRunner,
   { tables }: ShardSchema,
   options: { readonly isSharded: boolean },
 ): Promise<PlacementReport> => {
-  const names = Object.keys(tables);
   if (!options.isSharded) return onOneServer(database, { tables });
+  const names = Object.keys(tables);
+  return placedByCitus(database, (table) => names.includes(table));
+};
+
+const placedByCitus = async (
+  database: StatementRunner,
+  isShown: (table: string) => boolean,
+): Promise<PlacementReport> => {
   const placed = await database.query<{
     table: string;
     kind: string;
@@ -74,7 +96,7 @@ export const readPlacement = async (
   const nodes = await database.query<{ host: string; port: number; active: boolean }>(
     "SELECT nodename AS host, nodeport AS port, isactive AS active FROM pg_dist_node WHERE noderole = 'primary' AND shouldhaveshards ORDER BY 1, 2",
   );
-  const isOurs = (table: string): boolean => names.includes(unquoted(table));
+  const isOurs = (table: string): boolean => isShown(unquoted(table));
   const ours: readonly PlacedShard[] = shards
     .filter(({ table }) => isOurs(table))
     .map(({ table, id, host, port, size }) => ({

@@ -1,0 +1,232 @@
+import type { ReactNode } from "react";
+import type { DataTierView, FailoverPart, NodePart } from "../../data-view.ts";
+import { formatBytes, formatCount, formatDuration } from "../format.ts";
+import { BackupsCard } from "../parts/data/backups-card.tsx";
+import { CachesCard } from "../parts/data/caches-card.tsx";
+import { DataCard } from "../parts/data/data-card.tsx";
+import { PoolCard } from "../parts/data/pool-card.tsx";
+import { ShardsCard } from "../parts/data/shards-card.tsx";
+import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
+import { StatusBadge } from "../parts/status-badge.tsx";
+import { useSnapshot } from "../use-live.ts";
+
+const KINDS = {
+  embedded: "embedded in this process",
+  postgres: "one server",
+  cluster: "a replicated cluster",
+} as const;
+
+const SURVIVES = {
+  none: "A commit survives nothing: the data goes with the process.",
+  "process-crash": "A commit survives the end of this process, not a power loss.",
+  "power-loss": "A commit survives a power loss.",
+  server: "What a commit survives is the server's own setting.",
+} as const;
+
+/** The data tier as this gate sees it: nodes, failovers, pool, caches, shards, backups. */
+export const DataPage = (): ReactNode => {
+  const { data, error } = useSnapshot<DataTierView | null>("data");
+  if (data === undefined)
+    return error === undefined ? (
+      <LoadingState lines={8} />
+    ) : (
+      <ErrorState title="The gate does not answer" message={error} />
+    );
+  if (data === null)
+    return (
+      <EmptyState title="No database to look at">
+        <p>This console was started without one. A gate that Holdfast starts shows its own here.</p>
+      </EmptyState>
+    );
+  const { database, server, nodes } = data;
+  return (
+    <>
+      <div className="title-row">
+        <div>
+          <h1>
+            Data <StatusBadge status={database.condition} />
+          </h1>
+          <p className="muted">
+            PostgreSQL {database.serverVersion}, {KINDS[database.kind]}. {SURVIVES[database.durability]}
+          </p>
+        </div>
+      </div>
+      <ConditionNote data={data} />
+      <dl className="figures">
+        <Figure label="Takes" value={takes(data)} />
+        <Figure label="Primary" value={database.primary ?? primaryOf(nodes) ?? "none"} />
+        <Figure label="Timeline" value={database.timeline === null ? "–" : formatCount(database.timeline)} />
+        <Figure
+          label="Database size"
+          value={server.kind === "shown" ? formatBytes(server.value.sizeBytes) : "–"}
+        />
+        <Figure
+          label="Sessions in use"
+          value={`${formatCount(data.pool.busyCount)} / ${formatCount(data.pool.sessionMaxCount)}`}
+        />
+      </dl>
+      <NodesCard data={data} />
+      <FailoversCard data={data} />
+      <PoolCard pool={data.pool} server={server} />
+      <CachesCard caches={data.caches} />
+      <ShardsCard shards={data.shards} />
+      <BackupsCard backups={data.backups} />
+    </>
+  );
+};
+
+const takes = ({ database: { takesWrites, takesReads } }: DataTierView): string =>
+  takesWrites ? "reads, writes" : takesReads ? "reads only" : "nothing";
+
+const primaryOf = (nodes: DataTierView["nodes"]): string | undefined =>
+  nodes.kind === "shown" ? nodes.value.find(({ role }) => role === "primary")?.name : undefined;
+
+const NOTES: Readonly<Record<string, string>> = {
+  degraded: "A node is down or does not follow. Everything works; the next failure may not be as harmless.",
+  "replica-lag": "Every replica is further behind than allowed, so the primary serves the reads.",
+  "no-replica": "There is no replica: the next failure stops everything.",
+  "write-blocked": "Commits wait for a synchronous replica, and none confirms.",
+  "no-primary":
+    "No node takes writes. They fail at once and may be tried again; a new primary is followed by itself.",
+  "split-brain":
+    "Two nodes take themselves for the primary. Nobody is written to until a person has decided.",
+  "switching-over": "A planned switchover is under way: writes wait for its end.",
+  "read-only": "This server is a replica: it takes no writes.",
+  down: "Nothing answers.",
+};
+
+const ConditionNote = ({ data: { database } }: { readonly data: DataTierView }): ReactNode => {
+  const { scheduledSwitchover: scheduled } = database;
+  const notes = [
+    NOTES[database.condition],
+    database.isPaused ? "Patroni is paused: it does not fail over by itself." : undefined,
+    scheduled === null
+      ? undefined
+      : `A switchover to ${scheduled.to ?? "any replica"} is set for ${scheduled.at}.`,
+  ].filter((note) => note !== undefined);
+  if (notes.length === 0) return null;
+  return (
+    <output className="banner warning">
+      <span>{notes.join(" ")}</span>
+    </output>
+  );
+};
+
+const Figure = ({ label, value }: { readonly label: string; readonly value: string }): ReactNode => (
+  <div>
+    <dt>{label}</dt>
+    <dd>{value}</dd>
+  </div>
+);
+
+const NodesCard = ({ data }: { readonly data: DataTierView }): ReactNode => (
+  <DataCard title="Nodes" part={data.nodes} aside={systemOf(data)}>
+    {(nodes) => (
+      <div className="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Node</th>
+              <th scope="col">Role</th>
+              <th scope="col">State</th>
+              <th scope="col" className="number">
+                Timeline
+              </th>
+              <th scope="col" className="number">
+                Position
+              </th>
+              <th scope="col" className="number">
+                Behind by
+              </th>
+              <th scope="col">Takes reads</th>
+              <th scope="col">Address</th>
+            </tr>
+          </thead>
+          <tbody>
+            {nodes.map((node) => (
+              <NodeRow key={`${node.name} ${node.address}`} node={node} />
+            ))}
+          </tbody>
+        </table>
+      </div>
+    )}
+  </DataCard>
+);
+
+const systemOf = ({ database: { systemId } }: DataTierView): string | undefined =>
+  systemId === null ? undefined : `system ${systemId}`;
+
+const NodeRow = ({ node }: { readonly node: NodePart }): ReactNode => (
+  <tr>
+    <td>{node.name}</td>
+    <td>{node.role === "primary" ? <strong>primary</strong> : node.role}</td>
+    <td className={node.problem === null ? undefined : "muted"}>
+      <StatusBadge status={node.health} /> {node.problem}
+    </td>
+    <td className="number mono">{node.timeline ?? "–"}</td>
+    <td className="number mono">{node.position ?? "–"}</td>
+    <td className="number">{lagOf(node)}</td>
+    <td>{node.takesReads === null ? "–" : node.takesReads ? "yes" : "no"}</td>
+    <td className="mono">{node.address ?? "–"}</td>
+  </tr>
+);
+
+const lagOf = ({ role, lagBytes, lagMs }: NodePart): string => {
+  if (role === "primary") return "–";
+  if (lagBytes === null) return "unknown";
+  if (lagBytes === 0) return "nothing";
+  return lagMs === null ? formatBytes(lagBytes) : `${formatBytes(lagBytes)}, ${formatDuration(lagMs)}`;
+};
+
+const FailoversCard = ({ data }: { readonly data: DataTierView }): ReactNode => (
+  <DataCard title="Failovers" part={data.failovers}>
+    {(history) =>
+      history.length === 0 ? (
+        <p className="muted">No promotion is on record: this is the first timeline.</p>
+      ) : (
+        <div className="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">When</th>
+                <th scope="col">New primary</th>
+                <th scope="col" className="number">
+                  Timeline
+                </th>
+                <th scope="col" className="number">
+                  Left the old one at
+                </th>
+                <th scope="col">Reason</th>
+              </tr>
+            </thead>
+            <tbody>
+              {[...history]
+                .reverse()
+                .slice(0, SHOWN_MAX)
+                .map((each) => (
+                  <FailoverRow key={each.timeline} failover={each} />
+                ))}
+            </tbody>
+          </table>
+          {history.length > SHOWN_MAX ? (
+            <p className="muted">{formatCount(history.length - SHOWN_MAX)} older ones are on record.</p>
+          ) : null}
+        </div>
+      )
+    }
+  </DataCard>
+);
+
+const SHOWN_MAX = 20;
+
+const FailoverRow = ({ failover }: { readonly failover: FailoverPart }): ReactNode => (
+  <tr>
+    <td>{failover.at === null ? "not recorded" : new Date(failover.at).toLocaleString("en-GB")}</td>
+    <td>{failover.leader ?? "not recorded"}</td>
+    <td className="number mono">
+      {failover.timeline} → {failover.timeline + 1}
+    </td>
+    <td className="number mono">{failover.endedAt}</td>
+    <td className="muted">{failover.reason}</td>
+  </tr>
+);
