@@ -6,6 +6,7 @@ import { createWorker } from "@holdfast/jobs/worker";
 import { type Clock, type Logger, type Random, silentLogger } from "@holdfast/kernel";
 import { Ledger } from "./ledger.ts";
 import type { SimulatedNetwork } from "./simulated-network.ts";
+import { watchStore } from "./watched-store.ts";
 
 export interface ClusterShape {
   readonly gateCount: number;
@@ -43,6 +44,8 @@ export class SimulatedCluster {
   readonly nodes: readonly SimulatedNode[];
   readonly ledgers: ReadonlyMap<string, Ledger>;
   readonly gateStore: JobStore;
+  /** What the stores committed and never may. */
+  readonly storeViolations: string[] = [];
 
   constructor(options: {
     readonly clock: Clock;
@@ -66,10 +69,15 @@ export class SimulatedCluster {
       transport: network.transport(host),
     });
 
-    this.gateStore = createMemoryJobStore({ clock, random });
+    const createStore = (name: string): JobStore =>
+      watchStore(createMemoryJobStore({ clock, random }) as JobStore, {
+        name: `the store of ${name}`,
+        violations: this.storeViolations,
+      });
+    this.gateStore = createStore("the gates");
     const managersOf: Record<string, readonly string[]> = {};
     for (const [datacenter, { managerCount, workerCount }] of Object.entries(shape.datacenters)) {
-      const store = createMemoryJobStore({ clock, random });
+      const store = createStore(datacenter);
       const ledger = new Ledger();
       ledgers.set(datacenter, ledger);
       const managers = Array.from(

@@ -59,7 +59,7 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRu
   const jobs = plan.map((planned) => new SimulatedJob(planned));
   let faults = 0;
   let isHealed = false;
-  const violations: string[] = [];
+  const violations: string[] = cluster.storeViolations;
   const note = (what: string) => (error: unknown) => {
     if (!stop.signal.aborted) violations.push(`${what}: ${String(error)}`);
   };
