@@ -1,7 +1,8 @@
+import { VirtualClock } from "@holdfast/kernel/testing";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { TestLiveServer } from "../src/testing/index.ts";
-import { RawSocket } from "./raw-socket.ts";
+import { handled, RawSocket } from "./raw-socket.ts";
 
 const answersOf = (frame: Record<string, unknown>) => frame["channels"] as Record<string, unknown>[];
 
@@ -123,17 +124,20 @@ describe("the full form", () => {
   });
 
   it("closes a client that does not answer pings, and keeps one that does", async () => {
-    await using server = await TestLiveServer.start({ pingIntervalMs: 60, pingTimeoutMs: 50 });
+    const clock = new VirtualClock();
+    await using server = await TestLiveServer.start({ clock });
     using alive = await RawSocket.open(server);
-    alive.socket.on("message", (data) => {
-      const frame = JSON.parse(String(data)) as { ping?: number };
-      if (frame.ping !== undefined) alive.send({ pong: frame.ping });
-    });
     await alive.hello();
     using frozen = await RawSocket.open(server);
     await frozen.hello();
-    expect((await frozen.closed).code).toBe(4004);
-    await vi.waitFor(() => expect(alive.frames.filter((frame) => "ping" in frame).length).toBeGreaterThan(2));
+    for (let round = 1; round <= 3; round += 1) {
+      await clock.advance(round === 1 ? 25_000 : 15_000);
+      await alive.frameWith("ping", round);
+      alive.send({ pong: round });
+      await handled(alive);
+      await clock.advance(10_000);
+      if (round === 1) expect((await frozen.closed).code).toBe(4004);
+    }
     expect(alive.socket.readyState).toBe(alive.socket.OPEN);
   });
 

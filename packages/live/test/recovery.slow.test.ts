@@ -132,6 +132,25 @@ describe("recovery", () => {
     await vi.waitFor(() => expect(reader.seen).toEqual(upTo(200)), { timeout: 5_000 });
     expect(server.live.stats()).toMatchObject({ slowCloses: 0 });
   });
+
+  it("brings long histories of many channels at once without taking their reader for a slow one", async () => {
+    await using server = await TestLiveServer.start();
+    using socket = await RawSocket.open(server);
+    await socket.hello();
+    const names = Array.from({ length: 64 }, (_, index) => `c${index}`);
+    const text = "x".repeat(20_000);
+    for (const name of names)
+      for (let n = 1; n <= 10; n += 1) await server.live.broadcast(name, "e", { n, text });
+    const after = { epoch: "0", offset: "0" };
+    socket.send({ id: 1, subscribe: names.map((channel) => ({ channel, position: after })) });
+    const had = (): readonly unknown[] => socket.frames.filter((frame) => "offset" in frame);
+    await vi.waitFor(() => expect(had()).toHaveLength(640), { timeout: 15_000 });
+    for (const name of names)
+      expect(
+        socket.frames.flatMap((frame) => (frame["channel"] === name ? [Number(frame["offset"])] : [])),
+      ).toEqual(upTo(10));
+    expect(server.live.stats()).toMatchObject({ slowCloses: 0 });
+  });
 });
 
 describe("a slow reader", () => {

@@ -23,6 +23,9 @@ import { textFrame } from "./text-frame.ts";
 
 /** Frames of one client that may wait while one is handled. A client that sends more without reading answers is cut off. */
 const INBOX_MAX_COUNT = 256;
+const INBOX_MAX_BYTES = 1_048_576;
+/** The bytes of a change of presence, made once for all who are told of it. */
+const presenceFrames = new WeakMap<object, Buffer>();
 
 /**
  * One WebSocket client.
@@ -43,8 +46,10 @@ export class ClientConnection implements Writer {
   #form: "undecided" | "simple" | "full" = "undecided";
   #client: string;
   #identity: Identity | undefined;
-  #inbox: string[] = [];
+  #inbox: { readonly text: string; readonly byteLength: number }[] = [];
+  #inboxBytes = 0;
   #isHandling = false;
+  #isWelcome = false;
   #pingTimer: Timer | undefined;
   #pongTimer: Timer | undefined;
   #authenticationTimer: Timer | undefined;
@@ -104,11 +109,13 @@ export class ClientConnection implements Writer {
       this.outlet.close("tooLarge", message);
       return;
     }
-    if (this.#inbox.length >= INBOX_MAX_COUNT) {
-      this.outlet.close("limit", `more than ${INBOX_MAX_COUNT} frames wait to be handled`);
+    this.#inboxBytes += byteLength;
+    if (this.#inbox.length >= INBOX_MAX_COUNT || this.#inboxBytes > INBOX_MAX_BYTES) {
+      const limit = `${INBOX_MAX_COUNT} frames or ${INBOX_MAX_BYTES} bytes`;
+      this.outlet.close("limit", `more than ${limit} wait to be handled`);
       return;
     }
-    this.#inbox.push(text);
+    this.#inbox.push({ text, byteLength });
     if (!this.#isHandling) this.#core.tasks.spawn("client frames", () => this.#handleInbox());
   }
 
@@ -139,7 +146,12 @@ export class ClientConnection implements Writer {
   }
 
   sendPresence(channel: string, change: { readonly join?: Presence; readonly leave?: Presence }): void {
-    this.#send({ presence: { channel, ...change } });
+    let frame = presenceFrames.get(change);
+    if (frame === undefined) {
+      frame = textFrame(JSON.stringify({ presence: { channel, ...change } } satisfies ServerFrame));
+      presenceFrames.set(change, frame);
+    }
+    this.outlet.write(frame);
   }
 
   writeEvents(events: readonly ChannelEvent[], frames: FrameCache): void {
@@ -157,9 +169,10 @@ export class ClientConnection implements Writer {
     this.#isHandling = true;
     try {
       for (;;) {
-        const text = this.#inbox.shift();
-        if (text === undefined || !this.outlet.isOpen) return;
-        await this.#handle(text);
+        const next = this.#inbox.shift();
+        if (next === undefined || !this.outlet.isOpen) return;
+        await this.#handle(next.text);
+        this.#inboxBytes -= next.byteLength;
       }
     } catch (err) {
       if (this.#closed.signal.aborted) return;
@@ -204,6 +217,14 @@ export class ClientConnection implements Writer {
 
   async #welcome(hello: Hello): Promise<boolean> {
     const { settings } = this.#core;
+    if (this.#isWelcome) {
+      // What was permitted to one user would be another's from here on.
+      this.#refuse(
+        "badRequest",
+        new InvalidMessageError("hello was said before; a new token comes by refresh"),
+      );
+      return false;
+    }
     if (hello.version < PROTOCOL_VERSION) {
       this.#refuse(
         "badRequest",
@@ -215,6 +236,7 @@ export class ClientConnection implements Writer {
     const identity = await this.#identify(hello.token ?? this.#headerToken);
     if (identity === undefined) return false;
     this.#accept(identity);
+    this.#isWelcome = true;
     this.#send({
       welcome: {
         version: PROTOCOL_VERSION,

@@ -15,12 +15,14 @@ type Route = (request: IncomingMessage, response: ServerResponse) => Promise<voi
 export class HttpRoutes {
   readonly #core: ServerCore;
   readonly #isOpen: () => boolean;
+  readonly #isFull: () => boolean;
   readonly #routes: ReadonlyMap<string, Route>;
   readonly #streams = new Set<EventStream>();
 
-  constructor(core: ServerCore, isOpen: () => boolean) {
+  constructor(core: ServerCore, parts: { readonly isOpen: () => boolean; readonly isFull: () => boolean }) {
     this.#core = core;
-    this.#isOpen = isOpen;
+    this.#isOpen = parts.isOpen;
+    this.#isFull = parts.isFull;
     this.#routes = new Map<string, Route>([
       ["POST /broadcast", (request, response) => servePublish(core, request, response, "single")],
       ["POST /broadcast/batch", (request, response) => servePublish(core, request, response, "batch")],
@@ -62,6 +64,11 @@ export class HttpRoutes {
     }
     if (!this.#isOpen()) {
       answerJson(response, 503, { status: "stopping" }, { "retry-after": "1" });
+      return;
+    }
+    if (this.#isFull()) {
+      counters.connectionsRefused += 1;
+      answerJson(response, 503, { status: "full" }, { "retry-after": "5" });
       return;
     }
     // A page of a permitted origin may read the answer.

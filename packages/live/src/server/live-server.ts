@@ -59,7 +59,10 @@ export class LiveServer implements AsyncDisposable {
       // Between the two a client is told by name what was wrong; beyond, the engine cuts it off while reading.
       maxPayload: 4 * frameMaxBytes,
     });
-    this.#routes = new HttpRoutes(this.#core, () => this.#state === "open");
+    this.#routes = new HttpRoutes(this.#core, {
+      isOpen: () => this.#state === "open",
+      isFull: () => this.#isFull,
+    });
   }
 
   /** Serves the upgrades of `server` on our path; other paths are left to others. */
@@ -84,7 +87,7 @@ export class LiveServer implements AsyncDisposable {
     if (!allowsOrigin(request.headers, settings)) {
       settings.logger.warn({ origin: request.headers.origin }, "a connection was refused for its Origin");
       refuse("403 Forbidden");
-    } else if (this.#state !== "open" || this.#connections.size >= settings.connectionMaxCount) {
+    } else if (this.#state !== "open" || this.#isFull) {
       refuse("503 Service Unavailable");
     } else {
       this.#engine.handleUpgrade(request, socket, head, (webSocket) =>
@@ -255,6 +258,10 @@ export class LiveServer implements AsyncDisposable {
       connection.onClosed();
       if (this.#connections.size === 0) this.#emptied?.resolve();
     });
+  }
+
+  get #isFull(): boolean {
+    return this.#connections.size + this.#routes.streamCount >= this.#core.settings.connectionMaxCount;
   }
 
   #remove(channel: Channel, subscriber: Parameters<Channel["leave"]>[0]): void {

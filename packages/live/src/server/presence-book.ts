@@ -1,7 +1,12 @@
-import { newId, type TaskGroup } from "@holdfast/kernel";
+import { newId, OverloadedError, type TaskGroup } from "@holdfast/kernel";
+import { InvalidMessageError } from "../errors.ts";
 import type { Presence } from "../model/messages.ts";
 import { PresenceRoom } from "./presence-room.ts";
 import type { LiveSettings } from "./server-options.ts";
+
+/** All who are present must fit into one answer, and that into the queue of one client. */
+const PRESENT_MAX_COUNT = 512;
+const DATA_MAX_BYTES = 1_024;
 
 /** Where one present connection is told about the others. */
 export interface PresenceListener {
@@ -30,9 +35,21 @@ export class PresenceBook {
     this.#server = newId("s", settings.random);
   }
 
-  /** Announces the newcomer to the others and resolves with who is there, the newcomer included. A second join replaces its data. */
+  /**
+   * Announces the newcomer to the others and resolves with who is there, the newcomer included. A second join replaces its data.
+   * @throws InvalidMessageError for data above 1 KiB; OverloadedError (retryable) when 512 are present.
+   */
   async join(channel: string, presence: Presence, listener: PresenceListener): Promise<readonly Presence[]> {
-    const present = this.#channels.get(channel) ?? this.#open(channel);
+    const bytes = Buffer.byteLength(JSON.stringify(presence.data));
+    if (bytes > DATA_MAX_BYTES) {
+      throw new InvalidMessageError(`presence may have ${DATA_MAX_BYTES} bytes of data, not ${bytes}`);
+    }
+    const known = this.#channels.get(channel);
+    const count = (known?.entries.size ?? 0) + (known?.room?.members.length ?? 0);
+    if (count >= PRESENT_MAX_COUNT && known?.entries.has(presence.key) !== true) {
+      throw new OverloadedError(`the presence in channel "${channel}"`, PRESENT_MAX_COUNT);
+    }
+    const present = known ?? this.#open(channel);
     const { entries, room } = present;
     this.#tellOthers(present, channel, presence.key, { join: presence });
     entries.set(presence.key, { presence, listener });

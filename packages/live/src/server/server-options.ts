@@ -28,7 +28,7 @@ export interface LiveServerOptions extends AccessRules {
   readonly limits?: Partial<LiveLimits>;
   /** Bytes that may wait for one client, the new frame counted. Default 1_048_576; at least twice `eventMaxBytes`. */
   readonly queueMaxBytes?: number;
-  /** Connections at once; more are refused with 503. Default 100_000. */
+  /** Connections at once, event streams counted; more are refused with 503. Default 100_000. */
   readonly connectionMaxCount?: number;
   /** How often each client is asked for a sign of life, milliseconds. Default 25_000. */
   readonly pingIntervalMs?: number;

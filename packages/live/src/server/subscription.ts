@@ -8,7 +8,10 @@ import type { PageFrames } from "./page-frames.ts";
 
 /** While a client catches up, at most so much waits for it: the rest stays in the history. */
 const CATCH_UP_QUEUE_BYTES = 262_144;
-const CATCH_UP_PAGE_COUNT = 100;
+/** Events read at a time: few at first, because they may be large, then about so many characters of them. */
+const FIRST_PAGE_COUNT = 16;
+const PAGE_MAX_COUNT = 100;
+const PAGE_LENGTH = 262_144;
 
 /** How a kind of connection writes what a subscription has for it. */
 export interface Writer {
@@ -73,23 +76,31 @@ export class Subscription implements Subscriber {
   async #catchUp(position: Position, run: number): Promise<void> {
     const { outlet } = this.#writer;
     let after = position;
+    let limit = FIRST_PAGE_COUNT;
     while (run === this.#run && outlet.isOpen) {
-      const read = await this.#log.read(this.channel.name, { after, limit: CATCH_UP_PAGE_COUNT });
+      const read = await this.#log.read(this.channel.name, { after, limit });
       if (run !== this.#run || !outlet.isOpen) return;
       if (read.kind === "reset") {
         after = read.bounds.head;
         this.#writer.writeReset(this.channel.name, read.reason, after);
       }
       for (const { events, frames } of this.#pages.piecesOf(read.kind === "reset" ? [] : read.events)) {
-        if (outlet.queuedBytes > CATCH_UP_QUEUE_BYTES) await outlet.drained();
+        while (outlet.isOpen && outlet.queuedBytes > CATCH_UP_QUEUE_BYTES) await outlet.drained();
         if (run !== this.#run || !outlet.isOpen) return;
         this.#writer.writeEvents(events, frames);
         after = events.at(-1)?.position ?? after;
       }
       if (this.channel.join(this, after)) return;
+      if (read.kind === "events") limit = pageCountAfter(read.events);
       if (read.kind === "events" && read.events.length === 0) {
         throw new Error("the log announced events that it cannot be asked for");
       }
     }
   }
 }
+
+/** How many events like these to read next. */
+const pageCountAfter = (events: readonly ChannelEvent[]): number => {
+  const length = events.reduce((sum, { payloadText }) => sum + payloadText.length, 1);
+  return Math.max(1, Math.min(PAGE_MAX_COUNT, Math.floor((PAGE_LENGTH * events.length) / length)));
+};
