@@ -24,9 +24,10 @@ export const withClientFlags = (command: Command): Command =>
     .option("--gate <host:port,...>", `gates to ask (HOLDFAST_GATE; default ${DEFAULT_GATE})`)
     .option("--tls-ca <file>", "speak TLS and trust this certificate authority (HOLDFAST_TLS_CA)")
     .addOption(
-      new Option("--wait <time>", "how long to keep trying to reach a gate (HOLDFAST_CLIENT_DEADLINE_MS; default 5s)").argParser(
-        duration("--wait"),
-      ),
+      new Option(
+        "--wait <time>",
+        "how long to keep trying to reach a gate (HOLDFAST_CLIENT_DEADLINE_MS; default 5s)",
+      ).argParser(duration("--wait")),
     )
     .option("--json", "print JSON: one document, or one per line when it streams");
 
