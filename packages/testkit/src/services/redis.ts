@@ -1,3 +1,5 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { findProgram } from "../process/find-program.ts";
 import { startProcess } from "../process/managed-process.ts";
 import { reservePort } from "../process/reserve-port.ts";
@@ -79,14 +81,19 @@ export const startRedis = async (options: RedisOptions = {}): Promise<RedisServe
   return building(async (resources) => {
     const directory = resources.use(await makeTempDirectory("holdfast-redis-"));
     const port = resources.use(await reservePort()).port;
+    // A password may have blanks and quotes.
+    const quoted = JSON.stringify(options.password);
     const secret: RedisSettings =
-      options.password === undefined ? {} : { requirepass: options.password, masterauth: options.password };
+      options.password === undefined ? {} : { requirepass: quoted, masterauth: quoted };
     const settings = { ...DEFAULT_SETTINGS, port, dir: `${directory.path}/`, ...secret, ...options.settings };
-    const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    // In a file, so that a server that was promoted or demoted is that again after a restart: Sentinels have it rewritten.
+    const config = join(directory.path, "redis.conf");
+    const lines = Object.entries(settings).map(([name, value]) => `${name} ${value === "" ? '""' : value}`);
+    await writeFile(config, `${lines.join("\n")}\n`);
     const server = new Redis({
       program,
       port,
-      args,
+      args: [config],
       password: options.password,
       directory: directory.path,
       resources,
