@@ -1,4 +1,5 @@
 import { Packr } from "msgpackr";
+import { newSlab, SLAB_BYTES } from "./byte-slabs.ts";
 import { SerializationError } from "./errors.ts";
 import { checkMessagePack } from "./messagepack-check.ts";
 
@@ -15,14 +16,21 @@ const packr = new Packr({
   int64AsType: "bigint",
 });
 
+// Its own memory is too small for two messages of 4 KiB, and making it anew for each costs more than writing them.
+packr.useBuffer(newSlab());
+
 /**
  * The bytes of a value made of null, undefined, booleans, numbers, bigints within 64 bits, strings, dates,
  * byte arrays, arrays and plain objects. Sets and maps arrive as arrays and objects.
+ * Small results share memory: whoever keeps one for long keeps up to 64 KiB alive with it.
  * @throws SerializationError for anything else, and for values that contain themselves.
  */
 export const encodeValue = (value: unknown): Uint8Array => {
   try {
-    return packr.pack(value);
+    const bytes = packr.pack(value);
+    // The memory grows with a large message; the small ones after it would keep all of that alive.
+    if (bytes.length < SLAB_BYTES && bytes.buffer.byteLength > SLAB_BYTES) packr.useBuffer(newSlab());
+    return bytes;
   } catch (error) {
     throw new SerializationError("holds a value that cannot be sent", { cause: error });
   }

@@ -1,3 +1,4 @@
+import { allocate } from "./byte-slabs.ts";
 import type { Compression } from "./compression.ts";
 import { crc32 } from "./crc32.ts";
 import {
@@ -69,7 +70,7 @@ const ORIGINAL_SIZE_BYTES = 4;
 const TYPE_NUMBERS = new Map<FrameType, number>(FRAME_TYPES.map((type, index) => [type, index]));
 
 /**
- * The bytes of a frame, in an array of its own.
+ * The bytes of a frame. Frames up to 16 KiB share memory in slabs of 64 KiB: meant to be sent, not to be kept.
  * @throws FrameTooLargeError when the payload cannot travel under `frameMaxBytes`; nothing is allocated for it.
  */
 export const encodeFrame = (frame: Frame, options: FrameOptions): Uint8Array => {
@@ -169,14 +170,6 @@ const inflate = (carried: Uint8Array, type: FrameType, options: FrameOptions): U
   }
   return payload;
 };
-
-/** Node's pooled, unzeroed memory where there is Node: every byte is written before the array is handed out. */
-const allocate: (size: number) => Uint8Array = (() => {
-  const host = (globalThis as { Buffer?: { allocUnsafe(size: number): Uint8Array } }).Buffer;
-  return host === undefined
-    ? (size: number) => new Uint8Array(size)
-    : (size: number) => host.allocUnsafe(size);
-})();
 
 const writeUint32 = (bytes: Uint8Array, at: number, value: number): void => {
   bytes[at] = value >>> 24;

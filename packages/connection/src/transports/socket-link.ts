@@ -68,7 +68,7 @@ export class SocketLink implements Link {
     if (this.#isFlushPlanned) return;
     this.#isFlushPlanned = true;
     // After the promise callbacks that are due now: the answers of a whole burst of requests leave together.
-    queueMicrotask(() => process.nextTick(() => this.#flush()));
+    queueMicrotask(this.#flushNextTick);
   }
 
   onDrain(listener: () => void): void {
@@ -119,7 +119,9 @@ export class SocketLink implements Link {
     }
   }
 
-  #flush(): void {
+  readonly #flushNextTick = (): void => process.nextTick(this.#flush);
+
+  readonly #flush = (): void => {
     this.#isFlushPlanned = false;
     const frames = this.#outgoing;
     if (frames.length === 0 || !this.#socket.writable) return;
@@ -136,7 +138,7 @@ export class SocketLink implements Link {
       this.#socket.write(EMPTY, this.#onWritten);
       this.#socket.uncork();
     }
-  }
+  };
 
   readonly #onWritten = (): void => {
     if (this.bufferedBytes === 0) this.#onDrain?.();
