@@ -52,7 +52,7 @@ describeService("redis", "channels on Redis", () => {
     return {
       ...logs,
       historyMaxCount: 20,
-      until: (condition) => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 5_000 }),
+      until: (condition) => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 30_000 }),
     };
   });
 
@@ -112,6 +112,27 @@ describeService("redis", "channels on Redis", () => {
       await foreign.close();
     });
 
+    it("cost Redis one script for each publish, the wake-up of all readers included", async () => {
+      const scripts: string[] = [];
+      const counting: RedisClient = {
+        subscribe: (...args) => redis.subscribe(...args),
+        runScript: (script, keys, args, options) => {
+          scripts.push(script.name);
+          return redis.runScript(script, keys, args, options);
+        },
+      };
+      await using logs = await twoLogs();
+      const store = await createRedisStore({ redis: counting, namespace: logs.namespace });
+      await using publisher = new StoredChannelLog({ log: store.log, prefix: "test_integration" });
+      await using a = await TestLiveServer.start({ log: logs.log });
+      using reader = await follow(a);
+      for (let n = 1; n <= 3; n += 1)
+        await publisher.publish([{ channel: "a", event: "e", payloadText: `{"n":${n}}`, id: `e-${n}` }]);
+      await vi.waitFor(() => expect(reader.seen).toEqual([1, 2, 3]));
+      expect(scripts).toEqual(["append-entries", "append-entries", "append-entries"]);
+      await store.close();
+    });
+
     it("recover by themselves when Redis restarts, and bring what was sent around it or announce a gap", async () => {
       await using logs = await twoLogs();
       await using a = await TestLiveServer.start({ log: logs.log });
@@ -122,8 +143,8 @@ describeService("redis", "channels on Redis", () => {
       await server.kill();
       await expect(a.live.broadcast("a", "e", { n: "lost" })).rejects.toThrow();
       await server.start();
-      await vi.waitFor(() => a.live.broadcast("a", "e", { n: 2 }), { timeout: 10_000, interval: 100 });
-      await vi.waitFor(() => expect(reader.seen.at(-1)).toBe(2), { timeout: 10_000 });
+      await vi.waitFor(() => a.live.broadcast("a", "e", { n: 2 }), { timeout: 30_000, interval: 100 });
+      await vi.waitFor(() => expect(reader.seen.at(-1)).toBe(2), { timeout: 30_000 });
       if (reader.gaps.length === 0) expect(reader.seen).toEqual([1, 2]);
       expect(reader.client.state).toBe("connected");
     });
