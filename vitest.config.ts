@@ -12,7 +12,7 @@ export default defineConfig({
     include: ["{packages,apps,examples}/*/{src,test}/**/*.test.{ts,tsx}", "scripts/**/*.test.ts"],
     setupFiles: ["scripts/patient-tests.ts"],
     // Only a test that hangs meets these, however busy the machine is.
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     hookTimeout: 120_000,
   },
 });

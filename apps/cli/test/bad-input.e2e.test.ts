@@ -186,7 +186,7 @@ describe("bad input on the command line", () => {
       await waitUntil(
         "the attacked connection to end",
         () => socket.destroyed || socket.readableEnded || socket.closed,
-        { timeoutMs: 15_000 },
+        { timeoutMs: 60_000 },
       );
       socket.destroy();
     }
@@ -205,7 +205,7 @@ describe("bad input on the command line", () => {
       ["dev", "--port", "0", "--data-dir", `${context.directory.path}/empty`],
       { cwd: context.directory.path },
     );
-    await dev.waitForLine(/no workflows.*holdfast\.workflows\.js/, { timeoutMs: 20_000 });
+    await dev.waitForLine(/no workflows.*holdfast\.workflows\.js/, { timeoutMs: 60_000 });
     expect(WORKFLOWS).toContain("holdfast.workflows.mjs");
   });
 

@@ -149,7 +149,7 @@ const killOneOfEach = async (cluster: ClusterProcesses, watch: ManagedProcess): 
       const busy = await busyWorkers(cluster.gate);
       return busy.length === 2 && busy;
     },
-    { timeoutMs: 30_000 },
+    { timeoutMs: 60_000 },
   );
   await pick(cluster.workers, busiest).kill("SIGKILL");
   await untilWatched(

@@ -108,5 +108,5 @@ describeService("chromium", "the console in a real browser", () => {
     expect(await page.evaluate("document.activeElement.textContent")).toBe("Jobs");
     await page.keyboard.press("Enter");
     await page.getByText("No jobs yet").waitFor();
-  }, 60_000);
+  });
 });

@@ -92,7 +92,7 @@ describe("the examples on holdfast dev", () => {
     } finally {
       await server.close();
     }
-  }, 60_000);
+  });
 
   it("compares two runs: half the rate is more than chance, and marked so", async () => {
     const server = await startTargetServer({ port: 0 });
@@ -128,5 +128,5 @@ describe("the examples on holdfast dev", () => {
     } finally {
       await server.close();
     }
-  }, 60_000);
+  });
 });

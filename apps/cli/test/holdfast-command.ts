@@ -59,7 +59,7 @@ export const startDev = async (
   args: readonly string[],
 ): Promise<{ readonly dev: ManagedProcess; readonly ready: DevReady }> => {
   const dev = await startHoldfast(["dev", "--json", "--workflows", WORKFLOWS, ...args]);
-  const [line] = await dev.waitForLine(/^\{"event":"ready".*$/, { timeoutMs: 30_000 });
+  const [line] = await dev.waitForLine(/^\{"event":"ready".*$/, { timeoutMs: 60_000 });
   return { dev, ready: JSON.parse(line) as DevReady };
 };
 

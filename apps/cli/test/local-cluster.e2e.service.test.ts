@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { askHoldfast, runHoldfast } from "./holdfast-command.ts";
 
 /** Each look is a process of its own. */
-const PATIENT = { timeoutMs: 40_000, intervalMs: 300 };
+const PATIENT = { timeoutMs: 90_000, intervalMs: 300 };
 
 interface Status {
   readonly condition: { readonly kind: string; readonly takesWrites: boolean };

@@ -100,4 +100,4 @@ it("a module that exports no reporters is refused, naming what is missing", asyn
   expect(await refused("export default 1;")).toMatch(/--reporters.*must export a list/);
   expect(await refused('export default [{ name: "a" }];')).toMatch(/--reporters: entry 0 .*deliver/);
   expect(await refused("export default [")).toMatch(/--reporters.*does not load/);
-}, 60_000);
+});

@@ -87,7 +87,7 @@ describe("a data directory", () => {
     expect(await database.query("SELECT n FROM kept WHERE v = $1", [`row ${acknowledged}`])).toEqual([
       { n: acknowledged },
     ]);
-  }, 60_000);
+  });
 
   describe("that cannot be used", () => {
     const refused = async (

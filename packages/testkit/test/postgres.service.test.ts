@@ -73,7 +73,7 @@ describeService("postgres", "startPostgres", () => {
       ["--import", "tsx", "--conditions", "holdfast-source", "--input-type=module", "-e", program],
       { cwd: import.meta.dirname },
     );
-    const [, pid, directory] = await child.waitForLine(/^server (\d+) (.*)$/, { timeoutMs: 20_000 });
+    const [, pid, directory] = await child.waitForLine(/^server (\d+) (.*)$/, { timeoutMs: 60_000 });
     await child.kill("SIGKILL");
     await waitUntil("the server to end", () => !alive(Number(pid)));
     await waitUntil("the directory to go", () => !existsSync(directory ?? ""));

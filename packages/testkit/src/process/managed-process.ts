@@ -88,7 +88,7 @@ export class ManagedProcess implements AsyncDisposable {
   /**
    * Waits for a line that matches, seen already or still to come, on stdout or stderr.
    *
-   * @param options.timeoutMs Default 10_000.
+   * @param options.timeoutMs Default 30_000.
    * @throws ProcessFailedError when the time is over or the process ends first.
    * @throws signal.reason when aborted.
    */
@@ -96,7 +96,7 @@ export class ManagedProcess implements AsyncDisposable {
     pattern: RegExp,
     options: Abortable & { readonly timeoutMs?: number } = {},
   ): Promise<RegExpExecArray> {
-    const timeoutMs = options.timeoutMs ?? 10_000;
+    const timeoutMs = options.timeoutMs ?? 30_000;
     for (const line of this.#lines) {
       const match = pattern.exec(line);
       if (match) return match;
@@ -238,7 +238,7 @@ export const startProcess = async (
 
 /**
  * Runs a program to its end and gives its standard output.
- * @throws ProcessFailedError when it ends with anything but code 0, or not within `timeoutMs` (default 30_000).
+ * @throws ProcessFailedError when it ends with anything but code 0, or not within `timeoutMs` (default 60_000).
  */
 export const runToEnd = async (
   command: string,
@@ -249,7 +249,7 @@ export const runToEnd = async (
   const child = await startProcess(command, args, options);
   if (options.input !== undefined) child.write(options.input);
   child.closeInput();
-  const timeoutMs = options.timeoutMs ?? 30_000;
+  const timeoutMs = options.timeoutMs ?? 60_000;
   let late = false;
   const timer = systemClock.schedule(timeoutMs, () => {
     late = true;

@@ -5,7 +5,7 @@ import { ConditionTimeoutError } from "../errors.ts";
  * Asks `check` again and again, every `intervalMs` (default 50), until it gives something other than
  * `undefined` or `false`, and returns that. A check that throws counts as "not yet".
  *
- * @param options.timeoutMs Default 10_000.
+ * @param options.timeoutMs Default 30_000.
  * @throws ConditionTimeoutError with the last error of `check` as its cause.
  * @throws signal.reason when aborted.
  */
@@ -14,7 +14,7 @@ export const waitUntil = async <T>(
   check: () => T | undefined | false | Promise<T | undefined | false>,
   options: Abortable & { readonly timeoutMs?: number; readonly intervalMs?: number } = {},
 ): Promise<T> => {
-  const timeoutMs = options.timeoutMs ?? 10_000;
+  const timeoutMs = options.timeoutMs ?? 30_000;
   const giveUpAt = systemClock.monotonicNow() + timeoutMs;
   let cause: unknown;
   for (;;) {

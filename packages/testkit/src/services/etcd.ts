@@ -95,7 +95,7 @@ export const startEtcd = async (options: { readonly memberCount?: number } = {})
     });
     await Promise.all(members.map((member) => member.start()));
     for (const member of members) {
-      await waitUntil(`${member.url} to be healthy`, () => healthy(member.url), { timeoutMs: 20_000 });
+      await waitUntil(`${member.url} to be healthy`, () => healthy(member.url), { timeoutMs: 60_000 });
     }
     return { members, [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose]() };
   });

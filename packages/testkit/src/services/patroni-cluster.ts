@@ -35,7 +35,7 @@ export interface PatroniCluster extends AsyncDisposable {
   readonly readUrl: string;
   /** The leader now; undefined while there is none. */
   leader(): Promise<PatroniNode | undefined>;
-  /** Waits for a leader. @param options.not A node that it must not be. @param options.timeoutMs Default 30_000. */
+  /** Waits for a leader. @param options.not A node that it must not be. @param options.timeoutMs Default 60_000. */
   waitForLeader(options?: { readonly not?: PatroniNode; readonly timeoutMs?: number }): Promise<PatroniNode>;
   /** Waits until there is a leader, every other running node streams from it, and HAProxy leads to it. */
   waitUntilHealthy(options?: { readonly timeoutMs?: number }): Promise<void>;
@@ -109,7 +109,7 @@ export const startPatroniCluster = async (options: PatroniClusterOptions = {}): 
             const found = await leader();
             return found === wait.not ? undefined : found;
           },
-          { timeoutMs: wait.timeoutMs ?? 30_000 },
+          { timeoutMs: wait.timeoutMs ?? 60_000 },
         ),
       async waitUntilHealthy(wait = {}) {
         await waitUntil(

@@ -96,7 +96,7 @@ class Postgres extends ServerProcess implements PostgresServer {
           stopSignal: "SIGQUIT",
           ...userIds(),
         }),
-      ready: (server) => server.waitForLine(READY, { timeoutMs: 20_000 }),
+      ready: (server) => server.waitForLine(READY, { timeoutMs: 60_000 }),
       orderlySignal: "SIGINT",
       transient: STILL_IN_USE,
       resources: parts.resources,

@@ -60,7 +60,7 @@ export const startRedisCluster = (options: RedisClusterOptions = {}): Promise<Re
               String(info).includes("cluster_state:ok") && String(info).includes(`slots_ok:${SLOT_COUNT}`),
           );
         },
-        { timeoutMs: wait.timeoutMs ?? 20_000 },
+        { timeoutMs: wait.timeoutMs ?? 60_000 },
       );
     };
 

@@ -63,7 +63,7 @@ export const redisCommand = (
       finish();
     };
     const fail = (what: string): void => settle(() => reject(new ProcessFailedError(`${name}: ${what}`, "")));
-    const timer = systemClock.schedule(5_000, () => fail("no answer within 5000 ms"));
+    const timer = systemClock.schedule(20_000, () => fail("no answer within 20 s"));
     socket.setEncoding("latin1");
     socket.on("error", (error) => fail(error.message));
     socket.on("close", () => fail("the connection was closed"));
