@@ -1,6 +1,7 @@
 import { describeService } from "@holdfast/testkit/vitest";
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { type ShopFixture, startFixture, Tab } from "./shop-fixture.ts";
+import { buildWorkerScript } from "./worker-script.ts";
 
 const TOKEN_TTL_MS = 2_000;
 
@@ -134,5 +135,35 @@ describeService("chromium", "the shop's page in hard times", () => {
     for (const tab of others) await tab.shows(["o-1 Green tea 1 open", "o-2 Oat milk 1 open"]);
     await vi.waitFor(() => expect(fixture.shop.live.stats().connectionCount).toBe(1));
     for (const tab of others) expect(tab.failures).toEqual([]);
+  });
+
+  it("has a client in a worker as well, which goes through a cut without missing anything", async () => {
+    const context = await fixture.openBrowser();
+    const page = await context.newPage();
+    await page.goto(fixture.url);
+    const script = JSON.stringify(await buildWorkerScript());
+    await page.evaluate(`{
+      window.heard = [];
+      const url = URL.createObjectURL(new Blob([${script}], { type: "text/javascript" }));
+      const worker = new Worker(url, { type: "module" });
+      worker.onmessage = ({ data }) => window.heard.push(data);
+      worker.onerror = ({ message }) => window.heard.push("failed: " + message);
+      worker.postMessage(${JSON.stringify(fixture.url)});
+    }`);
+    const heard = (): Promise<readonly string[]> => page.evaluate("window.heard");
+    const events = async () => (await heard()).filter((text) => text.startsWith("created"));
+    await vi.waitFor(async () => expect(await heard()).toContain("ready"));
+    const order = { item: "Green tea", quantity: 1 };
+    await fixture.call("POST", "/api/orders", order);
+    await vi.waitFor(async () => expect(await events()).toHaveLength(1));
+    await fixture.network.refuse();
+    fixture.network.reset();
+    await vi.waitFor(async () => expect(await heard()).toContain("reconnecting"));
+    await fixture.call("POST", "/api/orders", order);
+    await fixture.network.heal();
+    await vi.waitFor(async () => expect(await events()).toHaveLength(2), { timeout: 60_000 });
+    const [first, second] = (await events()).map((text) => Number(text.split(" ")[1]));
+    expect(second).toBe(Number(first) + 1);
+    expect((await heard()).filter((text) => text.startsWith("failed"))).toEqual([]);
   });
 });
