@@ -236,7 +236,8 @@ describeService("postgres", "the PostgreSQL store on a server", () => {
       await queue.enqueue([{ id: "a", type: "t", payload: 1 }]);
       const held = await store.leases.grant("lease", { owner: "me", ttlMs: 60_000 });
       if (held.kind !== "granted") throw new Error("not granted");
-      await own.kill();
+      // Its sessions end with it; those of a postmaster that is killed may go on answering for a moment.
+      await own.kill("SIGQUIT");
       const unavailable = { code: "COORDINATION_STORE_UNAVAILABLE", retryable: true };
       await expect(queue.claim({ worker: "w", maxCount: 1, leaseMs: 1000 })).rejects.toMatchObject({
         code: expect.stringMatching(/STORE_UNAVAILABLE|OUTCOME_UNKNOWN/),

@@ -230,7 +230,10 @@ export interface TaskQueue<Tx> {
   ): Promise<readonly FailResult[]>;
   /** Cancels every unfinished task of the groups. Running claims learn it from `renew` and cannot complete. Returns the count. */
   cancelGroups(groups: readonly string[], options?: Abortable & { readonly tx?: Tx }): Promise<number>;
-  /** Sends lapsed claims back to pending (or to dead letter after the last attempt). Each is reported to one recoverer only. */
+  /**
+   * Sends lapsed claims back to pending (or to dead letter after the last attempt), each before what was enqueued after
+   * it, so that it does not wait behind a backlog. Each is reported to one recoverer only.
+   */
   recoverLapsed(
     options?: Abortable & { readonly limit?: number; readonly tx?: Tx },
   ): Promise<readonly LapsedTask[]>;

@@ -157,10 +157,10 @@ export const locksSuite = (setUp: () => Promise<LocksHarness>): void => {
       await test.leases.grant("lock/x", { owner: "dead", ttlMs: 150 });
       const lock = test.locks("next").get("x");
       const startedAt = test.clock.monotonicNow();
-      expect(await lock.tryAcquire()).toBeUndefined();
       const lease = await test.through(lock.acquire());
       expect(lease.isHeld).toBe(true);
-      expect(test.clock.monotonicNow() - startedAt).toBeLessThan(3000);
+      // Sooner than its own lifetime, by which nobody waits.
+      expect(test.clock.monotonicNow() - startedAt).toBeLessThan(TTL_MS);
     });
 
     it("give up in time by name of the holder, also behind a waiter of the same process", async () => {

@@ -182,6 +182,17 @@ export const taskClaimsSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       expect(await queue.complete([again])).toEqual(["completed"]);
     });
 
+    it("gives a lapsed task to the next who asks, before everything that was enqueued after it", async () => {
+      await using harness = await setUp();
+      const queue = harness.store.queue("q");
+      await queue.enqueue([task("a"), task("b")]);
+      expect(idsOf(await claim(queue, 2))).toEqual(["a", "b"]);
+      await harness.elapse(10_001);
+      await queue.enqueue([task("c"), task("d")]);
+      expect(await queue.recoverLapsed()).toHaveLength(2);
+      expect(idsOf(await claim(queue, 4))).toEqual(["a", "b", "c", "d"]);
+    });
+
     it("buries a task whose last attempt lapsed, with the lapse in its history", async () => {
       await using harness = await setUp();
       const queue = harness.store.queue("q");

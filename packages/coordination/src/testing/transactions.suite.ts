@@ -37,7 +37,7 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
         { id: "failed", type: "a", payload: 1, group: "g", dedupeKey: "k" },
         { id: "waiting", type: "b", payload: 1, group: "h" },
       ]);
-      const claims = await queue.claim({ worker: "w", maxCount: 2, leaseMs: 1000, types: ["a"] });
+      const claims = await queue.claim({ worker: "w", maxCount: 2, leaseMs: 60_000, types: ["a"] });
       await store.log.append([1, 2, 3].map((payload) => ({ stream: "s", payload })));
       await store.log.append([{ stream: "gone", payload: "kept" }]);
       const before = {
@@ -54,7 +54,7 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
         await queue.enqueue([{ id: "new", type: "c", payload: 1, group: "g", dedupeKey: "k2" }], { tx });
         await queue.complete([{ ...first, result: "r" }], { tx });
         await queue.fail([{ ...second, error: "e" }], { tx });
-        await queue.claim({ worker: "w2", maxCount: 5, leaseMs: 1000, tx });
+        await queue.claim({ worker: "w2", maxCount: 5, leaseMs: 60_000, tx });
         await queue.cancelGroups(["h"], { tx });
         await queue.deleteGroups(["g"], { tx });
         await store.log.append([{ stream: "s", payload: 4 }], { tx });
@@ -74,7 +74,7 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
       expect((await store.log.bounds("born")).head.offset).toBe(0n);
       // And everything goes on as if nothing had been tried.
       expect(await queue.complete(claims)).toEqual(["completed", "completed"]);
-      expect((await queue.claim({ worker: "w", maxCount: 5, leaseMs: 1000 })).map(({ id }) => id)).toEqual([
+      expect((await queue.claim({ worker: "w", maxCount: 5, leaseMs: 60_000 })).map(({ id }) => id)).toEqual([
         "waiting",
       ]);
       expect((await store.log.append([{ stream: "s", payload: 4 }]))[0]?.offset).toBe(4n);
@@ -108,7 +108,7 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
       const queue = store.queue("q");
       await store.transaction(async (tx) => {
         await queue.enqueue([{ id: "t", type: "a", payload: 1, group: "g" }], { tx });
-        const claims = await queue.claim({ worker: "w", maxCount: 1, leaseMs: 1000, tx });
+        const claims = await queue.claim({ worker: "w", maxCount: 1, leaseMs: 60_000, tx });
         expect(claims.map(({ id }) => id)).toEqual(["t"]);
         expect(await queue.complete(claims, { tx })).toEqual(["completed"]);
         expect((await queue.list({ group: "g", tx })).map(({ state }) => state)).toEqual(["completed"]);
@@ -120,7 +120,7 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
       const { store } = harness;
       const deposed = await grantOf(store.leases, "a");
       await store.transaction((tx) => store.leases.assertFence(deposed, tx));
-      await harness.elapse(1001);
+      await harness.elapse(60_001);
       const fenced = (lease: LeaseGrant) =>
         store.transaction(async (tx) => {
           await store.log.append([{ stream: "writes", payload: lease.owner }], { tx });
@@ -162,7 +162,7 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
       await fenced.promise;
       // The holder itself may still renew while its work is under way.
       expect(await store.leases.renew([granted.grant], { ttlMs: 1000 })).toEqual([true]);
-      await harness.elapse(1001);
+      await harness.elapse(60_001);
       const takeOver = store.leases.grant("a", { owner: "new", ttlMs: 1000 }).then(async (outcome) => {
         await store.log.append([{ stream: "order", payload: "new holder" }]);
         return outcome;
@@ -186,9 +186,9 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
       const { store } = harness;
       const queue = store.queue("q");
       await queue.enqueue([{ id: "t", type: "a", payload: 1 }]);
-      const [lapsed] = await queue.claim({ worker: "w", maxCount: 1, leaseMs: 1000 });
+      const [lapsed] = await queue.claim({ worker: "w", maxCount: 1, leaseMs: 60_000 });
       if (lapsed === undefined) throw new Error("a claim expected");
-      await harness.elapse(1001);
+      await harness.elapse(60_001);
       const found = deferred<void>();
       const release = deferred<void>();
       const recovering = store.transaction(async (tx) => {
@@ -200,8 +200,8 @@ export const transactionsSuite = <Tx>(setUp: SetUp<Tx>): void => {
       await found.promise;
       // Nobody else recovers or claims it meanwhile, and its holder's renewal waits for the outcome.
       expect(await queue.recoverLapsed()).toEqual([]);
-      expect(await queue.claim({ worker: "x", maxCount: 1, leaseMs: 1000 })).toEqual([]);
-      const renewing = queue.renew([lapsed], { leaseMs: 1000 });
+      expect(await queue.claim({ worker: "x", maxCount: 1, leaseMs: 60_000 })).toEqual([]);
+      const renewing = queue.renew([lapsed], { leaseMs: 60_000 });
       release.resolve();
       await expect(recovering).rejects.toThrow("gave up");
       expect(await renewing).toEqual(["renewed"]);

@@ -20,7 +20,11 @@ export type WorkerEvent =
   | { readonly e: "ready" | "quiet" | "over" }
   /** Done under a lock, or refused by the resource because another token was there. */
   | { readonly e: "locked" | "refused" }
-  | { readonly e: "enqueue" | "enqueued"; readonly id: string }
+  | { readonly e: "enqueue" | "enqueued"; readonly on: "pg" | "redis"; readonly id: string }
+  /** A task on Redis, and the token under which it was claimed. */
+  | { readonly e: "claimed"; readonly id: string; readonly token: string }
+  /** Its completion on Redis was accepted. */
+  | { readonly e: "ended"; readonly id: string }
   | { readonly e: "completed" | "stale" | "wrote" }
   | { readonly e: "add" | "added"; readonly on: "pg" | "redis"; readonly key: string; readonly by: number }
   | {

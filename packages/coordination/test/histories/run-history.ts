@@ -1,9 +1,9 @@
 import { setTimeout as pause } from "node:timers/promises";
-import type { SqlClient } from "@holdfast/coordination";
+import type { SqlClient, TaskQueue } from "@holdfast/coordination";
 import { createPostgresStore } from "@holdfast/coordination/postgres";
 import { createRedisStore } from "@holdfast/coordination/redis";
 import { type Random, randomInt, seededRandom } from "@holdfast/kernel";
-import { createFaultProxy, startPostgres, startRedis } from "@holdfast/testkit";
+import { createFaultProxy, startPostgres } from "@holdfast/testkit";
 import {
   checkLockHistory,
   checkQueueHistory,
@@ -13,6 +13,7 @@ import {
 import { openPg } from "../pg-client.ts";
 import { openRedis } from "../redis-client.ts";
 import { LEASE_MS, LOCK_COUNT } from "./events.ts";
+import { RedisPair } from "./redis-pair.ts";
 import { Recorder, Worker } from "./worker-fleet.ts";
 
 export interface HistoryOptions {
@@ -23,6 +24,8 @@ export interface HistoryOptions {
   readonly workerCount: number;
   /** Contenders in each of them. */
   readonly lanes: number;
+  /** Redis has a replica that takes its place now and then, and what it was not told is lost; else it is restarted. */
+  readonly hasFailovers?: boolean;
   /** Mean pause between two faults. */
   readonly faultEveryMs: number;
   /** The worker as one JavaScript file. Default: it runs from its source. */
@@ -32,6 +35,7 @@ export interface HistoryOptions {
 
 export interface HistoryReport {
   readonly seed: number;
+  readonly hasFailovers: boolean;
   readonly seconds: number;
   readonly workers: number;
   readonly contenders: number;
@@ -55,11 +59,12 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
     options.onProgress?.(`seed ${options.seed}, ${Math.round(performance.now() - startedAt)} ms: ${what}`);
   const record = new Recorder();
   await using postgres = await startPostgres({ settings: { max_connections: 1000 } });
-  await using redisServer = await startRedis({ settings: { appendonly: "yes", appendfsync: "everysec" } });
+  const { hasFailovers = false } = options;
+  await using redisPair = await RedisPair.start({ hasReplica: hasFailovers });
+  const redisProxy = redisPair.faulty;
   await using pgProxy = await createFaultProxy({ target: { port: postgres.port } });
-  await using redisProxy = await createFaultProxy({ target: { port: redisServer.port } });
   await using sql = openPg(postgres.url, 5);
-  await using redis = await openRedis(redisServer.url);
+  await using redis = await openRedis(redisPair.url);
   await using store = await createPostgresStore({ sql, schema: SCHEMA });
   await using fast = await createRedisStore({ redis });
   await makeTables(sql);
@@ -75,7 +80,7 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
         worker: `w${spawnedCount}`,
         seed: options.seed * 1_000_003 + spawnedCount * 101,
         pgUrl: isBehindProxy ? postgres.url.replace(`:${postgres.port}`, `:${pgProxy.port}`) : postgres.url,
-        redisUrl: isBehindProxy ? `redis://127.0.0.1:${redisProxy.port}` : redisServer.url,
+        redisUrl: isBehindProxy ? `redis://127.0.0.1:${redisProxy.port}` : redisPair.url,
         schema: SCHEMA,
         lanes: options.lanes,
       },
@@ -103,12 +108,11 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
       await Promise.all(Array.from({ length: count }, () => spawnWorker().said("ready")));
     }
     log("all workers are ready");
-    const servers = { postgres, redis: redisServer };
     const proxies = { postgres: pgProxy, redis: redisProxy };
     const endsAt = performance.now() + options.durationMs;
     while (performance.now() < endsAt) {
       await pause(options.faultEveryMs * (0.5 + random.next()));
-      const name = pickFault(random);
+      const name = pickFault(random, hasFailovers);
       faults[name] = (faults[name] ?? 0) + 1;
       const alive = [...workers].filter((worker) => !worker.isFrozen);
       const victim = alive[randomInt(random, alive.length)];
@@ -124,11 +128,13 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
       } else if (name === "cut") {
         proxies[side].set({ cut: true }, random.next() < 0.5 ? "toClient" : "toTarget");
         later(LEASE_MS * (0.5 + random.next()), () => proxies[side].heal());
+      } else if (name === "restart of postgres") {
+        await postgres.kill(random.next() < 0.5 ? "SIGKILL" : "SIGINT");
+        await postgres.start();
+      } else if (name === "restart of redis") {
+        await redisPair.restart(random.next() < 0.5 ? "SIGKILL" : "SIGTERM");
       } else {
-        await servers[name === "restart of redis" ? "redis" : "postgres"].kill(
-          random.next() < 0.5 ? "SIGKILL" : name === "restart of redis" ? "SIGTERM" : "SIGINT",
-        );
-        await servers[name === "restart of redis" ? "redis" : "postgres"].start();
+        await redisPair.failOver(random.next() < 0.5 ? 0 : randomInt(random, 300));
       }
     }
     log("faults end");
@@ -144,7 +150,8 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
     });
     log("quiet");
     await drainQueue(sql, store.queue("q"));
-    log("the queue is empty");
+    const endedOnRedis = await drainFastQueue(fast.queue("q"), record);
+    log("the queues are empty");
     // Values whose time is over go now, so that nothing changes any more while it is compared.
     const settle = async (states: typeof fast.states) => {
       await pause(600);
@@ -165,12 +172,20 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
       ...record.violations,
       ...checkLockHistory(await readWrites(sql)),
       ...checkQueueHistory({
-        acknowledged: record.acknowledged,
-        unknown: record.unknown,
+        acknowledged: record.acknowledged.pg,
+        unknown: record.unknown.pg,
         effects: (await sql.query<{ task: string }>(`SELECT task FROM "${SCHEMA}".effects`)).map(
           ({ task }) => task,
         ),
       }),
+      // A failover of Redis may lose what was acknowledged; what is left of it must agree all the same.
+      ...(hasFailovers
+        ? []
+        : checkQueueHistory({
+            acknowledged: record.acknowledged.redis,
+            unknown: record.unknown.redis,
+            effects: endedOnRedis,
+          })),
       ...(["pg", "redis"] as const).flatMap((on) =>
         checkStateHistory({
           namespace: on,
@@ -181,14 +196,16 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
             ]),
           ),
           replicas: record.shown[on],
-          counters: record.counters[on],
+          counters: on === "redis" && hasFailovers ? new Map() : record.counters[on],
         }),
       ),
     ];
     record.count("replicas compared", record.shown.pg.size + record.shown.redis.size);
-    record.count("tasks acknowledged", record.acknowledged.size);
+    record.count("tasks acknowledged", record.acknowledged.pg.size);
+    record.count("tasks acknowledged on redis", record.acknowledged.redis.size);
     return {
       seed: options.seed,
+      hasFailovers,
       seconds: Math.round((performance.now() - startedAt) / 1000),
       workers: spawnedCount,
       contenders: options.workerCount * options.lanes,
@@ -214,10 +231,12 @@ const FAULTS = [
   ["restart of postgres", 0.05],
 ] as const;
 
-const pickFault = (random: Random): (typeof FAULTS)[number][0] => {
+type Fault = (typeof FAULTS)[number][0] | "failover of redis";
+
+const pickFault = (random: Random, hasFailovers: boolean): Fault => {
   let dice = random.next();
   for (const [name, share] of FAULTS) {
-    if (dice < share) return name;
+    if (dice < share) return name === "restart of redis" && hasFailovers ? "failover of redis" : name;
     dice -= share;
   }
   return "kill";
@@ -277,6 +296,34 @@ const drainQueue = async (
       if (pending + delayed + claimed === 0) return;
       await pause(50);
     }
+  });
+
+/** Works off what the workers left on Redis. Returns each task as often as a completion of it was accepted. */
+const drainFastQueue = async (queue: TaskQueue<never>, record: Recorder): Promise<readonly string[]> =>
+  within(180_000, "the queue on Redis to be worked off", async () => {
+    for (;;) {
+      await queue.recoverLapsed();
+      const tasks = await queue.claim({ worker: "last", maxCount: 500, leaseMs: 30_000 });
+      const outcomes = await queue.complete(tasks.map((task) => ({ ...task, result: null })));
+      if (outcomes.some((outcome) => outcome !== "completed")) throw new Error("claimed and yet stale");
+      if (tasks.length > 0) continue;
+      const { pending, delayed, claimed } = await queue.stats();
+      if (pending + delayed + claimed === 0) break;
+      await pause(50);
+    }
+    const completed: string[] = [];
+    for (let afterId: string | undefined; ; afterId = completed.at(-1)) {
+      const records = await queue.list({
+        states: ["completed"],
+        limit: 1000,
+        ...(afterId === undefined ? {} : { afterId }),
+      });
+      if (records.length === 0) break;
+      completed.push(...records.map(({ id }) => id));
+    }
+    return completed.flatMap((id) =>
+      Array.from({ length: Math.max(1, record.ended.get(id) ?? 0) }, () => id),
+    );
   });
 
 const within = async <T>(ms: number, what: string, body: () => Promise<T>): Promise<T> => {

@@ -76,8 +76,11 @@ export class Worker {
 /** What all workers of a history did, put together for the checkers. */
 export class Recorder {
   readonly counts = new Map<string, number>();
-  readonly acknowledged = new Set<string>();
-  readonly unknown = new Set<string>();
+  readonly acknowledged = { pg: new Set<string>(), redis: new Set<string>() };
+  readonly unknown = { pg: new Set<string>(), redis: new Set<string>() };
+  /** Completions that Redis accepted, by task. */
+  readonly ended = new Map<string, number>();
+  readonly #claims = new Map<string, string>();
   readonly counters = {
     pg: new Map<string, { answered: number; sent: number }>(),
     redis: new Map<string, { answered: number; sent: number }>(),
@@ -99,10 +102,14 @@ export class Recorder {
   }
 
   take(worker: string, event: WorkerEvent): void {
-    if (event.e === "enqueue") this.unknown.add(event.id);
+    if (event.e === "enqueue") this.unknown[event.on].add(event.id);
     else if (event.e === "enqueued") {
-      this.unknown.delete(event.id);
-      this.acknowledged.add(event.id);
+      this.unknown[event.on].delete(event.id);
+      this.acknowledged[event.on].add(event.id);
+    } else if (event.e === "claimed") this.#claimed(worker, event);
+    else if (event.e === "ended") {
+      this.ended.set(event.id, (this.ended.get(event.id) ?? 0) + 1);
+      this.count("completed on redis");
     } else if (event.e === "add" || event.e === "added") {
       const counters = this.counters[event.on];
       const sums = counters.get(event.key) ?? { answered: 0, sent: 0 };
@@ -114,5 +121,17 @@ export class Recorder {
     else if (event.e === "violation") this.violations.push(event.violation);
     else if (event.e === "surprise") this.surprise(`${worker}: ${event.text}`);
     else if (event.e !== "ready" && event.e !== "quiet" && event.e !== "over") this.count(event.e);
+  }
+
+  #claimed(worker: string, { id, token }: { readonly id: string; readonly token: string }): void {
+    const claim = `${id} under token ${token}`;
+    const other = this.#claims.get(claim);
+    if (other !== undefined) {
+      this.violations.push({
+        invariant: "no token twice",
+        detail: `${claim} was claimed by ${other} and ${worker}`,
+      });
+    }
+    this.#claims.set(claim, worker);
   }
 }

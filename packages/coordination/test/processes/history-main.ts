@@ -28,6 +28,8 @@ for (
       // Several seeds in a long run, each long enough for every fault.
       durationMs: Math.min(leftMs, Math.max(20_000, (minutes * 60_000) / 3)),
       workerCount,
+      // Every other history has a Redis that fails over, and loses what its replica was not told.
+      hasFailovers: seed % 2 === 0,
       lanes: 1,
       workerBundle: values["worker-bundle"],
       faultEveryMs: 1000,

@@ -54,6 +54,7 @@ const locks = {
   redis: new Locks({ leases: fast.leases, owner: options.worker, ttlMs: LEASE_MS }),
 };
 const claims = new ClaimKeeper({ queue: store.queue("q"), leaseMs: LEASE_MS });
+const fastClaims = new ClaimKeeper({ queue: fast.queue("q"), leaseMs: LEASE_MS });
 const replicas: Record<"pg" | "redis", StateReplica> = {
   pg: await again(() => new StateReplicas({ states: store.states, pollMs: 1000 }).open("history")),
   redis: await again(() => new StateReplicas({ states: fast.states, pollMs: 1000 }).open("history")),
@@ -103,12 +104,37 @@ const useLock = async (lock: Lock, resource: string, isFenced: boolean, random: 
   tell({ e: "locked" });
 };
 
-const enqueue = async (): Promise<void> => {
+const enqueue = async (on: "pg" | "redis"): Promise<void> => {
   taskCount += 1;
   const id = `${options.worker}-${taskCount}`;
-  tell({ e: "enqueue", id });
-  await store.queue("q").enqueue([{ id, type: "t", payload: id, maxAttempts: 1000 }]);
-  tell({ e: "enqueued", id });
+  tell({ e: "enqueue", on, id });
+  const queue = on === "pg" ? store.queue("q") : fast.queue("q");
+  await queue.enqueue([{ id, type: "t", payload: id, maxAttempts: 1000 }]);
+  tell({ e: "enqueued", on, id });
+};
+
+/** On Redis the effect cannot commit with the completion, so what counts is which completions were accepted. */
+const workOnRedis = async (random: Random): Promise<void> => {
+  const queue = fast.queue("q");
+  if (random.next() < 0.1) await queue.recoverLapsed();
+  const askedAt = performance.now();
+  const maxCount = 1 + randomInt(random, 3);
+  const tasks = await queue.claim({ worker: options.worker, maxCount, leaseMs: LEASE_MS });
+  for (const { id, token } of tasks) tell({ e: "claimed", id, token: token.toString() });
+  for (const task of tasks) {
+    const claim = fastClaims.keep(task, { askedAt });
+    try {
+      await pause(randomInt(random, 5));
+      if (random.next() < 0.1) {
+        await queue.fail([{ ...task, error: "dice", retryDelayMs: 10 }]);
+        continue;
+      }
+      const [outcome] = await queue.complete([{ ...task, result: null }]);
+      tell(outcome === "completed" ? { e: "ended", id: task.id } : { e: "stale" });
+    } finally {
+      claim.drop();
+    }
+  }
 };
 
 const work = async (random: Random): Promise<void> => {
@@ -169,8 +195,10 @@ const lane = async (index: number): Promise<void> => {
     try {
       if (dice < 0.25) await useLock(locks.pg.get(`pg-${n}`), `pg-${n}`, n % 2 === 0, random);
       else if (dice < 0.4) await useLock(locks.redis.get(`redis-${n}`), `redis-${n}`, false, random);
-      else if (dice < 0.5) await enqueue();
-      else if (dice < 0.7) await work(random);
+      else if (dice < 0.46) await enqueue("pg");
+      else if (dice < 0.52) await enqueue("redis");
+      else if (dice < 0.62) await work(random);
+      else if (dice < 0.72) await workOnRedis(random);
       else if (dice < 0.85) await write("redis", random);
       else if (dice < 0.92) await write("pg", random);
       else await store.log.append([{ stream: "history", payload: options.worker }]);

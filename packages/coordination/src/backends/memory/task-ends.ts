@@ -40,11 +40,12 @@ export class TaskEnds {
     this.#slotFreed(change);
   }
 
+  /** Pending again; a lapsed claim (`delayMs` undefined) in its old place, before what came after it. */
   giveBack(
     task: Task,
     attempt: number,
     errorText: string,
-    delayMs: number,
+    delayMs: number | undefined,
     now: number,
     change: Change,
   ): void {
@@ -55,10 +56,10 @@ export class TaskEnds {
         ...task.status,
         state: "pending",
         attempt,
-        runAt: now + delayMs,
+        runAt: delayMs === undefined ? task.status.runAt : now + delayMs,
         worker: undefined,
         failures,
-        lastDelayMs: delayMs,
+        lastDelayMs: delayMs ?? 0,
       },
       now,
       change,

@@ -202,7 +202,7 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
           this.#ends.bury(task, attempt, LAPSED_ERROR_TEXT, now, change);
           lapsed.push({ id, group, attempt, worker, outcome: "dead" });
         } else {
-          this.#ends.giveBack(task, attempt, LAPSED_ERROR_TEXT, 0, now, change);
+          this.#ends.giveBack(task, attempt, LAPSED_ERROR_TEXT, undefined, now, change);
           lapsed.push({ id, group, attempt, worker, outcome: "retrying" });
         }
       }

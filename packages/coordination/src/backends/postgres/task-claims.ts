@@ -36,6 +36,11 @@ export class TaskClaims {
     return this.#forgets;
   }
 
+  /** Tasks came back to their old places: the next claim looks from the beginning. */
+  lookAgain(): void {
+    this.#cursor.reset();
+  }
+
   async claim(options: ClaimOptions): Promise<readonly ClaimedTask[]> {
     const { types, maxCount, worker, leaseMs } = options;
     const values = [this.#queue, maxCount, types === undefined ? null : arrayLiteral(types), worker, leaseMs];

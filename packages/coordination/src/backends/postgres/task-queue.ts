@@ -202,6 +202,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
       readonly worker: string;
       readonly outcome: LapsedTask["outcome"];
     }>("recover-tasks", [this.name, limit, LAPSED_ERROR_TEXT, FAILURES_MAX_COUNT, this.#wakeUp], options);
+    if (rows.length > 0) this.#claims.lookAgain();
     return rows.map(({ id, task_group, attempt, worker, outcome }) => ({
       id,
       group: task_group ?? undefined,

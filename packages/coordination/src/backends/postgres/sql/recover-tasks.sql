@@ -1,4 +1,4 @@
--- Ends claims whose lease ran out: back to pending, or to dead letter after the last attempt.
+-- Ends claims whose lease ran out: back to pending in their old place, or to dead letter after the last attempt.
 -- Inputs: $1 queue, $2 most tasks, $3 error (JSON text), $4 failures kept, $5 what to notify.
 -- Result: the tasks, in the order in which they lapsed.
 -- Invariant: each lapse is found by one caller (others skip locked rows); a claim renewed meanwhile is left alone.
@@ -14,7 +14,6 @@ lapsed AS MATERIALIZED (
 ended AS (
   UPDATE :"schema".tasks t
   SET state = CASE WHEN l.is_dead THEN 'dead' ELSE 'pending' END,
-      run_at = CASE WHEN l.is_dead THEN t.run_at ELSE c.now END,
       finished_at = CASE WHEN l.is_dead THEN c.now END,
       worker = CASE WHEN l.is_dead THEN t.worker END,
       failures = array_append(

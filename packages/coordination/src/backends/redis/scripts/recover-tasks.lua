@@ -1,4 +1,5 @@
--- Ends claims whose lease ran out: back to pending, or to dead letter after the last attempt.
+-- Ends claims whose lease ran out: back to pending, before what was enqueued after them, or to dead letter after the
+-- last attempt.
 -- KEYS and ARGV 1 and 2: see task-steps.lua. ARGV: 3 most tasks, 4 error (JSON text), 5 failures kept.
 -- Result: for each, in the order in which they lapsed: id, group or '', attempt, worker, outcome.
 local result = {}
@@ -16,7 +17,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'l', '-inf', whole(now), 'L
     if isDead then bury(id, meta, status, claim.attempt, claim.worker)
     else
       status.d = 0
-      giveBack(id, task, meta, status, claim.attempt, now)
+      giveBack(id, task, meta, status, claim.attempt, tonumber(string.sub(task, 15, 30)))
     end
     result[#result + 1] = {id, meta.g or '', tostring(claim.attempt), claim.worker, isDead and 'dead' or 'retrying'}
   end
