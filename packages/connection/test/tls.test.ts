@@ -1,4 +1,4 @@
-import { createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer, connect as netConnect, type Socket } from "node:net";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { connect, serve, type TlsTransportOptions, tcpTransport, tlsTransport } from "../src/index.ts";
@@ -57,11 +57,17 @@ describe("a server with TLS", () => {
   });
 
   it("takes only certified diallers when it asks for certificates", async () => {
-    await using both = await setup({ requireClientCertificate: true });
+    await using both = await setup({
+      requireClientCertificate: true,
+      authorities: [authority, certificates.expired.certificate],
+    });
     await expect(both.dial({ authorities: authority })).rejects.toMatchObject({
       code: expect.stringMatching(/^CONNECTION_(TLS|LOST)$/),
     });
     await expect(both.dial({ authorities: authority, ...impostor })).rejects.toMatchObject({
+      code: expect.stringMatching(/^CONNECTION_(TLS|LOST)$/),
+    });
+    await expect(both.dial({ authorities: authority, ...certificates.expired })).rejects.toMatchObject({
       code: expect.stringMatching(/^CONNECTION_(TLS|LOST)$/),
     });
     expect(both.server.peers.size).toBe(0);
@@ -72,6 +78,74 @@ describe("a server with TLS", () => {
 });
 
 describe("a dialler with TLS", () => {
+  const SECRET = "very-secret-token";
+
+  /** Passes bytes on to `port` and keeps those that the dialler sent. */
+  const wiretap = async (port: number) => {
+    const heard: Buffer[] = [];
+    const sockets = new Set<Socket>();
+    const tap = createServer((near) => {
+      const far = netConnect({ port, host: "127.0.0.1" });
+      for (const socket of [near, far]) {
+        sockets.add(socket);
+        socket.on("error", () => undefined);
+        socket.on("close", () => {
+          near.destroy();
+          far.destroy();
+        });
+      }
+      near.on("data", (chunk) => heard.push(chunk));
+      near.pipe(far).pipe(near);
+    });
+    await new Promise<void>((resolve) => tap.listen(0, "127.0.0.1", resolve));
+    return {
+      address: `127.0.0.1:${(tap.address() as AddressInfo).port}`,
+      heard: () => Buffer.concat(heard),
+      async [Symbol.asyncDispose]() {
+        for (const socket of sockets) socket.destroy();
+        await new Promise((resolve) => tap.close(resolve));
+      },
+    };
+  };
+
+  it.each([
+    ["has expired", { ...certificates.expired }, certificates.expired.certificate, {}, /expired/],
+    ["is not valid yet", { ...certificates.early }, certificates.early.certificate, {}, /not yet valid/],
+    ["is for another name", serverPair, authority, { serverName: "other.test" }, /altnames/],
+    ["comes from an authority that nobody named", serverPair, stranger, {}, /certificate/],
+  ])("tells a server nothing whose certificate %s", async (_, pair, trusted, more, why) => {
+    const { handlers } = recordingHandlers();
+    const credentials: unknown[] = [];
+    await using server = await serve({
+      ...endpoint(tlsTransport(pair), { handlers }),
+      listen: "127.0.0.1:0",
+      authenticate: (credential) => {
+        credentials.push(credential);
+        return undefined;
+      },
+    });
+    await using tap = await wiretap(Number(server.address.split(":").at(-1)));
+    await expect(
+      connect({
+        ...endpoint(tlsTransport({ authorities: trusted, ...more })),
+        address: tap.address,
+        credential: { token: SECRET },
+        timeoutMs: 10_000,
+      }),
+    ).rejects.toThrowError(
+      expect.objectContaining({
+        code: "CONNECTION_TLS",
+        retryable: false,
+        message: expect.stringMatching(why),
+      }),
+    );
+    // 0x16: TLS handshake records. What it had to say was never said, in the clear or otherwise.
+    expect(tap.heard()[0]).toBe(0x16);
+    expect(tap.heard().includes(SECRET)).toBe(false);
+    expect(credentials).toEqual([]);
+    expect(server.peers.size).toBe(0);
+  });
+
   it("sends nothing in the clear to a plain server", async () => {
     const received: Buffer[] = [];
     const plain = createServer((socket) => {
@@ -87,14 +161,14 @@ describe("a dialler with TLS", () => {
       connect({
         ...endpoint(tlsTransport({ authorities: authority })),
         address: `127.0.0.1:${port}`,
-        credential: { token: "very-secret-token" },
+        credential: { token: SECRET },
         timeoutMs: 3_000,
       }),
     ).rejects.toThrowError(tlsError);
     const bytes = Buffer.concat(received);
     // 0x16: a TLS handshake record, and nothing else was ever sent.
     expect(bytes[0]).toBe(0x16);
-    expect(bytes.includes("very-secret-token")).toBe(false);
+    expect(bytes.includes(SECRET)).toBe(false);
     await new Promise((resolve) => plain.close(resolve));
   });
 
