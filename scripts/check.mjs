@@ -45,6 +45,7 @@ const STEPS = [
   { name: "unused", run: program("node_modules/knip/bin/knip.js", "--no-progress", "--no-config-hints") },
   { name: "imports", run: own("imports", "checkImports", true) },
   { name: "globals", run: own("globals", "checkGlobals", true) },
+  { name: "sleeps", run: own("sleeps", "checkSleeps", true) },
   { name: "house", run: own("house", "checkHouse", true) },
   { name: "errors", run: own("errors", "checkErrors", true) },
   { name: "dependencies", run: own("dependencies", "checkDependencies", false) },

@@ -13,6 +13,7 @@ const { parseSource } = (await load("sources")) as unknown as {
 };
 const { checkImports } = (await load("imports")) as unknown as { checkImports: Check };
 const { checkGlobals } = (await load("globals")) as unknown as { checkGlobals: Check };
+const { checkSleeps } = (await load("sleeps")) as unknown as { checkSleeps: Check };
 const { findErrorCodes, documentedErrors } = (await load("errors")) as unknown as {
   findErrorCodes: (sources: readonly Source[]) => readonly { code: string; doc: string }[];
   documentedErrors: (text: string) => Map<string, { retryable: string; advice: string }>;
@@ -76,6 +77,31 @@ describe("the check of globals", () => {
     expect(await globals("packages/jobs/src/a.test.ts", "Date.now(); process.env.HOME;")).toEqual([]);
     expect(await globals("packages/jobs/src/a.ts", "new Date(5).toISOString();")).toEqual([]);
     expect(await globals("apps/cli/src/a.ts", "process.env.HOME;")).toEqual([]);
+  });
+});
+
+describe("the check of sleeps", () => {
+  const sleeps = async (path: string, text: string) => checkSleeps([await parseSource(path, text)]);
+
+  it.each([
+    "await new Promise((resolve) => setTimeout(resolve, 51));",
+    "await new Promise((resolve) => { setTimeout(resolve, 1_000); });",
+    "const PAUSE_MS = 200; await new Promise((done) => setTimeout(done, PAUSE_MS));",
+    `import { setTimeout as pause } from "node:timers/promises"; await pause(100);`,
+    "await systemClock.sleep(500);",
+  ])("refuses %s in a test", async (text) => {
+    expect(await sleeps("packages/jobs/test/a.test.ts", text)).toEqual([expect.stringContaining("sleeps")]);
+    expect(await sleeps("packages/jobs/src/a.ts", text)).toEqual([]);
+  });
+
+  it.each([
+    "await new Promise((resolve) => setTimeout(resolve, 50));",
+    "await clock.sleep(60_000);",
+    "await systemClock.sleep(60_000, { signal });",
+    "await new Promise((resolve, reject) => { setTimeout(reject, 10_000); socket.once('data', resolve); });",
+    "// Real time: a lease of the server has to lapse.\nawait systemClock.sleep(500);",
+  ])("allows %s", async (text) => {
+    expect(await sleeps("packages/jobs/test/a.test.ts", text)).toEqual([]);
   });
 });
 

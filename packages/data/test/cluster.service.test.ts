@@ -165,6 +165,7 @@ describeService("patroni", "a cluster under Patroni", () => {
         const release = await cluster.holdReplay();
         await new Promise((resolve) => setTimeout(resolve, 50));
         release();
+        // Real time: a disturbance now and then, not always.
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     };

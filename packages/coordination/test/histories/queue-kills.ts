@@ -201,7 +201,6 @@ export const runQueueKills = async (options: QueueKillsOptions): Promise<QueueKi
       if (completed === options.taskCount) break;
     }
     await Promise.all(pending);
-    await pause(1000);
     log("checking");
     for (const [task, token] of acceptedToken) {
       const newest = newestToken.get(task) ?? 0n;

@@ -154,6 +154,7 @@ export const runHistory = async (options: HistoryOptions): Promise<HistoryReport
     log("the queues are empty");
     // Values whose time is over go now, so that nothing changes any more while it is compared.
     const settle = async (states: typeof fast.states) => {
+      // Real time: the longest lifetime that a worker gave a value is 550 ms.
       await pause(600);
       await states.expire("history");
       return states.snapshot("history");

@@ -40,7 +40,7 @@ const again = async <T>(open: () => Promise<T>): Promise<T> => {
       return await open();
     } catch (error) {
       excuse(error);
-      await pause(100);
+      await pause(50);
     }
   }
 };
@@ -224,7 +224,7 @@ const follow = async (watch: OffsetWatch, signal: AbortSignal): Promise<void> =>
     } catch (error) {
       if (signal.aborted) return;
       excuse(error);
-      await pause(100);
+      await pause(50);
     }
   }
 };
