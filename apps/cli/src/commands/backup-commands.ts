@@ -6,6 +6,7 @@ import {
   DirectoryRepository,
   openPostgres,
   PgBackRestRepository,
+  type RecoveryRecord,
   type RestoreTarget,
   type RunAs,
   runDrill,
@@ -72,6 +73,7 @@ const backupCommand = (session: Session): Command =>
     .option("--label <text>", "shown in the list")
     .option("--no-verify", "do not compare the new backup with its manifest")
     .option("--list", "list the backups")
+    .option("--recoveries", "list what was restored and drilled, and what became of it")
     .option("--verify-only <id>", "compare a backup with its manifest and look for gaps in the log")
     .option("--prune", "remove what is not kept")
     .addOption(keep("daily", 7))
@@ -84,6 +86,7 @@ const backupCommand = (session: Session): Command =>
           label?: string;
           verify: boolean;
           list?: boolean;
+          recoveries?: boolean;
           verifyOnly?: string;
           prune?: boolean;
           keepDaily?: number;
@@ -110,6 +113,12 @@ const backupCommand = (session: Session): Command =>
           tell(
             { backups },
             backups.length === 0 ? "there is no backup yet: holdfast ha backup" : tableOf(session, backups),
+          );
+        } else if (flags.recoveries) {
+          const recoveries = await repository.recoveries();
+          tell(
+            { recoveries },
+            recoveries.length === 0 ? "nothing was restored yet" : recoveryTable(session, recoveries),
           );
         } else if (flags.verifyOnly !== undefined) {
           const report = await repository.verify(flags.verifyOnly, { signal });
@@ -276,6 +285,24 @@ const runAsOf = (user: string | undefined): RunAs | undefined => {
   };
   return { uid: idOf("-u"), gid: idOf("-g") };
 };
+
+const recoveryTable = (session: Session, recoveries: readonly RecoveryRecord[]): string =>
+  renderTable(
+    recoveries,
+    [
+      { title: "what", value: ({ kind }) => kind },
+      { title: "begun", value: ({ startedAt }) => startedAt },
+      { title: "ended", value: ({ finishedAt }) => finishedAt ?? "-" },
+      { title: "state", value: ({ state }) => session.style(state === "succeeded" ? "green" : "red", state) },
+      {
+        title: "target",
+        value: ({ target }) => (target.kind === "time" ? target.time.toISOString() : target.kind),
+      },
+      { title: "backup", value: ({ backupId }) => backupId ?? "-" },
+      { title: "problem", value: ({ problem }) => problem ?? "", maxWidth: 80 },
+    ],
+    session.style,
+  );
 
 const tableOf = (session: Session, backups: readonly BackupRecord[]): string =>
   renderTable(

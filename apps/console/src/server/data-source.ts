@@ -15,7 +15,7 @@ import {
   readWholePlacement,
   type ServerOverview,
 } from "@holdfast/data";
-import { type Clock, toWireError } from "@holdfast/kernel";
+import { type Clock, isHoldfastError } from "@holdfast/kernel";
 import type {
   BackupPart,
   BackupsPart,
@@ -74,7 +74,7 @@ export const createDataSource = (options: DataSourceOptions): DataSource => {
           return await read();
         } catch (error) {
           signal.throwIfAborted();
-          return { kind: "failed", message: within.aborted ? NO_ANSWER : toWireError(error).message };
+          return { kind: "failed", message: within.aborted ? NO_ANSWER : problemOf(error) };
         }
       };
       const seen = part(async () => ({ kind: "shown", value: await overview.get(within) }));
@@ -101,6 +101,13 @@ export const createDataSource = (options: DataSourceOptions): DataSource => {
       };
     },
   };
+};
+
+/** Our own errors hold no secret; what others say may. */
+const problemOf = (error: unknown): string => {
+  if (isHoldfastError(error)) return error.message;
+  const { code } = error as NodeJS.ErrnoException;
+  return typeof code === "string" ? `an unexpected failure (${code})` : "an unexpected failure";
 };
 
 const NO_ANSWER = `no answer within ${PART_TIMEOUT_MS / 1_000} s`;

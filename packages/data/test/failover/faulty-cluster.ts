@@ -79,21 +79,21 @@ const restartFrozen = async (node: PatroniNode, frozen: readonly number[]): Prom
   await node.start();
 };
 
-/** Log of its own accord is written in files of 16 MiB made in advance; it is full when the next one cannot be made. */
-const LOG_PIECES_MAX = 200;
-
-const writeUntilItFails = async (node: PatroniNode): Promise<void> => {
-  for (let piece = 0; piece < LOG_PIECES_MAX; piece += 1) {
-    try {
-      await node.sql(
-        "SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)), pg_switch_wal()",
-      );
-    } catch {
-      return;
-    }
-  }
-  throw new Error(`the disk of ${node.name} would not be full after ${LOG_PIECES_MAX} files of its log`);
-};
+/**
+ * The log is written in files of 16 MiB made in advance, so that a full disk ends a server only when the next one cannot
+ * be made. Until then it refuses what needs room, and leads on: so it is made to write.
+ */
+const writeUntilItEnds = (node: PatroniNode): Promise<unknown> =>
+  waitUntil(
+    `the full disk to end ${node.name}`,
+    async () => {
+      await node
+        .sql("SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)), pg_switch_wal()")
+        .catch(() => undefined);
+      return !(await node.isLeader());
+    },
+    { timeoutMs: 60_000, intervalMs: 20 },
+  );
 
 /** A Patroni cluster with synchronous replication whose every link can be cut: clients to node, node to etcd. */
 export class FaultyCluster implements AsyncDisposable {
@@ -209,7 +209,7 @@ export class FaultyCluster implements AsyncDisposable {
         };
       case "full disk":
         await leader.fillDisk();
-        await writeUntilItFails(leader);
+        await writeUntilItEnds(leader);
         return () => leader.freeDisk();
     }
   }

@@ -38,7 +38,7 @@ export const DataPage = (): ReactNode => {
         <p>This console was started without one. A gate that Holdfast starts shows its own here.</p>
       </EmptyState>
     );
-  const { database, server, nodes } = data;
+  const { database, server } = data;
   return (
     <>
       <div className="title-row">
@@ -54,7 +54,7 @@ export const DataPage = (): ReactNode => {
       <ConditionNote data={data} />
       <dl className="figures">
         <Figure label="Takes" value={takes(data)} />
-        <Figure label="Primary" value={database.primary ?? primaryOf(nodes) ?? "none"} />
+        <Figure label="Primary" value={primaryOf(data) ?? "none"} />
         <Figure label="Timeline" value={database.timeline === null ? "–" : formatCount(database.timeline)} />
         <Figure
           label="Database size"
@@ -78,8 +78,11 @@ export const DataPage = (): ReactNode => {
 const takes = ({ database: { takesWrites, takesReads } }: DataTierView): string =>
   takesWrites ? "reads, writes" : takesReads ? "reads only" : "nothing";
 
-const primaryOf = (nodes: DataTierView["nodes"]): string | undefined =>
-  nodes.kind === "shown" ? nodes.value.find(({ role }) => role === "primary")?.name : undefined;
+/** Of a cluster, who is written to; of one server, the one that takes writes. */
+const primaryOf = ({ database, nodes }: DataTierView): string | undefined => {
+  if (database.kind === "cluster") return database.primary ?? undefined;
+  return nodes.kind === "shown" ? nodes.value.find(({ role }) => role === "primary")?.name : undefined;
+};
 
 const NOTES: Readonly<Record<string, string>> = {
   degraded: "A node is down or does not follow. Everything works; the next failure may not be as harmless.",
@@ -182,7 +185,7 @@ const FailoversCard = ({ data }: { readonly data: DataTierView }): ReactNode => 
   <DataCard title="Failovers" part={data.failovers}>
     {(history) =>
       history.length === 0 ? (
-        <p className="muted">No promotion is on record: this is the first timeline.</p>
+        <p className="muted note">No promotion is on record: this is the first timeline.</p>
       ) : (
         <div className="scroll">
           <table>

@@ -57,7 +57,10 @@ const Backups = ({ backups }: { readonly backups: BackupsPart }): ReactNode => {
           <Fact label="Until it took writes" value={formatDuration(lastRecovery.downtimeMs)} />
         )}
         {lastRecovery?.dataLossMs == null ? null : (
-          <Fact label="Work lost" value={formatDuration(lastRecovery.dataLossMs)} />
+          <Fact
+            label="Work lost"
+            value={lastRecovery.dataLossMs === 0 ? "none" : formatDuration(lastRecovery.dataLossMs)}
+          />
         )}
       </dl>
       {lastRecovery === null ? (

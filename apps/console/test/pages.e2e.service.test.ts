@@ -1,0 +1,116 @@
+import { systemClock } from "@holdfast/kernel";
+import type { JobView, Scope } from "@holdfast/protocol/contract";
+import { chromiumPath, createFaultProxy, type FaultProxy } from "@holdfast/testkit";
+import { describeService } from "@holdfast/testkit/vitest";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
+import { jobView, setUp } from "./fixture.ts";
+
+/** How long anything may take on a busy machine. */
+const LIMIT_MS = 60_000;
+vi.setConfig({ testTimeout: 3 * LIMIT_MS, hookTimeout: LIMIT_MS });
+/** What keeps a headless browser from calling home. */
+const QUIET = [
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--no-first-run",
+];
+
+describeService("chromium", "the pages of the console in a real browser", () => {
+  let browser: Browser;
+  let console: Awaited<ReturnType<typeof setUp>>;
+  let network: FaultProxy;
+  const jobs: JobView[] = [];
+  const tokens = new Map<string, readonly Scope[]>();
+  const failures: string[] = [];
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: chromiumPath(), args: QUIET });
+    console = await setUp(
+      { list: async () => ({ jobs: [...jobs] }) },
+      { clock: systemClock, authenticate: (credential) => tokens.get(credential?.token ?? "") },
+    );
+    network = await createFaultProxy({ target: { port: Number(new URL(console.console.url).port) } });
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await network?.[Symbol.asyncDispose]();
+    await console?.[Symbol.asyncDispose]();
+  });
+  beforeEach(() => {
+    jobs.splice(0);
+    failures.splice(0);
+    tokens.clear();
+    tokens.set("first-token", ["read"]);
+  });
+  afterEach(async () => {
+    await network.heal();
+    for (const context of browser.contexts()) await context.close();
+    expect(failures).toEqual([]);
+  });
+
+  const addJob = (jobId: string): void => void jobs.push({ ...jobView, jobId });
+  const isLive = (page: Page): Promise<void> =>
+    page.getByText("live", { exact: true }).waitFor({ timeout: LIMIT_MS });
+  const shows = (page: Page, jobId: string): Promise<void> =>
+    page.getByRole("link", { name: jobId }).waitFor({ timeout: LIMIT_MS });
+  const signIn = async (page: Page, token: string): Promise<void> => {
+    await page.getByLabel("This console needs a token").fill(token);
+    await page.keyboard.press("Enter");
+    await isLive(page);
+  };
+  const openJobs = async (context: BrowserContext): Promise<Page> => {
+    const page = await context.newPage();
+    page.on("pageerror", (error) => failures.push(error.message));
+    await page.goto(`http://${network.host}:${network.port}/jobs`);
+    await signIn(page, "first-token");
+    await page.getByText("No jobs yet").waitFor();
+    return page;
+  };
+
+  it("show the same in two browsers and in two tabs of one, over a slow network", async () => {
+    const one = await browser.newContext();
+    const pages = [await openJobs(one), await openJobs(one), await openJobs(await browser.newContext())];
+    network.set({ latencyMs: 150, jitterMs: 100 });
+    addJob("job-7");
+    for (const page of pages) await shows(page, "job-7");
+  });
+
+  it("say that the connection is lost when the server cuts it, and show what happened meanwhile", async () => {
+    const page = await openJobs(await browser.newContext());
+    await network.refuse();
+    network.reset();
+    await page.getByText("The connection to the gate is lost").waitFor();
+    addJob("job-8");
+    await network.heal();
+    await isLive(page);
+    await shows(page, "job-8");
+    expect(await page.getByText("The connection to the gate is lost").count()).toBe(0);
+  });
+
+  it("show what happened while they slept", async () => {
+    const context = await browser.newContext();
+    const page = await openJobs(context);
+    const session = await context.newCDPSession(page);
+    // Nothing of the page runs while it sleeps: no timer, no message.
+    await session.send("Debugger.enable");
+    await session.send("Debugger.pause");
+    addJob("job-9");
+    await page.context().newPage();
+    network.reset();
+    await session.send("Debugger.disable");
+    await isLive(page);
+    await shows(page, "job-9");
+  });
+
+  it("ask for another token when theirs is no longer good, and go on with it", async () => {
+    const page = await openJobs(await browser.newContext());
+    tokens.clear();
+    tokens.set("second-token", ["read"]);
+    network.reset();
+    await page.getByText("signed out").waitFor({ timeout: LIMIT_MS });
+    addJob("job-10");
+    await signIn(page, "second-token");
+    await shows(page, "job-10");
+  });
+});
