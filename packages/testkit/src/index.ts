@@ -10,6 +10,7 @@ export {
   startProcess,
 } from "./process/managed-process.ts";
 export { type PortReservation, reservePort } from "./process/reserve-port.ts";
+export { type ServiceUser, serviceUser } from "./process/service-user.ts";
 export { makeTempDirectory, type TempDirectory } from "./process/temp-directory.ts";
 export { waitUntil } from "./process/wait-until.ts";
 export {
