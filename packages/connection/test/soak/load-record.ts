@@ -12,8 +12,8 @@ export interface LoadStats {
   readonly maxMs: number;
 }
 
-/** A busy machine may be this late with a timer. */
-const GRACE_MS = 500;
+/** A busy machine may be this late with a timer; what hangs is later still. */
+const GRACE_MS = 3_000;
 
 /** How a load fared. Times count from when a request was due, so that a stalled loader hides nothing. */
 export class LoadRecord {
