@@ -200,17 +200,21 @@ export class JobsLedger {
     let rowCount = 0;
     const counts = new Map<string, number>();
     for (const [datacenter, server] of databases) {
-      const rows = await server.sql(
-        "select job_id, shard, step, count(*) from soak_effects group by 1, 2, 3",
+      // One document each: what a program prints is kept for a number of lines only.
+      const ask = async <T>(query: string): Promise<T> =>
+        JSON.parse(await server.sql(`select coalesce(json_agg(t), '[]')::jsonb from (${query}) t`)) as T;
+      const doubled = await ask<{ job_id: string; shard: number; step: number; count: number }[]>(
+        "select job_id, shard, step, count(*) from soak_effects group by 1, 2, 3 having count(*) > 1",
       );
-      for (const line of rows.split("\n").filter((text) => text !== "")) {
-        const [jobId = "", shard, step, count] = line.split("|");
-        rowCount += Number(count);
-        if (Number(count) !== 1) {
-          this.violations.push(`${jobId}: shard ${shard} left step ${step} ${count} times in ${datacenter}`);
-        }
-        const place = `${jobId} ${datacenter}`;
-        counts.set(place, (counts.get(place) ?? 0) + Number(count));
+      for (const { job_id: jobId, shard, step, count } of doubled) {
+        this.violations.push(`${jobId}: shard ${shard} left step ${step} ${count} times in ${datacenter}`);
+      }
+      const rows = await ask<{ job_id: string; count: number }[]>(
+        "select job_id, count(*) from soak_effects group by 1",
+      );
+      for (const { job_id: jobId, count } of rows) {
+        rowCount += count;
+        counts.set(`${jobId} ${datacenter}`, count);
       }
     }
     for (const entry of this.#entries.values()) {

@@ -9,13 +9,21 @@ import { createWorker } from "@holdfast/jobs/worker";
 import { silentLogger, systemClock, systemRandom } from "@holdfast/kernel";
 import type { JobRunner } from "./job-runner.ts";
 
-const modulePath = fileURLToPath(new URL("./no-op.workflows.mjs", import.meta.url));
+const NO_OP = fileURLToPath(new URL("./no-op.workflows.mjs", import.meta.url));
+
+/** Where a cell is asked. */
+export interface Cell extends AsyncDisposable {
+  readonly gate: string;
+}
 
 /**
- * A gate, a manager, two workers and a client with the settings of `holdfast dev`, each on TCP connections of its
+ * A gate, a manager and two workers with the settings of `holdfast dev`, each on TCP connections of its
  * own, on one database. Only the gate's rate limit is off: it is meant to stop one client from doing just this.
  */
-export const startCell = async (database: Database): Promise<JobRunner> => {
+export const openCell = async (
+  database: Database,
+  { modulePath }: { readonly modulePath: string },
+): Promise<Cell> => {
   const undo: (() => Promise<void>)[] = [];
   const base = {
     clock: systemClock,
@@ -60,9 +68,24 @@ export const startCell = async (database: Database): Promise<JobRunner> => {
     });
     undo.push(() => worker.stop({ drainMs: 0 }));
   }
-  const client = createClient({ ...base, gates: [gate.address] });
-  undo.push(() => client.close());
+  return {
+    gate: gate.address,
+    [Symbol.asyncDispose]: async () => {
+      for (const step of undo.reverse()) await step();
+    },
+  };
+};
 
+/** A cell, and a client that runs no-op jobs in it. */
+export const startCell = async (database: Database): Promise<JobRunner> => {
+  const cell = await openCell(database, { modulePath: NO_OP });
+  const client = createClient({
+    gates: [cell.gate],
+    transport: tcpTransport(),
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+  });
   let number = 0;
   return {
     run: async () => {
@@ -71,7 +94,8 @@ export const startCell = async (database: Database): Promise<JobRunner> => {
       if (status !== "completed") throw new Error(`job ${jobId} ended as ${status}`);
     },
     [Symbol.asyncDispose]: async () => {
-      for (const step of undo.reverse()) await step();
+      await client.close();
+      await cell[Symbol.asyncDispose]();
     },
   };
 };

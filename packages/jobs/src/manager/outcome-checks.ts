@@ -38,12 +38,16 @@ export const toOutcomeChange = (
     worker,
   };
   if (outcome.kind === "failed") {
+    const error = outcome.error as WireError;
+    // If the job is over, the queue knows. If not, the worker stopped on the word of a leader whose cancel was never
+    // stored, and the shard has to run.
+    const wasStopped = error.code === "JOBS_SHARD_CANCELLED";
     return {
       ...base,
       kind: "failed",
-      error: outcome.error as WireError,
-      retry: outcome.retry,
-      uncounted: outcome.uncounted,
+      error,
+      retry: wasStopped || outcome.retry,
+      uncounted: wasStopped || outcome.uncounted,
     };
   }
   const result: ShardResult = {

@@ -9,8 +9,11 @@ export interface ShardFailure {
   readonly uncounted: boolean;
 }
 
-/** Codes after which another attempt would end the same way, or is not wanted. */
-const FINAL_CODES = ["JOBS_PERMANENT", "JOBS_INVALID_OUTPUT", "JOBS_INVALID_INPUT", "JOBS_SHARD_CANCELLED"];
+/**
+ * Codes after which another attempt would end the same way. A cancelled attempt is not among them: whether its job is
+ * over is the leader's to say, and a leader that was told to cancel may lose the job before that is stored.
+ */
+const FINAL_CODES = ["JOBS_PERMANENT", "JOBS_INVALID_OUTPUT", "JOBS_INVALID_INPUT"];
 /** Codes of attempts that ended for a reason outside the workflow. */
 const UNCOUNTED_CODES = [
   "JOBS_WORKER_DRAINING",

@@ -85,6 +85,24 @@ describe("cancelling", () => {
     expect(await worker.progress([{ assignment: held }])).toMatchObject({ cancelled: [held.taskId] });
   });
 
+  it("that was never stored costs nothing: a worker that stopped on it gives the shard back, also one that calls it final", async () => {
+    const { worker, client } = await setUp();
+    const { jobId } = await client.submit([{ name: "a", shards: 2, maxAttempts: 1 }]);
+    const held = await worker.claimAll(2);
+    // Its leader said "cancelled" and lost the job before that was committed.
+    const stopped = held.map((assignment) => ({
+      ...failed(assignment, { retry: false }),
+      error: { code: "JOBS_SHARD_CANCELLED", message: "was cancelled", retryable: false },
+    }));
+    expect(await worker.report(stopped)).toMatchObject([{ outcome: "accepted" }, { outcome: "accepted" }]);
+    expect((await client.get(jobId)).status).toBe("running");
+    for (const assignment of await worker.claimAll(2)) {
+      expect(assignment.attempt).toBe(1);
+      await worker.complete(assignment);
+    }
+    expect((await client.finished(jobId)).status).toBe("completed");
+  });
+
   it("changes nothing when repeated, and never revives a job", async () => {
     const { worker, client, cancel } = await setUp();
     const { jobId } = await client.submit([{ name: "a" }]);

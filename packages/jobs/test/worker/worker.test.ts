@@ -110,7 +110,8 @@ describe("a worker", () => {
     expect(tasks.outcomes[0]).toMatchObject({
       kind: "failed",
       error: { code: "JOBS_SHARD_CANCELLED" },
-      retry: false,
+      // Whether the job is over is its leader's to say.
+      retry: true,
       uncounted: true,
     });
     expect(worker.stats().busyCores).toBe(0);
