@@ -12,13 +12,16 @@ const elapse = async (server: RedisServer, namespace: string, ms: number): Promi
     "EVAL",
     `for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
        if name ~= '' then
-         local value = cmsgpack.unpack(redis.call('HGET', KEYS[1], name))
+         local value, by = redis.call('HGET', KEYS[1], name), ARGV[1] * 1000
          if string.byte(name) == 0 then
-           for _, place in ipairs(value) do place[2] = place[2] - ARGV[1] * 1000 end
+           local line = cmsgpack.unpack(value)
+           for _, place in ipairs(line) do place[2] = place[2] - by end
+           value = cmsgpack.pack(line)
          else
-           value[1] = value[1] - ARGV[1] * 1000
+           local ends = string.format('%016.0f', string.sub(value, 17, 32) - by)
+           value = string.sub(value, 1, 16) .. ends .. string.sub(value, 33)
          end
-         redis.call('HSET', KEYS[1], name, cmsgpack.pack(value))
+         redis.call('HSET', KEYS[1], name, value)
        end
      end`,
     1,

@@ -14,6 +14,7 @@ import { LeaseLostError } from "../errors.ts";
 import { checkNumber } from "../input-checks.ts";
 import type { Json } from "../json.ts";
 import {
+  type GrantOptions,
   type GrantOutcome,
   type HandedLease,
   LEASE_TTL_MAX_MS,
@@ -134,10 +135,15 @@ export class LeaseKeeper implements AsyncDisposable {
    * @throws StoreUnavailableError when the store does not answer; nothing is held, or lapses within the TTL.
    */
   hold(name: string, options: HoldOptions): Promise<HoldOutcome> {
-    const requestId = newId("request", this.#random);
-    return this.#ask(options.signal, () =>
-      this.#leases.grant(name, { ...options, ttlMs: this.#ttlMs, requestId }),
-    );
+    const grant: GrantOptions = {
+      owner: options.owner,
+      ttlMs: this.#ttlMs,
+      requestId: newId("request", this.#random),
+      ...(options.metadata === undefined ? undefined : { metadata: options.metadata }),
+      ...(options.awaitRelease === undefined ? undefined : { awaitRelease: options.awaitRelease }),
+      ...(options.signal === undefined ? undefined : { signal: options.signal }),
+    };
+    return this.#ask(options.signal, () => this.#leases.grant(name, grant));
   }
 
   /** Whether {@link standInLine} may be called: the store hands leases on. */

@@ -183,7 +183,9 @@ export const leasesSuite = (setUp: LeasesSetUp): void => {
         await expect(leases.grant(name, { owner: "a", ttlMs: 60_000 })).rejects.toThrow(InvalidInputError);
       }
       const metadata = "x".repeat(10_000);
-      const tooLarge = await leases.grant("a", { owner: "a", ttlMs: 60_000, metadata }).catch((error) => error);
+      const tooLarge = await leases
+        .grant("a", { owner: "a", ttlMs: 60_000, metadata })
+        .catch((error) => error);
       expect(hasCode(tooLarge, "COORDINATION_PAYLOAD_TOO_LARGE")).toBe(true);
       expect(await leases.read("a")).toBeUndefined();
     });
@@ -192,7 +194,9 @@ export const leasesSuite = (setUp: LeasesSetUp): void => {
       await using harness = await setUp();
       const reason = new Error("gone");
       const signal = AbortSignal.abort(reason);
-      await expect(harness.store.leases.grant("a", { owner: "a", ttlMs: 60_000, signal })).rejects.toBe(reason);
+      await expect(harness.store.leases.grant("a", { owner: "a", ttlMs: 60_000, signal })).rejects.toBe(
+        reason,
+      );
       expect(await harness.store.leases.read("a")).toBeUndefined();
     });
   });

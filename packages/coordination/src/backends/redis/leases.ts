@@ -87,9 +87,12 @@ export class RedisLeases implements Leases<never> {
     const reply = await this.#scripts.run<GrantReply>(
       "grant-lease",
       this.#keys,
+      // What is usual goes without saying: each argument costs.
       options.awaitRelease
         ? [name, `${ttlMs}`, requestId, owner, metadata, "1"]
-        : [name, `${ttlMs}`, requestId, owner, metadata],
+        : metadata === "null"
+          ? [name, `${ttlMs}`, requestId, owner]
+          : [name, `${ttlMs}`, requestId, owner, metadata],
       { signal, isRepeatable: requestId !== "" },
     );
     return toOutcome(reply, name, options);

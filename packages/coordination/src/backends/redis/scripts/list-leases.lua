@@ -6,13 +6,15 @@ local now = time[1] * 1000000 + time[2]
 local result = {}
 for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
   if name ~= '' and string.byte(name) ~= 0 and string.sub(name, 1, #ARGV[1]) == ARGV[1] then
-    local held = cmsgpack.unpack(redis.call('HGET', KEYS[1], name))
-    if held[1] > now then
-      if ARGV[2] == '1' and held[4] == 0 then
-        held[4] = 1
-        redis.call('HSET', KEYS[1], name, cmsgpack.pack(held))
+    local held = redis.call('HGET', KEYS[1], name)
+    local ends = tonumber(string.sub(held, 17, 32))
+    if ends > now then
+      if ARGV[2] == '1' then
+        redis.call('HSET', KEYS[1], name, string.sub(held, 1, 32) .. '1' .. string.sub(held, 34))
       end
-      for _, value in ipairs({name, held[5], held[2], string.format('%.3f', (held[1] - now) / 1000), held[6]}) do
+      local owner, metadata = string.match(held, '^%Z*%z(%Z*)%z(.*)$', 34)
+      local remaining = string.format('%.3f', (ends - now) / 1000)
+      for _, value in ipairs({name, owner, string.sub(held, 1, 16), remaining, metadata}) do
         result[#result + 1] = value
       end
     end

@@ -3,7 +3,8 @@
 -- Result: {owner, token, remaining ms, metadata}, or {} when there is none.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local known = redis.call('HGET', KEYS[1], ARGV[1])
-local held = known and cmsgpack.unpack(known)
-if not held or held[1] <= now then return {} end
-return {held[5], held[2], string.format('%.3f', (held[1] - now) / 1000), held[6]}
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+local ends = held and tonumber(string.sub(held, 17, 32))
+if not held or ends <= now then return {} end
+local owner, metadata = string.match(held, '^%Z*%z(%Z*)%z(.*)$', 34)
+return {owner, string.sub(held, 1, 16), string.format('%.3f', (ends - now) / 1000), metadata}

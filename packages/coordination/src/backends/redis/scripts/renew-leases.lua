@@ -2,14 +2,12 @@
 -- KEYS: 1 the leases (hash, see grant-lease.lua). ARGV: 1 TTL in ms, 2… name and token of each lease.
 -- Result: "1" or "0" for each lease.
 local time = redis.call('TIME')
-local ends = time[1] * 1000000 + time[2] + ARGV[1] * 1000
+local ends = string.format('%016.0f', time[1] * 1000000 + time[2] + ARGV[1] * 1000)
 local result = {}
 for i = 2, #ARGV, 2 do
-  local known = redis.call('HGET', KEYS[1], ARGV[i])
-  local held = known and cmsgpack.unpack(known)
-  if held and held[2] == ARGV[i + 1] then
-    held[1] = ends
-    redis.call('HSET', KEYS[1], ARGV[i], cmsgpack.pack(held))
+  local held = redis.call('HGET', KEYS[1], ARGV[i])
+  if held and string.sub(held, 1, 16) == ARGV[i + 1] then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1] .. ends .. string.sub(held, 33))
     result[#result + 1] = '1'
   else
     result[#result + 1] = '0'

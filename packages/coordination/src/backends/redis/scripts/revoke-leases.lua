@@ -6,9 +6,8 @@ local now = time[1] * 1000000 + time[2]
 local count = 0
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
-  if fields[i] ~= '' and string.byte(fields[i]) ~= 0 and cmsgpack.unpack(fields[i + 1])[1] > now then
-    count = count + 1
-  end
+  local isLease = fields[i] ~= '' and string.byte(fields[i]) ~= 0
+  if isLease and tonumber(string.sub(fields[i + 1], 17, 32)) > now then count = count + 1 end
 end
 local token = redis.call('HGET', KEYS[1], '')
 redis.call('DEL', KEYS[1])
