@@ -29,17 +29,25 @@ describeService("redis", "the Redis client", () => {
       });
     });
 
-    it("goes on listening after the connection was lost", async () => {
+    it("goes on listening after the connection was lost, and says that something may have been missed", async () => {
       await using redis = openRedis({ url: server.url });
       const heard: string[] = [];
-      await using _subscription = await redis.subscribe("news", (message) => heard.push(message));
+      const onInterrupted = vi.fn();
+      await using _subscription = await redis.subscribe(
+        "news",
+        (message) => heard.push(message),
+        onInterrupted,
+      );
       await server.command("PUBLISH", "news", "one");
       await vi.waitFor(() => expect(heard).toEqual(["one"]));
+      expect(onInterrupted).not.toHaveBeenCalled();
       await server.command("CLIENT", "KILL", "TYPE", "pubsub");
       await vi.waitFor(async () => {
         await server.command("PUBLISH", "news", "two");
         expect(heard).toContain("two");
       });
+      // When it was lost, and when it was there again.
+      expect(onInterrupted.mock.calls.length).toBeGreaterThanOrEqual(2);
     });
 
     it("gives up a server that answers nothing, also while it subscribes", async () => {

@@ -153,7 +153,11 @@ class RedisConnections implements Redis {
     }
   }
 
-  async subscribe(channel: string, onMessage: (message: string) => void): Promise<AsyncDisposable> {
+  async subscribe(
+    channel: string,
+    onMessage: (message: string) => void,
+    onInterrupted: () => void = () => undefined,
+  ): Promise<AsyncDisposable> {
     const controller = new AbortController();
     const first = await this.link(channel);
     let stop = await first.link.subscribe(channel, onMessage);
@@ -162,9 +166,11 @@ class RedisConnections implements Redis {
       let link: RedisLink | undefined = first.link;
       while (!signal.aborted) {
         if (link?.isOpen !== true) {
+          if (link !== undefined) onInterrupted();
           try {
             link = (await this.link(channel, { signal })).link;
             stop = await link.subscribe(channel, onMessage);
+            onInterrupted();
           } catch {
             link = undefined;
           }
