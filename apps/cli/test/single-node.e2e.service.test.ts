@@ -33,7 +33,10 @@ describeService("postgres", "holdfast node --all", () => {
       first.ready.gate,
     ]);
     const result = await askHoldfast<JobResult>(["result", jobId, "--gate", first.ready.gate]);
-    expect(result.workflows[0]?.totals.counters).toMatchObject({ requests: 25 });
+    // Each arrival is a request, or is counted as one for which a busy machine had no time.
+    const { requests = 0, "load.missed": missed = 0 } = result.workflows[0]?.totals.counters ?? {};
+    expect(requests).toBeGreaterThan(0);
+    expect(requests + missed).toBe(25);
     expect((await fetch(`${first.ready.console}/health/ready`)).status).toBe(200);
     await firstNode.stop();
 

@@ -4,7 +4,7 @@ import type { JobStore } from "../../src/model/job-table.ts";
 import { Cluster } from "./cluster.ts";
 
 /** Short enough for a test on a real clock, long enough for a busy machine. */
-const FAST = { nodeLeaseMs: 1_500, taskLeaseMs: 1_500, sweepEveryMs: 100, windowMs: 100, windowDriftMs: 50 };
+const FAST = { nodeLeaseMs: 5_000, taskLeaseMs: 5_000, sweepEveryMs: 100, windowMs: 100, windowDriftMs: 50 };
 
 /**
  * The life of a job that meets everything at once, on a real clock and a given store: two managers, shards of

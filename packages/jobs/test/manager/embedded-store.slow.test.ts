@@ -5,18 +5,14 @@ import { createSqlJobStore } from "../../src/model/job-store/index.ts";
 import { runCoreScenario } from "./core-scenario.ts";
 
 describe("managers on the embedded PostgreSQL", () => {
-  it(
-    "bring a job through a failed attempt, a lapsed claim and a killed leader",
-    { timeout: 60_000 },
-    async () => {
-      const sql = await openEmbedded();
-      try {
-        await runCoreScenario(
-          await createSqlJobStore({ sql, schema: "east", clock: systemClock, logger: silentLogger }),
-        );
-      } finally {
-        await sql.close();
-      }
-    },
-  );
+  it("bring a job through a failed attempt, a lapsed claim and a killed leader", async () => {
+    const sql = await openEmbedded();
+    try {
+      await runCoreScenario(
+        await createSqlJobStore({ sql, schema: "east", clock: systemClock, logger: silentLogger }),
+      );
+    } finally {
+      await sql.close();
+    }
+  });
 });

@@ -30,7 +30,7 @@ describeService("postgres", "jobs on a PostgreSQL server", () => {
 
   testJobTable("PostgreSQL server", { open: () => open("suite") });
 
-  it("go through a failed attempt, a lapsed claim and a killed leader", { timeout: 60_000 }, async () => {
+  it("go through a failed attempt, a lapsed claim and a killed leader", async () => {
     await runCoreScenario(await open("east"));
   });
 });
