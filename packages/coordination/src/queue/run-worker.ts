@@ -22,6 +22,9 @@ class DrainedError extends Error {
   override readonly name = "DrainedError";
 }
 
+/** A dead worker's tasks wait at most so long after their leases ended, also where leases are long. */
+const RECOVER_EVERY_MAX_MS = 2000;
+
 /** Pause after the store did not answer. */
 const OUTAGE_PAUSE_MS = 500;
 
@@ -312,7 +315,7 @@ class Worker {
 
   async #recover(signal: AbortSignal): Promise<void> {
     for (;;) {
-      await this.#clock.sleep(this.#leaseMs / 2, { signal });
+      await this.#clock.sleep(Math.min(this.#leaseMs / 4, RECOVER_EVERY_MAX_MS), { signal });
       try {
         const lapsed = await this.#options.queue.recoverLapsed({ signal });
         for (const task of lapsed) this.#logger.warn({ ...task }, "took back a task whose claim had lapsed");

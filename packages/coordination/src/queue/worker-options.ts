@@ -57,7 +57,10 @@ export interface WorkerOptions extends Abortable {
    * the worker's lease, so others cannot take them meanwhile. Default 0.
    */
   readonly prefetch?: number;
-  /** Default 30_000; renewed every third of it. */
+  /**
+   * Default 30_000; renewed every third of it. The tasks of a worker that died run again after this and at most 2 s
+   * more, before what came after them: with 2500 within some 3 s.
+   */
   readonly leaseMs?: number;
   /** Longest run of one attempt, milliseconds, for tasks without a timeout of their own; then it counts as failed. Default: none. */
   readonly timeoutMs?: number;
