@@ -31,7 +31,12 @@ export {
 export { defineLoadTest } from "./model/define-load-test.ts";
 export { defineWorkflow, isWorkflowDefinition } from "./model/define-workflow.ts";
 export { Histogram, mergeHistograms } from "./model/histogram.ts";
-export { createMemoryJobStore, createSqlJobStore, type SqlJobStoreOptions } from "./model/job-store/index.ts";
+export {
+  createMemoryJobStore,
+  createSqlJobStore,
+  type SqlJobStoreOptions,
+  shardJobs,
+} from "./model/job-store/index.ts";
 export {
   type InsertOutcome,
   type JobFilter,

@@ -3,57 +3,47 @@ import {
   defineSchema,
   distributed,
   openPostgres,
-  openShards,
+  readWholePlacement,
   ShardSchemaError,
 } from "@holdfast/data";
-import { startPostgres } from "@holdfast/testkit";
+import { silentLogger, systemClock } from "@holdfast/kernel";
+import { type PostgresServer, startPostgres } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createSqlJobStore, shardJobs } from "../src/model/job-store/index.ts";
 import { migrateJobs } from "../src/model/job-store/migrate-jobs.ts";
+import { jobShardSchema } from "../src/model/job-store/shard-jobs.ts";
+import { testJobTable } from "../src/testing/job-table.suite.ts";
 
-/** The table of jobs as the migrations make it. */
-const COLUMNS = {
-  job_key: "text",
-  job_id: "text",
-  idempotency_hash: "text",
-  idempotency_key: "text",
-  payload_hash: "text",
-  owner: "text",
-  fence: "int8",
-  status: "text",
-  name: "text",
-  labels: "json",
-  spec: "json",
-  state: "json",
-  submitted_at: "int8",
-  finished_at: { type: "int8", nullable: true },
-} as const;
-
-const jobs = distributed({ by: "job_key", columns: COLUMNS, primaryKey: ["job_key"], shardCount: 8 });
-/** What keeps a submission from becoming two jobs, spread by what must be unique. */
-const submissions = distributed({
-  by: "idempotency_hash",
-  columns: { idempotency_hash: "text", job_key: "text" },
-  primaryKey: ["idempotency_hash"],
-  group: "submissions",
-  shardCount: 8,
-});
-
-const openJobs = async (url: string): Promise<Database> => {
-  const database = await openPostgres({ url });
-  await database.query(
-    "ALTER DATABASE postgres SET search_path = holdfast, public; SET search_path = holdfast, public",
-  );
-  await migrateJobs(database, "holdfast");
-  await database.close();
-  return openPostgres({ url });
+/** A store whose jobs are spread, in a schema of its own. */
+const openSharded = async (url: string, schema: string) => {
+  const sql = await openPostgres({ url });
+  await shardJobs({ database: sql, schema });
+  const store = await createSqlJobStore({ sql, schema, clock: systemClock, logger: silentLogger });
+  return {
+    ...store,
+    [Symbol.asyncDispose]: async () => {
+      await store[Symbol.asyncDispose]();
+      await sql.close();
+    },
+  };
 };
+
+/** As an older program left it. */
+const insertPlainly = (database: Database, schema: string, job: string) =>
+  database.query(
+    `INSERT INTO ${schema}.jobs (job_key, job_id, idempotency_hash, idempotency_key, payload_hash, owner, fence, status,
+       name, labels, spec, state, submitted_at)
+     VALUES ($1, $1, $2, $2, '', 'gate', 1, 'running', '', '{}', '{}', '{}', 1)`,
+    [job, `key of ${job}`],
+  );
 
 describe("the table of jobs, spread by job", () => {
   it("cannot keep its idempotency keys unique over all jobs, and the declaration says so", () => {
+    const { columns } = jobShardSchema.tables.jobs;
     const asItIs = distributed({
       by: "job_key",
-      columns: COLUMNS,
+      columns,
       primaryKey: ["job_key"],
       // @ts-expect-error a unique key lacks the column that the table is distributed by
       unique: [["idempotency_hash"]],
@@ -65,67 +55,78 @@ describe("the table of jobs, spread by job", () => {
   });
 });
 
-describeService("postgres", "the declaration of the jobs table", () => {
-  it("has the columns that the migrations make", async () => {
-    await using server = await startPostgres();
-    await using database = await openJobs(server.url);
-    const shards = await openShards({ database, schema: defineSchema({ jobs }) });
-    expect(await shards.drift()).toEqual([]);
+describeService("postgres", "jobs that could be spread, on one PostgreSQL", () => {
+  let server: PostgresServer;
+  beforeAll(async () => {
+    server = await startPostgres();
+  });
+  afterAll(async () => {
+    await server?.[Symbol.asyncDispose]();
+  });
+
+  testJobTable("in the form that can be spread", { open: () => openSharded(server.url, "suite") });
+
+  it("takes over what was there, once however often, and lets another schema be", async () => {
+    await using database = await openPostgres({ url: server.url });
+    await migrateJobs(database, "older");
+    await insertPlainly(database, "older", "job-1");
+    for (let round = 0; round < 2; round += 1) await shardJobs({ database, schema: "older" });
+    expect(await database.query("SELECT * FROM older.job_submissions", [])).toEqual([
+      { idempotency_hash: "key of job-1", job_key: "job-1" },
+    ]);
+    await migrateJobs(database, "beside");
+    expect(await database.query("SELECT to_regclass('beside.job_submissions') AS found", [])).toEqual([
+      { found: null },
+    ]);
+    await expect(shardJobs({ database, schema: "no; schema" })).rejects.toMatchObject({
+      code: "KERNEL_INVALID_INPUT",
+    });
   });
 });
 
 describeService(
   ["postgres", "citus"],
-  "the jobs table on a Citus cluster (seen to pass with Citus 13.2.2, PostgreSQL 15.20)",
+  "jobs on a Citus cluster (seen to pass with Citus 13.2.2, PostgreSQL 15.20)",
   () => {
-    it("is spread by job once its idempotency keys have a table of their own", async () => {
+    const servers: PostgresServer[] = [];
+    let url: string;
+    beforeAll(async () => {
       const settings = {
         shared_preload_libraries: "citus",
         wal_level: "logical",
+        max_prepared_transactions: 100,
+        max_connections: 200,
         "citus.local_hostname": "127.0.0.1",
         "citus.node_conninfo": "sslmode=disable",
       };
-      await using coordinator = await startPostgres({ settings, extensions: ["citus"] });
-      await using first = await startPostgres({ settings, extensions: ["citus"] });
-      await using second = await startPostgres({ settings, extensions: ["citus"] });
+      const start = () => startPostgres({ settings, extensions: ["citus"] });
+      servers.push(...(await Promise.all([start(), start(), start()])));
+      const [coordinator, ...workers] = servers as [PostgresServer, ...PostgresServer[]];
       await coordinator.sql(`SELECT citus_set_coordinator_host('127.0.0.1', ${coordinator.port})`);
-      for (const { port } of [first, second])
-        await coordinator.sql(`SELECT citus_add_node('127.0.0.1', ${port})`);
-      await using database = await openJobs(coordinator.url);
-      await database.query("ALTER TABLE jobs DROP CONSTRAINT jobs_idempotency_hash_key");
-      const shards = await openShards({
-        database,
-        schema: defineSchema({ jobs, submissions }),
-        citus: "required",
-      });
-      await shards.migrate();
-      expect(await shards.drift()).toEqual([]);
-      for (let index = 0; index < 40; index += 1) {
-        await shards.forTenant(`job-${index}`).insert("jobs", {
-          job_id: `job-${index}`,
-          idempotency_hash: `hash-${index}`,
-          idempotency_key: `key-${index}`,
-          payload_hash: "",
-          owner: "gate",
-          fence: 1,
-          status: "SUBMITTED",
-          name: "",
-          labels: {},
-          spec: {},
-          state: {},
-          submitted_at: index,
-        });
-      }
-      const { nodes } = await shards.placement();
-      expect(nodes.map(({ shardCount }) => shardCount)).toEqual([8, 8]);
+      for (const { port } of workers) await coordinator.sql(`SELECT citus_add_node('127.0.0.1', ${port})`);
+      url = coordinator.url;
+    }, 60_000);
+    afterAll(async () => {
+      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
+    });
+
+    testJobTable("spread by job over two nodes", { open: () => openSharded(url, "suite") });
+
+    it("lie each wholly on one node, and are looked up there as one task", async () => {
+      await using database = await openPostgres({ url });
+      await migrateJobs(database, "spread");
+      for (let index = 0; index < 20; index += 1) await insertPlainly(database, "spread", `job-${index}`);
+      await shardJobs({ database, schema: "spread" });
+      expect(await database.query("SELECT count(*)::int AS count FROM spread.jobs", [])).toEqual([
+        { count: 20 },
+      ]);
+      const placement = await readWholePlacement(database);
+      expect(placement?.nodes.map(({ shardCount }) => shardCount > 0)).toEqual([true, true]);
       const lines = await database.query<{ "QUERY PLAN": string }>(
-        "EXPLAIN SELECT state FROM jobs WHERE job_key = 'job-7'",
+        "EXPLAIN SELECT state FROM spread.jobs WHERE job_key = 'job-7'",
+        [],
       );
       expect(lines.map((line) => line["QUERY PLAN"]).join("\n")).toContain("Task Count: 1");
-      await shards.forTenant("hash-7").insert("submissions", { job_key: "job-7" });
-      await expect(
-        shards.forTenant("hash-7").insert("submissions", { job_key: "job-8" }),
-      ).rejects.toMatchObject({ kind: "unique" });
-    });
+    }, 60_000);
   },
 );

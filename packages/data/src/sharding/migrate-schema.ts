@@ -127,7 +127,8 @@ const placementDrift = async (
     `SELECT c.relname AS name, CASE WHEN p.partmethod = 'h' THEN 'distributed' ELSE 'reference' END AS kind,
             column_to_column_name(p.logicalrelid, p.partkey) AS by, p.colocationid AS "group",
             (SELECT count(*)::int FROM pg_dist_shard s WHERE s.logicalrelid = p.logicalrelid) AS "shardCount"
-       FROM pg_dist_partition p JOIN pg_class c ON c.oid = p.logicalrelid WHERE c.relname = ANY($1::text[])`,
+       FROM pg_dist_partition p JOIN pg_class c ON c.oid = p.logicalrelid
+      WHERE c.relname = ANY($1::text[]) AND pg_table_is_visible(c.oid)`,
     [Object.keys(tables)],
   );
   const groups = new Map<string, FoundPlacement>();

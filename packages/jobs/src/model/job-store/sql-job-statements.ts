@@ -10,7 +10,7 @@ export interface JobStatements {
   readonly purge: string;
 }
 
-const COLUMNS = [
+export const COLUMNS = [
   "job_key",
   "job_id",
   "idempotency_key",
@@ -27,7 +27,7 @@ const COLUMNS = [
 ] as const;
 
 /** Milliseconds since the epoch by the server's clock, of this very moment and not of the transaction's start. */
-const NOW = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+export const NOW = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 export const jobStatements = (schema: string): JobStatements => {
   const table = `${schema}.jobs`;

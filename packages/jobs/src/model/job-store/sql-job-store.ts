@@ -5,6 +5,8 @@ import type { JobStore } from "../job-table.ts";
 import { STORE_PAYLOAD_MAX_BYTES } from "./checks.ts";
 import { FirstStatistics } from "./first-statistics.ts";
 import { migrateJobs } from "./migrate-jobs.ts";
+import { areJobsSharded } from "./shard-jobs.ts";
+import { ShardedJobTable } from "./sharded-job-table.ts";
 import { SqlJobTable } from "./sql-job-table.ts";
 
 export interface SqlJobStoreOptions extends Abortable {
@@ -23,7 +25,7 @@ export interface SqlJobStoreOptions extends Abortable {
 }
 
 /**
- * A job store in PostgreSQL: what it answered for survives crashes as the database's own commits do. Brings the
+ * A job store in PostgreSQL, its table of jobs spread by job where `shardJobs` has been: what it answered for survives crashes as the database's own commits do. Brings the
  * schema up to date first; programs that start together take turns.
  * @throws InvalidInputError for a schema name that does not fit; SchemaTooNewError when a newer program was
  * here (nothing is changed); StoreUnavailableError when the database does not answer.
@@ -46,16 +48,21 @@ export const createSqlJobStore = async (options: SqlJobStoreOptions): Promise<Jo
     ...(random === undefined ? {} : { random }),
     ...(signal === undefined ? {} : { signal }),
   });
+  let isSharded: boolean;
   try {
     await migrateJobs(sql, schema, { signal });
+    isSharded = await areJobsSharded(sql, schema, { signal });
   } catch (error) {
     await coordination.close();
     throw error;
   }
   const statistics = new FirstStatistics({ sql, schema, clock, logger });
+  const onInserted = (count: number): void => statistics.noteAdded(count);
   return {
     coordination,
-    jobs: new SqlJobTable(sql, schema, { onInserted: (count) => statistics.noteAdded(count) }),
+    jobs: isSharded
+      ? new ShardedJobTable(sql, schema, { onInserted })
+      : new SqlJobTable(sql, schema, { onInserted }),
     [Symbol.asyncDispose]: async () => {
       await statistics[Symbol.asyncDispose]();
       await coordination.close();

@@ -17,7 +17,8 @@ import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { jobKey } from "./job-key.ts";
 import { type JobStatements, jobStatements } from "./sql-job-statements.ts";
 
-interface SqlRow {
+/** A row as the statements give it. */
+export interface SqlRow {
   readonly job_key: string;
   readonly job_id: string;
   readonly idempotency_key: string;
@@ -204,16 +205,16 @@ export class SqlJobTable implements JobTable<SqlExecutor> {
 }
 
 /** One text that the server refuses would fail the rows beside it too. @throws InvalidInputError */
-const checkStorable = (row: NewJobRow): void => {
+export const checkStorable = (row: NewJobRow): void => {
   for (const field of ["jobId", "idempotencyKey", "name"] as const) {
     if (row[field].includes("\0")) throw new InvalidInputError(field, row[field], "free of NUL characters");
   }
 };
 
-const isTerminal = (status: JobStatus): boolean =>
+export const isTerminal = (status: JobStatus): boolean =>
   (TERMINAL_STATUSES as readonly JobStatus[]).includes(status);
 
-const toJobRow = (row: SqlRow): JobRow => ({
+export const toJobRow = (row: SqlRow): JobRow => ({
   jobId: row.job_id,
   idempotencyKey: row.idempotency_key,
   payloadHash: row.payload_hash,
