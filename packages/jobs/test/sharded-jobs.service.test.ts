@@ -14,6 +14,7 @@ import { createSqlJobStore, shardJobs } from "../src/model/job-store/index.ts";
 import { migrateJobs } from "../src/model/job-store/migrate-jobs.ts";
 import { jobShardSchema } from "../src/model/job-store/shard-jobs.ts";
 import { testJobTable } from "../src/testing/job-table.suite.ts";
+import { runCoreScenario } from "./manager/core-scenario.ts";
 
 /** A store whose jobs are spread, in a schema of its own. */
 const openSharded = async (url: string, schema: string) => {
@@ -111,6 +112,10 @@ describeService(
     });
 
     testJobTable("spread by job over two nodes", { open: () => openSharded(url, "suite") });
+
+    it("go through a failed attempt, a lapsed claim and a killed leader", { timeout: 120_000 }, async () => {
+      await runCoreScenario(await openSharded(url, "east"));
+    });
 
     it("lie each wholly on one node, and are looked up there as one task", async () => {
       await using database = await openPostgres({ url });

@@ -19,7 +19,7 @@ import { HEARTBEAT_MS } from "../caller/caller-options.ts";
 import { NodeLinks } from "../caller/node-links.ts";
 import { NodeNotReadyError } from "../errors.ts";
 import type { JobRow } from "../model/job-table.ts";
-import { Admission } from "../node/admission.ts";
+import { Admission, worseOf } from "../node/admission.ts";
 import { answerEach } from "../node/answer-each.ts";
 import { EventFeed } from "../node/event-feed.ts";
 import { type LiveNode, NodeLease, nodeIdOf } from "../node/node-lease.ts";
@@ -210,6 +210,8 @@ class GateNode implements Gate {
       logger: this.#logger,
       onStale: (led) => book.reload([led.job.jobId]),
     });
+    // Our own wall clock may be off, or be set while we run.
+    const storeOffsetMs = (await store.coordination.now()) - clock.monotonicNow();
     const book = new JobBook({
       settings: this.#settings,
       store,
@@ -220,6 +222,7 @@ class GateNode implements Gate {
       clock,
       logger: this.#logger,
       self,
+      storeNow: () => clock.monotonicNow() + storeOffsetMs,
       onLive: (live) => {
         this.#live = live;
       },
@@ -386,13 +389,3 @@ class GateNode implements Gate {
     return { nodeId: live?.nodeId ?? nodeIdOf(row.owner), address: live?.address ?? "", fence };
   }
 }
-
-const worseOf = (
-  a: { readonly level: OverloadDetector["level"] },
-  b: { readonly level: OverloadDetector["level"] },
-): { readonly level: OverloadDetector["level"] } => ({
-  get level() {
-    const order = ["healthy", "busy", "stressed", "overloaded"] as const;
-    return order[Math.max(order.indexOf(a.level), order.indexOf(b.level))] ?? "overloaded";
-  },
-});

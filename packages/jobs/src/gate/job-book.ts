@@ -21,6 +21,8 @@ export interface JobBookOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly self: { readonly nodeId: string; readonly address: string };
+  /** What the store's clock shows now, milliseconds since the epoch: deadlines count from submission by that clock. */
+  readonly storeNow: () => number;
   /** The gates that hold their lease now. */
   readonly onLive: (live: readonly LiveNode[]) => void;
   /** This gate began or ceased to lead the job. */
@@ -128,10 +130,10 @@ export class JobBook {
 
   /** Begins to lead a job whose row names this gate. */
   lead(job: GateJob): LedJob {
-    const { clock, settings, commits, logger, tasks, self, runner } = this.#options;
+    const { clock, settings, commits, logger, tasks, self, runner, storeNow } = this.#options;
     this.#jobs.get(job.jobId)?.drop("it was read again");
     const wholeMs = job.spec.timeoutMs + settings.timeoutGraceMs;
-    const leftMs = Math.min(wholeMs, Math.max(0, job.submittedAt + wholeMs - clock.wallNow()));
+    const leftMs = Math.min(wholeMs, Math.max(0, job.submittedAt + wholeMs - storeNow()));
     const led = new LedJob(
       {
         commits,

@@ -182,3 +182,14 @@ const isNode = (peer: Peer): boolean =>
 
 /** The address without its port: each connection of a client has another one. */
 const hostOf = (address: string): string => address.replace(/:\d+$/, "");
+
+/** The worse of two measures of load, whenever it is asked. */
+export const worseOf = (
+  a: { readonly level: OverloadSource["level"] },
+  b: { readonly level: OverloadSource["level"] },
+): { readonly level: OverloadSource["level"] } => ({
+  get level() {
+    const order = ["healthy", "busy", "stressed", "overloaded"] as const;
+    return order[Math.max(order.indexOf(a.level), order.indexOf(b.level))] ?? "overloaded";
+  },
+});
