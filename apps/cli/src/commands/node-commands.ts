@@ -22,8 +22,15 @@ interface NodeFlags extends SecurityFlags {
   readonly id?: string;
   readonly database?: string;
   readonly patroni?: string[];
+  readonly shardJobs?: boolean;
   readonly json?: boolean;
 }
+
+const withStoreFlags = (command: Command): Command =>
+  withNodeFlags(command).option(
+    "--shard-jobs",
+    "spread the table of jobs over the nodes of Citus; while no other node of this store runs, and once is enough",
+  );
 
 const withNodeFlags = (command: Command): Command =>
   command
@@ -131,7 +138,7 @@ const advertiseOf = ({ advertise }: { readonly advertise?: string }): { readonly
 const defaultCores = (): number => Math.max(1, availableParallelism());
 
 export const gateCommand = (session: Session): Command =>
-  withConsoleDataFlags(withNodeFlags(new Command("gate")))
+  withConsoleDataFlags(withStoreFlags(new Command("gate")))
     .description("run a gate: takes jobs from clients, places them in datacenters, merges their results")
     .option("--listen <host:port>", "where clients connect", "127.0.0.1:7401")
     .option("--advertise <host:port>", "the address that others dial, when it is not the one listened on")
@@ -167,6 +174,7 @@ export const gateCommand = (session: Session): Command =>
             schema: "gate",
             datacenters: flags.datacenter,
             exclusive: false,
+            shardJobs: flags.shardJobs,
             rateLimits: flags.rateLimits,
             reporters,
             ...advertiseOf(flags),
@@ -192,7 +200,7 @@ export const gateCommand = (session: Session): Command =>
     );
 
 export const managerCommand = (session: Session): Command =>
-  withNodeFlags(new Command("manager"))
+  withStoreFlags(new Command("manager"))
     .description("run a manager: schedules the jobs of one datacenter onto its workers")
     .requiredOption("--datacenter <name>", "the datacenter it belongs to")
     .option("--listen <host:port>", "where workers, gates and clients connect", "127.0.0.1:7411")
@@ -206,6 +214,7 @@ export const managerCommand = (session: Session): Command =>
           database,
           schema: schemaFor("dc", flags.datacenter),
           exclusive: false,
+          shardJobs: flags.shardJobs,
           ...advertiseOf(flags),
           ...(flags.id === undefined ? {} : { nodeId: flags.id }),
         });
@@ -256,7 +265,7 @@ export const workerCommand = (session: Session): Command =>
     );
 
 export const nodeCommand = (session: Session): Command =>
-  withConsoleDataFlags(withNodeFlags(new Command("node")))
+  withConsoleDataFlags(withStoreFlags(new Command("node")))
     .description("run gate, manager, worker and console of a single server in one process, on PostgreSQL")
     .requiredOption("--all", "all roles (the single roles have commands of their own)")
     .option("--datacenter <name>", "name of the datacenter", "main")
@@ -305,6 +314,7 @@ export const nodeCommand = (session: Session): Command =>
             database,
             schema: schemaFor("dc", flags.datacenter),
             exclusive: false,
+            shardJobs: flags.shardJobs,
           });
           const gate = await startGate(context, {
             listen: flags.listen,
@@ -312,6 +322,7 @@ export const nodeCommand = (session: Session): Command =>
             schema: "gate",
             datacenters: { [flags.datacenter]: [manager.address] },
             exclusive: false,
+            shardJobs: flags.shardJobs,
             rateLimits: flags.rateLimits,
             reporters,
           });

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { createEffects, type Database } from "@holdfast/data";
-import { createRegistry, createSqlJobStore, type JobStore } from "@holdfast/jobs";
+import { createRegistry, createSqlJobStore, type JobStore, shardJobs } from "@holdfast/jobs";
 import { createGate, type Gate } from "@holdfast/jobs/gate";
 import { createManager, type Manager } from "@holdfast/jobs/manager";
 import type { JobReporter } from "@holdfast/jobs/reporters";
@@ -39,6 +39,8 @@ interface StoreOptions {
   readonly schema: string;
   /** The directory lock of an embedded database proves that nobody else can hold a lease in it. */
   readonly exclusive: boolean;
+  /** Spread the table of jobs over the nodes of Citus, if it is not yet. */
+  readonly shardJobs?: boolean | undefined;
 }
 
 const openStore = async (
@@ -46,6 +48,7 @@ const openStore = async (
   options: StoreOptions & { readonly nodeId: string },
 ): Promise<JobStore> => {
   const { clock, logger, parts } = context;
+  if (options.shardJobs) await shardJobs({ database: options.database, schema: options.schema });
   const store = await createSqlJobStore({ sql: options.database, schema: options.schema, clock, logger });
   parts.add({ name: `store of ${options.nodeId}`, stop: async () => store[Symbol.asyncDispose]() });
   if (options.exclusive) await store.coordination.leases.revokeAll();
