@@ -11,14 +11,14 @@ import {
 } from "../src/servers/index.ts";
 import { expectNoLeaks } from "../src/vitest/index.ts";
 
-const dial = (address: string, token?: string): Promise<Peer> =>
+const dial = (address: string, token?: string, timeoutMs = 10_000): Promise<Peer> =>
   connect({
     address,
     clock: systemClock,
     random: systemRandom,
     transport: tcpTransport(),
     identity: { nodeId: "", role: "client" },
-    timeoutMs: 1_000,
+    timeoutMs,
     ...(token === undefined ? {} : { credential: { token } }),
   });
 
@@ -27,8 +27,8 @@ const setup = async (options: TestServerOptions = {}) => {
   const peers: Peer[] = [];
   return {
     server,
-    async client(token?: string): Promise<Peer> {
-      const peer = await dial(server.address, token);
+    async client(token?: string, timeoutMs?: number): Promise<Peer> {
+      const peer = await dial(server.address, token, timeoutMs);
       peers.push(peer);
       return peer;
     },
@@ -124,7 +124,7 @@ describe("startTestServer", () => {
     harness.server.failNextConnections(1, "reset");
     await expect(harness.client()).rejects.toThrow();
     harness.server.failNextConnections(1, "silence");
-    await expect(harness.client()).rejects.toMatchObject({ code: "CONNECTION_TIMEOUT" });
+    await expect(harness.client(undefined, 300)).rejects.toMatchObject({ code: "CONNECTION_TIMEOUT" });
     await (await harness.client()).request(echo, { value: 1 });
   });
 
@@ -167,8 +167,8 @@ describe("startTestServer", () => {
     await using harness = await setup();
     const client = await harness.client();
     harness.server.freeze();
-    const waiting = client.request(echo, { value: 1 }, { timeoutMs: 5_000 });
-    await expect(harness.client()).rejects.toMatchObject({ code: "CONNECTION_TIMEOUT" });
+    const waiting = client.request(echo, { value: 1 }, { timeoutMs: 15_000 });
+    await expect(harness.client(undefined, 300)).rejects.toMatchObject({ code: "CONNECTION_TIMEOUT" });
     harness.server.thaw();
     expect(await waiting).toMatchObject({ value: 1 });
   });
