@@ -80,7 +80,7 @@ describe("a clock that is set forward and back", () => {
       expect(await queue.complete([second])).toEqual(["completed"]);
 
       // Offsets and revisions do not follow the clock.
-      const positions = await store.log.append([1, 2].map((payload) => ({ stream: "s", payload })));
+      const positions = [...(await store.log.append([1, 2].map((payload) => ({ stream: "s", payload }))))];
       await step(-HOUR_MS);
       positions.push(...(await store.log.append([{ stream: "s", payload: 3 }])));
       expect(positions.map(({ offset }) => offset)).toEqual([1n, 2n, 3n]);

@@ -1,5 +1,5 @@
 import type { RedisClient, RedisScript } from "@holdfast/coordination/redis";
-import { createClient, createCluster } from "redis";
+import { createClient, createCluster, createSentinel } from "redis";
 
 interface Call {
   keys: string[];
@@ -64,6 +64,31 @@ export const openRedisCluster = async (url: string): Promise<RedisClient & Async
       const listener = (message: unknown): void => onMessage(String(message));
       await connection.subscribe(channel, listener);
       return { [Symbol.asyncDispose]: () => connection.unsubscribe(channel, listener) };
+    },
+    async [Symbol.asyncDispose]() {
+      connection.destroy();
+    },
+  };
+};
+
+/** The same over the master that Sentinels name. */
+export const openRedisSentinel = async (
+  masterName: string,
+  sentinels: readonly { readonly host: string; readonly port: number }[],
+): Promise<RedisClient & AsyncDisposable> => {
+  const connection = createSentinel({
+    name: masterName,
+    sentinelRootNodes: sentinels.map(({ host, port }) => ({ host, port })),
+    scanInterval: 200,
+  });
+  connection.on("error", () => undefined);
+  await connection.connect();
+  return {
+    runScript: (script, keys, args) => runScript(connection as unknown as Connection, script, keys, args),
+    async subscribe(channel, onMessage) {
+      const listener = (message: unknown): void => onMessage(String(message));
+      await connection.subscribe(channel, listener);
+      return { [Symbol.asyncDispose]: async () => connection.unsubscribe(channel, listener) };
     },
     async [Symbol.asyncDispose]() {
       connection.destroy();

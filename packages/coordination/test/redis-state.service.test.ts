@@ -5,14 +5,7 @@ import { createFaultProxy, type RedisServer, startRedis, startRedisCluster } fro
 import { describeService } from "@holdfast/testkit/vitest";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { openRedis, openRedisCluster } from "./redis-client.ts";
-
-/** Lets time pass for the values of one namespace: their ends move into the past. */
-const elapse = async (server: RedisServer, store: string, ms: number): Promise<void> => {
-  const move = `for _, key in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-    redis.call('ZINCRBY', KEYS[1], -ARGV[1], key)
-  end`;
-  await server.command("EVAL", move, 1, `{${store}}:ends:state/ns`, ms);
-};
+import { elapseInState } from "./redis-elapse.ts";
 
 describeService("redis", "state in Redis", () => {
   let server: RedisServer;
@@ -34,7 +27,7 @@ describeService("redis", "state in Redis", () => {
     return {
       store,
       namespace,
-      elapse: (ms: number) => elapse(server, namespace, ms),
+      elapse: (ms: number) => elapseInState(server, namespace, ms),
       [Symbol.asyncDispose]: () => store.close(),
     };
   };

@@ -5,30 +5,7 @@ import { type RedisServer, startRedis, startRedisCluster } from "@holdfast/testk
 import { describeService } from "@holdfast/testkit/vitest";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { openRedis, openRedisCluster } from "./redis-client.ts";
-
-/** Lets time pass: every stored end moves into the past. */
-const elapse = async (server: RedisServer, namespace: string, ms: number): Promise<void> => {
-  await server.command(
-    "EVAL",
-    `for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
-       if name ~= '' then
-         local value, by = redis.call('HGET', KEYS[1], name), ARGV[1] * 1000
-         if string.byte(name) == 0 then
-           local line = cmsgpack.unpack(value)
-           for _, place in ipairs(line) do place[2] = place[2] - by end
-           value = cmsgpack.pack(line)
-         else
-           local ends = string.format('%016.0f', string.sub(value, 17, 32) - by)
-           value = string.sub(value, 1, 16) .. ends .. string.sub(value, 33)
-         end
-         redis.call('HSET', KEYS[1], name, value)
-       end
-     end`,
-    1,
-    `{${namespace}}:leases`,
-    ms,
-  );
-};
+import { elapseInLeases } from "./redis-elapse.ts";
 
 describeService("redis", "the Redis store", () => {
   let server: RedisServer;
@@ -49,7 +26,7 @@ describeService("redis", "the Redis store", () => {
     const store = await createRedisStore({ redis, namespace });
     return {
       store,
-      elapse: (ms: number) => elapse(server, namespace, ms),
+      elapse: (ms: number) => elapseInLeases(server, namespace, ms),
       [Symbol.asyncDispose]: () => store.close(),
     };
   };
@@ -93,7 +70,7 @@ describeService("redis", "the Redis store", () => {
       await leases
         .standInLine?.("once-1", { owner: "b", ttlMs: 1000, requestId: "r", onNews: () => {} })
         .look();
-      await elapse(server, `store-${count}`, 2 * 86_400_000);
+      await elapseInLeases(server, `store-${count}`, 2 * 86_400_000);
       await using next = await createRedisStore({ redis, namespace: `store-${count}` });
       await next.leases.grant("other", { owner: "a", ttlMs: 1000 });
       // The last token, and the one lease.
