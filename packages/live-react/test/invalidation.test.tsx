@@ -26,7 +26,8 @@ const KEYS = {
 /** A page that watches orders in a real query cache; tells which keys were invalidated. */
 const openOrders = async (options: Partial<InvalidationOptions> = {}) => {
   const page = openPage();
-  const cache = new QueryClient();
+  // By default each entry keeps a timer for five minutes, and the process with it.
+  const cache = new QueryClient({ defaultOptions: { queries: { gcTime: Number.POSITIVE_INFINITY } } });
   for (const key of Object.values(KEYS)) cache.setQueryData(key, "data");
   let calls = 0;
   const counting = {

@@ -2,8 +2,15 @@ import { brotliCompressSync } from "node:zlib";
 import { build, type Rollup } from "vite";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-/** Bytes that a page loads for this entry: bundled, minified, compressed. */
-const sizeOf = async (entry: string, external: readonly string[] = []): Promise<number> => {
+/** What a page loads for this entry: bundled, minified, compressed. */
+const load = async (
+  entry: string,
+  external: readonly string[] = [],
+): Promise<{
+  readonly bytes: number;
+  readonly modules: readonly string[];
+  readonly imports: readonly string[];
+}> => {
   const id = "virtual:entry";
   const output = (await build({
     root: import.meta.dirname,
@@ -30,10 +37,12 @@ const sizeOf = async (entry: string, external: readonly string[] = []): Promise<
       },
     },
   })) as Rollup.RollupOutput;
-  return output.output.reduce(
-    (sum, chunk) => sum + (chunk.type === "chunk" ? brotliCompressSync(chunk.code).length : 0),
-    0,
-  );
+  const chunks = output.output.filter((chunk) => chunk.type === "chunk");
+  return {
+    bytes: chunks.reduce((sum, { code }) => sum + brotliCompressSync(code).length, 0),
+    modules: chunks.flatMap((chunk) => chunk.moduleIds),
+    imports: chunks.flatMap((chunk) => chunk.imports),
+  };
 };
 
 // As a page is built, not as a test.
@@ -42,15 +51,22 @@ afterEach(() => void vi.unstubAllEnvs());
 
 describe("what a page loads, minified and compressed", () => {
   it("is at most 8 kB for the client", async () => {
-    const bytes = await sizeOf('export { BroadcastClient } from "@holdfast/live/client";');
+    const { bytes } = await load('export { BroadcastClient } from "@holdfast/live/client";');
     expect(bytes).toBeGreaterThan(3_000);
     expect(bytes).toBeLessThanOrEqual(8_000);
   });
 
   it("is at most 3 kB more for the React layer", async () => {
     const external = ["react", "react/jsx-runtime", "@holdfast/live/client", "@holdfast/kernel"];
-    const bytes = await sizeOf('export * from "@holdfast/live-react";', external);
+    const { bytes } = await load('export * from "@holdfast/live-react";', external);
     expect(bytes).toBeGreaterThan(500);
     expect(bytes).toBeLessThanOrEqual(3_000);
+  });
+
+  it("is nothing of anybody else's: no package, no module of Node", async () => {
+    const { modules, imports } = await load('export * from "@holdfast/live/client";');
+    expect(modules.length).toBeGreaterThan(10);
+    expect(modules.filter((id) => /node_modules|browser-external/.test(id))).toEqual([]);
+    expect(imports).toEqual([]);
   });
 });
