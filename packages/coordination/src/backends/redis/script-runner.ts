@@ -73,8 +73,9 @@ const toScript = (name: ScriptName, text: string): RedisScript => ({
   sha1: createHash("sha1").update(text).digest("hex"),
 });
 
-/** Error replies that pass: loading, a demoted or cut off master, a cluster that is being changed, no memory. */
-const OUTAGE_REPLY = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM)\b/;
+/** Error replies that pass: loading, a demoted or cut off master, a cluster that is being changed, no memory, no disk. */
+const OUTAGE_REPLY =
+  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF)\b|^ERR .*@user_script.*-(READONLY|OOM|MISCONF)\b/;
 /** Any other error reply: the server answered, so it is a mistake and not an outage. */
 const REPLY = /^[A-Z]{2,} /;
 
