@@ -85,6 +85,7 @@ export type {
   PrimaryChange,
   SwitchoverReport,
 } from "./cluster/cluster-status.ts";
+export { type HaproxyNode, type HaproxyOptions, haproxyConfig } from "./cluster/haproxy-config.ts";
 export { formatLsn, type LogPosition, parseLsn } from "./cluster/log-position.ts";
 export { type ClusterDatabase, openCluster } from "./cluster/open-cluster.ts";
 export { PatroniClient, type PatroniClientOptions, type SwitchoverAnswer } from "./cluster/patroni-client.ts";

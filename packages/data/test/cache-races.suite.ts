@@ -462,7 +462,9 @@ export const cacheRacesSuite = (world: () => RaceWorld): void => {
       let loadCount = 0;
       const load = async () => {
         loadCount += 1;
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        // Until every other process has been refused the lease, and waits.
+        while (processes.filter((cache) => cache.stats().waitCount > 0).length < processes.length - 1)
+          await new Promise((resolve) => setImmediate(resolve));
         return "v";
       };
       const values = await Promise.all(

@@ -160,13 +160,21 @@ describeService("patroni", "a cluster under Patroni", () => {
 
   it("keeps 10,000 pairs of a write and a read in order while replicas stop and go", async () => {
     let isOver = false;
+    let pairs = 0;
+    // The replicas stand still for a part of the pairs and go for another, however fast those are.
+    const untilMore = (count: number): Promise<unknown> => {
+      const target = pairs + count;
+      return waitUntil("more pairs", () => isOver || pairs >= target, { intervalMs: 5, timeoutMs: 60_000 });
+    };
     const disturb = async (): Promise<void> => {
       while (!isOver) {
         const release = await cluster.holdReplay();
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        release();
-        // Real time: a disturbance now and then, not always.
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        try {
+          await untilMore(300);
+        } finally {
+          release();
+        }
+        await untilMore(600);
       }
     };
     const disturbing = disturb();
@@ -185,6 +193,7 @@ describeService("patroni", "a cluster under Patroni", () => {
         if (row?.value !== value)
           throw new Error(`worker ${worker} read ${row?.value} after writing ${value}`);
         if (row.replica) fromReplica += 1;
+        pairs += 1;
       }
     };
     try {

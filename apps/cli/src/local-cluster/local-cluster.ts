@@ -1,13 +1,13 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { chmod, chown, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { PatroniClient } from "@holdfast/data";
+import { haproxyConfig, PatroniClient } from "@holdfast/data";
 import { type Clock, type Random, randomHex } from "@holdfast/kernel";
 import { UsageError } from "../terminal/problem.ts";
 import { type ClusterState, readState, writeState } from "./cluster-state.ts";
 import { chooseLayout, type DatabaseNode, type Layout } from "./layout.ts";
 import { findPrograms, type Programs, type ServerUser, serverUser } from "./programs.ts";
-import { etcdArguments, haproxyConfig, patroniConfig, redisArguments } from "./server-configs.ts";
+import { etcdArguments, patroniConfig, redisArguments } from "./server-configs.ts";
 import { end, identify, isRunning, type ProcessId, signal, startServer } from "./server-processes.ts";
 
 export interface UpOptions {
@@ -71,7 +71,10 @@ export const up = async (options: UpOptions, tools: Tools): Promise<ClusterState
     const config = await writePatroniConfig(layout, node, { programs, passwords, isSynchronous, user });
     await run(node.name, programs.patroni, [config], node.directory);
   }
-  await writeFile(join(directory, "haproxy.cfg"), haproxyConfig(layout));
+  await writeFile(
+    join(directory, "haproxy.cfg"),
+    haproxyConfig({ ...layout, nodes: layout.nodes.map((node) => ({ ...node, host: "127.0.0.1" })) }),
+  );
   await run("haproxy", programs.haproxy, ["-db", "-f", join(directory, "haproxy.cfg")]);
   await run("redis", programs.redis, redisArguments(layout), join(directory, "redis"));
   await untilHealthy(state, options.timeoutMs, tools);

@@ -82,48 +82,6 @@ export const patroniConfig = (
   watchdog: { mode: "off" },
 });
 
-/** HAProxy finds the primary and the replicas by Patroni's health checks, and cuts sessions of a server that lost its role. */
-export const haproxyConfig = (layout: Layout): string => {
-  const servers = layout.nodes
-    .map(
-      ({ name, port, restPort }) => `  server ${name} 127.0.0.1:${port} maxconn 100 check port ${restPort}`,
-    )
-    .join("\n");
-  return `global
-  maxconn 1000
-defaults
-  mode tcp
-  retries 1
-  option redispatch
-  timeout connect 1s
-  timeout client 30m
-  timeout server 30m
-  timeout queue 2s
-  timeout check 1s
-  default-server inter 1s fastinter 200ms downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
-frontend write
-  bind 127.0.0.1:${layout.writePort}
-  default_backend write
-frontend read
-  bind 127.0.0.1:${layout.readPort}
-  default_backend read
-backend write
-  option httpchk OPTIONS /primary
-  http-check expect status 200
-${servers}
-backend read
-  balance leastconn
-  option httpchk OPTIONS /replica?lag=16MB
-  http-check expect status 200
-${servers}
-listen stats
-  bind 127.0.0.1:${layout.statsPort}
-  mode http
-  stats enable
-  stats uri /
-`;
-};
-
 export const etcdArguments = (layout: Layout): readonly string[] => {
   const client = `http://127.0.0.1:${layout.etcdPort}`;
   const peer = `http://127.0.0.1:${layout.etcdPeerPort}`;

@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { haproxyConfig } from "@holdfast/data";
 import { ProcessFailedError } from "../errors.ts";
 import { canConnect } from "../process/can-connect.ts";
 import { findProgram } from "../process/find-program.ts";
@@ -22,56 +23,20 @@ export interface Haproxy extends RunningServer {
   readonly host: string;
   /** Leads to the primary, and only to it. */
   readonly writePort: number;
-  /** Leads to the replicas in turn. */
+  /** Leads to the replica with the fewest connections. */
   readonly readPort: number;
   /** How many servers a health check has found fit for a port: 1 and the number of replicas when all is well. */
   activeCount(port: "write" | "read"): Promise<number>;
 }
+
+/** Tests wait for what a check finds. */
+const CHECK_EVERY_MS = 500;
 
 interface Ports {
   readonly write: number;
   readonly read: number;
   readonly stats: number;
 }
-
-const configOf = (ports: Ports, backends: readonly HaproxyBackend[]): string => {
-  const servers = backends
-    .map((each) => `  server ${each.name} 127.0.0.1:${each.port} maxconn 100 check port ${each.restPort}`)
-    .join("\n");
-  return `global
-  maxconn 1000
-defaults
-  mode tcp
-  retries 1
-  option redispatch
-  timeout connect 1s
-  timeout client 30m
-  timeout server 30m
-  timeout queue 2s
-  timeout check 1s
-  default-server inter 500ms fastinter 200ms downinter 300ms fall 2 rise 1 on-marked-down shutdown-sessions
-frontend write
-  bind 127.0.0.1:${ports.write}
-  default_backend write
-frontend read
-  bind 127.0.0.1:${ports.read}
-  default_backend read
-backend write
-  option httpchk OPTIONS /primary
-  http-check expect status 200
-${servers}
-backend read
-  balance roundrobin
-  option httpchk OPTIONS /replica?lag=16MB
-  http-check expect status 200
-${servers}
-listen stats
-  bind 127.0.0.1:${ports.stats}
-  mode http
-  stats enable
-  stats uri /
-`;
-};
 
 class HaproxyProcess extends ServerProcess implements Haproxy {
   readonly host = "127.0.0.1";
@@ -130,7 +95,16 @@ export const startHaproxy = async (backends: readonly HaproxyBackend[]): Promise
     const stats = resources.use(await reservePort()).port;
     const ports = { write, read, stats };
     const config = join(directory.path, "haproxy.cfg");
-    await writeFile(config, configOf(ports, backends));
+    await writeFile(
+      config,
+      haproxyConfig({
+        nodes: backends.map((each) => ({ ...each, host: "127.0.0.1" })),
+        writePort: write,
+        readPort: read,
+        statsPort: stats,
+        checkEveryMs: CHECK_EVERY_MS,
+      }),
+    );
     const proxy = new HaproxyProcess(ports, config, resources);
     await proxy.start();
     return proxy;

@@ -9,7 +9,7 @@ export interface ExpectNoLeaksOptions {
    * until the last has ended. Default `test`.
    */
   readonly after?: "test" | "file";
-  /** How long what was closed may take to go away. Default 2_000. */
+  /** How long what was closed may take to go away; a busy machine takes its time. Default 20_000. */
   readonly timeoutMs?: number;
 }
 
@@ -20,7 +20,7 @@ export interface ExpectNoLeaksOptions {
  * Vitest has a timer of its own now and then, which may hide one that a test leaves until all of them have ended.
  */
 export const expectNoLeaks = (options: ExpectNoLeaksOptions = {}): void => {
-  const { after = "test", timeoutMs = 2_000 } = options;
+  const { after = "test", timeoutMs = 20_000 } = options;
   let before: ActiveResources = new Map();
   let beforeAllTests: ActiveResources = new Map();
   // Longer than the wait itself, so that it can say what was left.
