@@ -36,6 +36,12 @@ export interface WorkflowContext<Input> {
   readonly log: Logger;
   /** Says how far this shard is. Cheap: call it as often as you like. */
   progress(done: number, total?: number): void;
+  /**
+   * Asks for more time than `timeoutMs`: 30 s, then 15 s, 7.5 s and so on, at most five times, and each only when what
+   * `progress` was told as done grew since the one before. The job's own timeout stands.
+   * @returns the milliseconds granted; 0 when refused.
+   */
+  extendTimeout(): Promise<number>;
   /** Adds to a counter of this attempt. Negative and non-finite values are refused with InvalidInputError. */
   count(name: string, amount?: number): void;
   /** Records one value (for example milliseconds) in a histogram of this attempt; 3 significant digits. */

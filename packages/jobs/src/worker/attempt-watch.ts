@@ -13,6 +13,10 @@ export interface AttemptWatchOptions {
   readonly onForce: (reason: HoldfastError) => void;
 }
 
+/** The first extension; each further one is half of the one before. */
+const EXTENSION_FIRST_MS = 30_000;
+const EXTENSIONS_MAX_COUNT = 5;
+
 /**
  * Watches over one attempt from outside: stops it at its timeout or when asked to, and ends it by force when
  * it ignores that for 5 s. The first reason to stop counts, except that being forced is said of a timeout.
@@ -20,6 +24,11 @@ export interface AttemptWatchOptions {
 export class AttemptWatch {
   readonly #options: AttemptWatchOptions;
   #timer: Timer | undefined;
+  /** On the monotonic clock; undefined until it begins. */
+  #endsAt: number | undefined;
+  #extendedMs = 0;
+  #extensionCount = 0;
+  #doneAtExtension = 0;
   #reason: HoldfastError | undefined;
   #ended = false;
 
@@ -27,11 +36,39 @@ export class AttemptWatch {
     this.#options = options;
   }
 
-  /** The attempt begins now: its limit counts from here. */
+  /** The attempt begins now: its limit counts from here. Called once. */
   begin(): void {
     if (this.#ended || this.#reason !== undefined) return;
-    const { clock, what, timeoutMs } = this.#options;
-    this.#timer = clock.schedule(timeoutMs, () => this.stop(new ShardTimeoutError(what, timeoutMs)));
+    const { clock, timeoutMs } = this.#options;
+    this.#endsAt = clock.monotonicNow() + timeoutMs;
+    this.#plan();
+  }
+
+  /**
+   * More time for work that gets on: 30 s, 15 s, 7.5 s …, at most five times, each only when `done` grew since the
+   * one before (at first: since nothing). Returns the milliseconds granted, 0 when refused.
+   */
+  extend(done: number): number {
+    if (this.#ended || this.#reason !== undefined || this.#endsAt === undefined) return 0;
+    if (this.#extensionCount >= EXTENSIONS_MAX_COUNT || !(done > this.#doneAtExtension)) return 0;
+    const grantedMs = EXTENSION_FIRST_MS / 2 ** this.#extensionCount;
+    this.#extensionCount += 1;
+    this.#doneAtExtension = done;
+    this.#extendedMs += grantedMs;
+    this.#endsAt += grantedMs;
+    this.#plan();
+    return grantedMs;
+  }
+
+  #plan(): void {
+    const { clock, what } = this.#options;
+    this.#timer?.cancel();
+    const leftMs = Math.max(0, (this.#endsAt ?? 0) - clock.monotonicNow());
+    this.#timer = clock.schedule(leftMs, () => this.stop(new ShardTimeoutError(what, this.#limitMs)));
+  }
+
+  get #limitMs(): number {
+    return this.#options.timeoutMs + this.#extendedMs;
   }
 
   /** Why the attempt was stopped; undefined while nothing stopped it. */
@@ -55,9 +92,9 @@ export class AttemptWatch {
 
   #force(): void {
     if (this.#ended) return;
-    const { what, timeoutMs, onForce } = this.#options;
+    const { what, onForce } = this.#options;
     if (this.#reason instanceof ShardTimeoutError) {
-      this.#reason = new ShardTimeoutError(what, timeoutMs, STOP_GRACE_MS);
+      this.#reason = new ShardTimeoutError(what, this.#limitMs, STOP_GRACE_MS);
     }
     onForce(this.#reason as HoldfastError);
   }

@@ -87,9 +87,9 @@ class InlineExecution implements Execution {
   readonly #attempt: LocalAttempt;
   readonly #watch: AttemptWatch;
 
-  constructor(options: LocalAttemptOptions) {
+  constructor(options: Omit<LocalAttemptOptions, "extend">) {
     const { clock, assignment } = options;
-    this.#attempt = new LocalAttempt(options);
+    this.#attempt = new LocalAttempt({ ...options, extend: async (done) => this.#watch.extend(done) });
     this.#watch = new AttemptWatch({
       clock,
       what: attemptName(assignment),

@@ -13,6 +13,8 @@ export interface LocalAttemptOptions {
   /** The database for this attempt, whose calls end with `signal`. Undefined: there is none. */
   readonly database: ((signal: AbortSignal) => ShardDatabase) | undefined;
   readonly onUpdate: (update: ShardUpdate) => void;
+  /** Asks whoever watches over the attempt for more time; the milliseconds granted. */
+  readonly extend: (done: number) => Promise<number>;
 }
 
 /** One attempt in this very thread, from its start to its outcome. Watches no clock of its own. */

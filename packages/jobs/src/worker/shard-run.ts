@@ -20,6 +20,8 @@ export interface ShardRunOptions {
   readonly nodeId: string;
   /** Undefined: `effect` and `sql` fail with WorkerHasNoDatabaseError. */
   readonly database: ShardDatabase | undefined;
+  /** Asks whoever watches over the attempt for more time; the milliseconds granted. */
+  readonly extend: (done: number) => Promise<number>;
 }
 
 /** One attempt of one shard in this very thread. */
@@ -52,7 +54,7 @@ export const startShardRun = (options: ShardRunOptions): ShardRun => {
 };
 
 const contextOf = (
-  { assignment, clock, nodeId, database }: ShardRunOptions,
+  { assignment, clock, nodeId, database, extend }: ShardRunOptions,
   run: { readonly input: unknown; readonly signal: AbortSignal; readonly report: ShardReport },
 ): WorkflowContext<unknown> => {
   const { report, signal } = run;
@@ -76,6 +78,7 @@ const contextOf = (
     idempotencyKey: assignment.taskId,
     log: report.log,
     progress: (done, total) => report.setProgress(done, total),
+    extendTimeout: () => extend(report.progress.done),
     count: (name, amount) => report.count(name, amount),
     record: (name, value) => report.record(name, value),
     dependencies: assignment.dependencies as WorkflowContext<unknown>["dependencies"],

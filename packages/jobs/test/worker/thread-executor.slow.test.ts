@@ -185,6 +185,11 @@ describe("an attempt in a thread", () => {
     await expectStillWorking(executor);
   });
 
+  it("gets more time than its limit when it asks for it and got on", async () => {
+    const execution = shared.execute(assignment("asks-for-time"), { onUpdate: () => undefined });
+    expect(await execution.outcome).toMatchObject({ kind: "completed", output: [30_000, 0, 15_000] });
+  });
+
   it("that loops for ever is ended by force, 5 s after its limit, while the node goes on", async () => {
     const clock = sharedClock;
     const executor = shared;
@@ -215,7 +220,7 @@ describe("an attempt in a thread", () => {
     await clock.advance(waitMs);
     expect(await execution.outcome).toMatchObject({
       kind: "failed",
-      retry: false,
+      retry: true,
       uncounted: true,
       error: { code: "JOBS_SHARD_CANCELLED", message: expect.stringContaining("the user asked") },
     });

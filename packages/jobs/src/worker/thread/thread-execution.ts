@@ -95,7 +95,10 @@ export class ThreadExecution implements Execution {
       this.#options.onReleased();
     } else if (message.type === "update") this.#options.onUpdate(message.update);
     else if (message.type === "collected") this.#isCollecting = false;
-    else this.#bridge?.onCall(message);
+    else if (message.type === "extend") {
+      const { id, call, done } = message;
+      this.#options.thread.post({ type: "extended", id, call, grantedMs: this.#watch.extend(done) });
+    } else this.#bridge?.onCall(message);
   }
 
   #fail(error: HoldfastError, { uncounted = false } = {}): void {

@@ -20,8 +20,12 @@ const serveThread = async (port: NonNullable<typeof parentPort>, data: ThreadDat
     | { readonly id: number; readonly attempt: LocalAttempt; readonly database: ThreadDatabase }
     | undefined;
 
+  const extensions = new Map<number, (grantedMs: number) => void>();
+  let lastCall = 0;
+
   const finish = (id: number, outcome: ShardOutcome): void => {
     current = undefined;
+    extensions.clear();
     post({ type: "outcome", id, outcome });
   };
 
@@ -33,6 +37,12 @@ const serveThread = async (port: NonNullable<typeof parentPort>, data: ThreadDat
       return;
     }
     const database = new ThreadDatabase(id, post);
+    const extend = (done: number): Promise<number> =>
+      new Promise((resolve) => {
+        lastCall += 1;
+        extensions.set(lastCall, resolve);
+        post({ type: "extend", id, call: lastCall, done });
+      });
     const attempt = new LocalAttempt({
       definition,
       assignment,
@@ -40,6 +50,7 @@ const serveThread = async (port: NonNullable<typeof parentPort>, data: ThreadDat
       nodeId: data.nodeId,
       database: data.hasDatabase ? (signal) => database.of(signal) : undefined,
       onUpdate: (update) => post({ type: "update", id, update }),
+      extend,
     });
     current = { id, attempt, database };
     void attempt.outcome.then((outcome) => finish(id, outcome));
@@ -60,6 +71,9 @@ const serveThread = async (port: NonNullable<typeof parentPort>, data: ThreadDat
         current.attempt.collect();
         post({ type: "collected", id: message.id });
       }
+    } else if (message.type === "extended") {
+      extensions.get(message.call)?.(message.grantedMs);
+      extensions.delete(message.call);
     } else if (current?.id === message.id) current.database.onMessage(message);
   });
   post({ type: "ready", catalog: registry.catalog() });

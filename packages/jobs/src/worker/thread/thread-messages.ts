@@ -17,6 +17,7 @@ export type ToThread =
   | { readonly type: "run"; readonly id: number; readonly assignment: Assignment }
   | { readonly type: "stop"; readonly id: number; readonly reason: WireError }
   | { readonly type: "collect"; readonly id: number }
+  | { readonly type: "extended"; readonly id: number; readonly call: number; readonly grantedMs: number }
   | {
       readonly type: "validate";
       readonly questions: readonly {
@@ -39,6 +40,8 @@ export type FromThread =
   /** Answers every `collect`, after the update if there was one. */
   | { readonly type: "collected"; readonly id: number }
   | { readonly type: "outcome"; readonly id: number; readonly outcome: ShardOutcome }
+  /** The attempt asks for more time; answered by `extended`. */
+  | { readonly type: "extend"; readonly id: number; readonly call: number; readonly done: number }
   | {
       readonly type: "validated";
       readonly answers: readonly { readonly id: number; readonly answer: ValidateInputAnswer }[];
