@@ -77,6 +77,17 @@ describeService("redis", "the Redis store", () => {
       await vi.waitFor(async () => expect(await server.command("HLEN", `{store-${count}}:leases`)).toBe(2));
     });
 
+    it("takes a lease whose record is damaged for a lapsed one", async () => {
+      await using store = await fresh();
+      await store.leases.grant("a", { owner: "a", ttlMs: 60_000 });
+      await server.command("HSET", `{store-${count}}:leases`, "a", "gar bage");
+      expect(await store.leases.read("a")).toBeUndefined();
+      expect(await store.leases.list("")).toEqual([]);
+      expect(await store.leases.release({ name: "a", token: 1n })).toBe(false);
+      expect((await store.leases.grant("a", { owner: "b", ttlMs: 60_000 })).kind).toBe("granted");
+      expect((await store.leases.read("a"))?.owner).toBe("b");
+    });
+
     it("has no transactions, and says so", async () => {
       await using store = await fresh();
       const tx = {} as never;

@@ -19,7 +19,8 @@ local token, told = nil, '0'
 local line = ARGV[7] and (call('HGET', KEYS[1], '\0' .. name) or false)
 if held then
   local heldBy, owner, metadata = string.match(held, '^(%Z*)%z(%Z*)%z(.*)$', 34)
-  local ends = tonumber(string.sub(held, 17, 32))
+  -- A record that cannot be read counts as lapsed.
+  local ends = (tonumber(string.sub(held, 17, 32)) or 0)
   if request ~= '' and heldBy == request then
     token, told = string.sub(held, 1, 16), string.sub(held, 33, 33)
   elseif ends > now then

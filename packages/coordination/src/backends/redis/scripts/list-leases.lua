@@ -7,7 +7,7 @@ local result = {}
 for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
   if name ~= '' and string.byte(name) ~= 0 and string.sub(name, 1, #ARGV[1]) == ARGV[1] then
     local held = redis.call('HGET', KEYS[1], name)
-    local ends = tonumber(string.sub(held, 17, 32))
+    local ends = (tonumber(string.sub(held, 17, 32)) or 0)
     if ends > now then
       if ARGV[2] == '1' then
         redis.call('HSET', KEYS[1], name, string.sub(held, 1, 32) .. '1' .. string.sub(held, 34))

@@ -24,7 +24,7 @@ if ARGV[2] == '' then
 elseif string.sub(held, 1, 16) ~= ARGV[2] then return '0' end
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-if tonumber(string.sub(held, 17, 32)) <= now then return '0' end
+if (tonumber(string.sub(held, 17, 32)) or 0) <= now then return '0' end
 if line then
   local heir = table.remove(line, 1)
   while heir and heir[2] <= now do heir = table.remove(line, 1) end
