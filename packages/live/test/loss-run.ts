@@ -143,7 +143,7 @@ class Cell implements AsyncDisposable {
     const args = ["--import", "tsx", "--conditions", "holdfast-source", program, JSON.stringify(config)];
     const server = await startProcess(process.execPath, args, { name: `live server ${index}` });
     this.#servers[index] = server;
-    await server.waitForLine(/^ready$/, { timeoutMs: 60_000 });
+    await server.waitForLine(/^ready$/, { timeoutMs: 180_000 });
   }
 
   async killServer(index: number): Promise<void> {
@@ -335,7 +335,7 @@ export const runWithLosses = async (options: LossOptions): Promise<LossReport> =
       publishers.every(({ channel, last }) => stories.get(channel)?.includes(last) ?? true),
     );
   // Whoever does not get it is found below.
-  await waitUntil("everybody to have the last events", isComplete, { timeoutMs: 30_000 }).catch(
+  await waitUntil("everybody to have the last events", isComplete, { timeoutMs: SETTLE_MS }).catch(
     () => undefined,
   );
   const violations = clients.all.flatMap(({ stories }, client) =>

@@ -30,5 +30,5 @@ describeService("redis", "200 clients, 50 channels and three servers over a Redi
     expect(Object.keys(report.faults).length).toBeGreaterThanOrEqual(5);
     expect(report.published).toBeGreaterThan(100);
     expect(report.recovered).toBeGreaterThan(0);
-  }, 180_000);
+  }, 900_000);
 });

@@ -40,7 +40,7 @@ describeService("postgres", "channels on PostgreSQL", () => {
   channelLogSuite(async () => ({
     ...(await twoLogs(20)),
     historyMaxCount: 20,
-    until: (condition) => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 10_000 }),
+    until: (condition) => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 30_000 }),
   }));
 
   describe("an event written in the transaction of the change it tells of", () => {
@@ -72,7 +72,7 @@ describeService("postgres", "channels on PostgreSQL", () => {
       await logs.store.transaction(async (tx) => {
         await logs.log.publishIn(tx, [draft("committed")]);
       });
-      await vi.waitFor(() => expect(seen).toEqual(["committed"]), { timeout: 10_000 });
+      await vi.waitFor(() => expect(seen).toEqual(["committed"]), { timeout: 30_000 });
     });
   });
 });

@@ -129,7 +129,7 @@ describe("recovery", () => {
     await cutWhile(server, reader.client, async () => {
       for (const n of upTo(200)) await server.live.broadcast("a", "e", { n, text });
     });
-    await vi.waitFor(() => expect(reader.seen).toEqual(upTo(200)), { timeout: 5_000 });
+    await vi.waitFor(() => expect(reader.seen).toEqual(upTo(200)), { timeout: 30_000 });
     expect(server.live.stats()).toMatchObject({ slowCloses: 0 });
   });
 

@@ -90,7 +90,7 @@ const openBrowser = (server: TestLiveServer) => {
       const sockets: WebSocket[] = [];
       const openSocket = shareSocket({
         locks: locks.forTab(tab),
-        answerWithinMs: 100,
+        answerWithinMs: 400,
         platform: {
           openSocket: (url) => {
             const socket = new WebSocket(url);
@@ -119,7 +119,7 @@ const openBrowser = (server: TestLiveServer) => {
         gaps,
         sees: (count: number) =>
           vi.waitFor(() => expect(seen).toEqual(Array.from({ length: count }, (_, index) => index + 1)), {
-            timeout: 5_000,
+            timeout: 30_000,
           }),
         /** Ends without a word, as a tab whose process is killed. */
         kill: () => {
