@@ -10,7 +10,7 @@ export default defineConfig({
   oxc: { target: "node20" },
   test: {
     include: ["{packages,apps,examples}/*/{src,test}/**/*.test.{ts,tsx}", "scripts/**/*.test.ts"],
-    setupFiles: ["scripts/patient-tests.ts"],
+    setupFiles: ["scripts/patient-tests.ts", "scripts/no-leaks.ts"],
     // Only a test that hangs meets these, however busy the machine is.
     testTimeout: 120_000,
     hookTimeout: 120_000,

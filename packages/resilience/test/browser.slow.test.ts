@@ -31,8 +31,9 @@ const bundle = async (): Promise<string> => {
       },
     },
   });
-  const [{ output: chunks }] = [output].flat() as readonly [{ output: readonly { code?: string }[] }];
-  return chunks.map(({ code }) => code ?? "").join("\n");
+  const [bundled] = [output].flat();
+  if (bundled === undefined || !("output" in bundled)) throw new Error("nothing was bundled");
+  return bundled.output.map((part) => ("code" in part ? part.code : "")).join("\n");
 };
 
 it("runs where there is nothing of Node: retry, breaker, limits and time-outs in a bare browser's world", async () => {

@@ -1,0 +1,3 @@
+import { expectNoLeaks } from "../../src/vitest/index.ts";
+
+expectNoLeaks({ after: "file", timeoutMs: 3_000 });
