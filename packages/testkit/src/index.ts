@@ -11,6 +11,7 @@ export {
 } from "./process/managed-process.ts";
 export { type PortReservation, reservePort } from "./process/reserve-port.ts";
 export { type ServiceUser, serviceUser } from "./process/service-user.ts";
+export { mountSmallDisk, type SmallDisk } from "./process/small-disk.ts";
 export { makeTempDirectory, type TempDirectory } from "./process/temp-directory.ts";
 export { waitUntil } from "./process/wait-until.ts";
 export {
