@@ -203,7 +203,7 @@ describeService("patroni", "a cluster under Patroni", () => {
       await disturbing;
     }
     expect(fromReplica).toBeGreaterThan(100);
-  });
+  }, 300_000);
 
   it("gets over connections that are reset, by itself where that is safe", async () => {
     for (let round = 0; round < 5; round += 1) {
