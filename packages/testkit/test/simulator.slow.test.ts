@@ -21,6 +21,8 @@ describe("the cluster simulation", () => {
     for (let seed = 1; virtualMs < 2_000_000; seed += 1) {
       const run = await simulate({ seed });
       expect(run.violations, `seed ${seed}; replay with: npm run sim -- --seed ${seed}`).toEqual([]);
+      // A run in which nothing broke proves nothing.
+      expect(run.faults, `faults of seed ${seed}`).toBeGreaterThan(10);
       virtualMs += run.virtualMs;
     }
   }, 120_000);

@@ -73,6 +73,25 @@ describe("the counters of a client", () => {
     expect(stats.failedAttempts).toBe(stats.redirects + stats.failedRedirects);
   });
 
+  it("say that a consumer which throws ends its own watch and no other", async () => {
+    await using t = await setup();
+    const { jobId } = await t.submit();
+    const seen: string[] = [];
+    const sound = (async () => {
+      for await (const item of t.client.watch(jobId)) if (item.kind === "event") seen.push(item.event.type);
+    })();
+    const failing = (async () => {
+      for await (const item of t.client.watch(jobId)) throw new Error(`no use for a ${item.kind}`);
+    })();
+    await expect(settle(t.clock, failing)).rejects.toThrow("no use for a event");
+    expect(t.client.stats().watches).toBe(1);
+    const result = await t.cluster.finish(jobId);
+    expect(await settle(t.clock, t.client.result(jobId))).toEqual(result);
+    await settle(t.clock, sound);
+    expect(seen).toEqual(["job.status", "job.result"]);
+    expect(t.client.stats().watches).toBe(0);
+  });
+
   it("forget a watch that is left, also while it has no node", async () => {
     await using t = await setup();
     const { jobId } = await t.submit();

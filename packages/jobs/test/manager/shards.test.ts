@@ -203,6 +203,31 @@ describe("shards of a job", () => {
     expect(names).toEqual(["high", "auto", "low"]);
   });
 
+  it("of a low priority have their turn when those of a higher one have theirs, and while these wait to be tried again", async () => {
+    const { worker, client } = await setUp();
+    const { jobId } = await client.submit([
+      { name: "high", priority: "high", shards: 3, maxAttempts: 3 },
+      { name: "low", priority: "low", shards: 2 },
+    ]);
+    const turns: string[] = [];
+    // One core: whatever comes first is done first. Shards of "high" fail twice each.
+    for (let left = 5; left > 0; ) {
+      const [assignment] = await worker.claimAll(1);
+      if (assignment === undefined) break;
+      turns.push(assignment.name);
+      if (assignment.name === "high" && assignment.attempt < 3) await worker.fail(assignment);
+      else {
+        await worker.complete(assignment);
+        left -= 1;
+      }
+    }
+    expect(turns.slice(0, 3)).toEqual(["high", "high", "high"]);
+    // Every attempt of "high" is bounded, and so is the wait of "low"; here it is not even the last.
+    expect(turns.filter((name) => name === "low").length).toBe(2);
+    expect(turns.lastIndexOf("high")).toBeGreaterThan(turns.indexOf("low"));
+    expect((await client.finished(jobId)).status).toBe("completed");
+  });
+
   it("whose lease lapses go to another worker; the first one's outcome is refused then", async () => {
     const { manager, worker, client } = await setUp();
     const { jobId } = await client.submit([{ name: "a" }]);

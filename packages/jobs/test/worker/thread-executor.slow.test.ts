@@ -173,13 +173,14 @@ describe("an attempt in a thread", () => {
   });
 
   it("that needs more memory than it may fails with that reason", async () => {
-    const executor = await start({ memoryMb: 32 });
+    // Enough to load the workflows from their sources, with room to spare.
+    const executor = await start({ memoryMb: 96 });
     expect(await run(executor, "greedy")).toMatchObject({
       kind: "failed",
       retry: true,
       error: {
         code: "JOBS_SHARD_CRASHED",
-        message: expect.stringMatching(/out of memory.*32 MiB.*threadMemoryMb/),
+        message: expect.stringMatching(/out of memory.*96 MiB.*threadMemoryMb/),
       },
     });
     await expectStillWorking(executor);
