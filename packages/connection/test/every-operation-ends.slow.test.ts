@@ -118,8 +118,8 @@ describe("every operation ends in a result or a typed error", () => {
       }),
     );
     for (const [name, end] of ended) expect(`${name}: ${end}`).toMatch(/: (result|error)$/);
-    // Two attempts on two nodes, each with its connecting, and the pause between them.
-    expect(systemClock.monotonicNow() - startedAt).toBeLessThan(3_000);
+    // Two attempts on two nodes, each with its connecting, and the pause between them: ten times that on a busy machine.
+    expect(systemClock.monotonicNow() - startedAt).toBeLessThan(20_000);
     const { active } = both.client.stats.connections;
     expect(active).toBe(0);
   });
@@ -127,20 +127,31 @@ describe("every operation ends in a result or a typed error", () => {
 
 describe("requests one after the other", () => {
   it("use one connection to each node within the idle time, and another one after it", async () => {
-    await using both = await setup(2, { pool: { minCount: 0, idleTimeoutMs: 40 } });
+    const idleTimeoutMs = 500;
+    await using both = await setup(2, { pool: { minCount: 0, idleTimeoutMs } });
     await both.client.connect();
-    const ask = async (): Promise<ReadonlyMap<string, ReadonlySet<string>>> => {
+    const ask = async () => {
       const ids = new Map<string, Set<string>>();
+      const startedAt = systemClock.monotonicNow();
       for (let index = 0; index < 20; index += 1) {
         const { connectionId, nodeId } = await both.client.request(echo, { value: index });
         ids.set(nodeId, (ids.get(nodeId) ?? new Set()).add(connectionId));
       }
-      return ids;
+      return { ids, tookMs: systemClock.monotonicNow() - startedAt };
     };
-    const first = await ask();
+    /** Requests that came within the idle time; on a busy machine others may come before them. */
+    const askQuickly = async () => {
+      for (let triesLeft = 100; triesLeft > 0; triesLeft -= 1) {
+        const { ids, tookMs } = await ask();
+        if (tookMs < idleTimeoutMs / 2) return ids;
+      }
+      throw new Error("the machine is too busy to ask twenty times within the idle time");
+    };
+    const first = await askQuickly();
     expect([...first.values()].map(({ size }) => size)).toEqual([1, 1]);
-    await systemClock.sleep(50);
-    const second = await ask();
+    // Real time: the idle time of a connection passes.
+    await systemClock.sleep(idleTimeoutMs + 50);
+    const second = await askQuickly();
     for (const [nodeId, ids] of second) {
       expect(ids.size).toBe(1);
       expect(first.get(nodeId)).not.toEqual(ids);

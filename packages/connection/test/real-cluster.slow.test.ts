@@ -99,7 +99,7 @@ describe("a client on real sockets", () => {
     "garbage",
     "silence",
   ] as const)("answers a read although the node does this to it: %s", async (kind) => {
-    await using both = await setup(2, { requestTimeoutMs: 300 });
+    await using both = await setup(2, { requestTimeoutMs: 1_000 });
     await both.client.connect();
     for (const node of both.nodes) node.failNext(1, { kind }, { name: echo.name });
     expect(await ask(both.client, kind)).toMatchObject({ value: kind });
@@ -112,7 +112,7 @@ describe("a client on real sockets", () => {
     "cut-answer",
     "silence",
   ] as const)("sends a write once although the node does this to it: %s", async (kind) => {
-    await using both = await setup(1, { requestTimeoutMs: 300 });
+    await using both = await setup(1, { requestTimeoutMs: 1_000 });
     await both.client.connect();
     both.node(1).failNext(1, { kind });
     await expect(both.client.request(write, { value: 1 })).rejects.toMatchObject({
@@ -127,7 +127,7 @@ describe("a client on real sockets", () => {
   it("loses no read under load while one node after the other is killed, frozen, cut and slowed", async () => {
     let isOver = false;
     await using both = await setup(3, {
-      requestTimeoutMs: 400,
+      requestTimeoutMs: 1_000,
       health: { ejectionMs: 300 },
       retry: retryPresets.aggressive,
       probeEveryMs: 100,
@@ -145,7 +145,7 @@ describe("a client on real sockets", () => {
       for (let index = 0; !isOver; index += 1) {
         try {
           const value = `${number}/${index}`;
-          const answer = await both.client.request(echo, { value }, { deadlineMs: 5_000 });
+          const answer = await both.client.request(echo, { value }, { deadlineMs: 30_000 });
           if (answer.value === value) answeredCount += 1;
           else failures.push(new Error(`${String(answer.value)} instead of ${value}`));
           await systemClock.sleep(2);

@@ -18,7 +18,7 @@ const setup = async (options: Partial<TlsTransportOptions> = {}) => {
   return {
     server,
     dial: (client: TlsTransportOptions) =>
-      connect({ ...endpoint(tlsTransport(client)), address: server.address, timeoutMs: 3_000 }),
+      connect({ ...endpoint(tlsTransport(client)), address: server.address, timeoutMs: 20_000 }),
     [Symbol.asyncDispose]: () => server.close({ drainMs: 50 }),
   };
 };
@@ -50,7 +50,7 @@ describe("a server with TLS", () => {
   it("does not talk to a plain dialler, and goes on serving others", async () => {
     await using both = await setup();
     await expect(
-      connect({ ...endpoint(tcpTransport()), address: both.server.address, timeoutMs: 3_000 }),
+      connect({ ...endpoint(tcpTransport()), address: both.server.address, timeoutMs: 20_000 }),
     ).rejects.toThrowError(expect.objectContaining({ code: "CONNECTION_LOST" }));
     const peer = await both.dial({ authorities: authority });
     await peer.close();
@@ -130,7 +130,7 @@ describe("a dialler with TLS", () => {
         ...endpoint(tlsTransport({ authorities: trusted, ...more })),
         address: tap.address,
         credential: { token: SECRET },
-        timeoutMs: 10_000,
+        timeoutMs: 20_000,
       }),
     ).rejects.toThrowError(
       expect.objectContaining({
@@ -162,7 +162,7 @@ describe("a dialler with TLS", () => {
         ...endpoint(tlsTransport({ authorities: authority })),
         address: `127.0.0.1:${port}`,
         credential: { token: SECRET },
-        timeoutMs: 3_000,
+        timeoutMs: 20_000,
       }),
     ).rejects.toThrowError(tlsError);
     const bytes = Buffer.concat(received);
