@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const program = join(root, "bench/src/soak/many-jobs.ts");
+const program = join(root, "bench/src/soak/many-jobs-soak.ts");
 const child = spawn(
   process.execPath,
   ["--expose-gc", "--import", "tsx", "--conditions", "holdfast-source", program, ...process.argv.slice(2)],
