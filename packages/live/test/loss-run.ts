@@ -123,7 +123,10 @@ class Cell implements AsyncDisposable {
   }
 
   static async start(serverCount: number): Promise<Cell> {
-    const redis = await startRedisSentinel({ settings: { appendonly: "yes", appendfsync: "everysec" } });
+    const redis = await startRedisSentinel({
+      // Without a replica no write is taken: a master that was replaced must not go on acknowledging events.
+      settings: { appendonly: "yes", appendfsync: "everysec", "min-replicas-to-write": 1 },
+    });
     const ports = await Promise.all(Array.from({ length: serverCount }, () => reservePort()));
     const cell = new Cell(redis, ports);
     await Promise.all(ports.map((_, index) => cell.startServer(index)));
