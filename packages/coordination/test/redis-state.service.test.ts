@@ -121,7 +121,7 @@ describeService("redis", "state in Redis", () => {
   });
 
   it("keeps values and revisions over a restart of a server that stores them, under another epoch", async () => {
-    await using own = await startRedis({ settings: { appendonly: "yes" } });
+    await using own = await startRedis({ settings: { appendonly: "yes", appendfsync: "always" } });
     await using client = await openRedis(own.url);
     await using store = await createRedisStore({ redis: client });
     await using replica = new StateReplica({ states: store.states, namespace: "ns", pollMs: 200 });

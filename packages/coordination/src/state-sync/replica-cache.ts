@@ -62,7 +62,7 @@ export class ReplicaCache {
     return entry;
   }
 
-  /** Replaces everything by a snapshot, and says what is different. */
+  /** Replaces everything by a snapshot, and says what is different, and what of our own writes nobody was told of yet. */
   reset(
     head: Position,
     entries: readonly (StateEntry | CorruptEntry)[] | undefined,
@@ -70,6 +70,8 @@ export class ReplicaCache {
   ): readonly Difference[] {
     const before = this.#entries;
     const isSameEpoch = this.#position?.epoch === head.epoch;
+    const toldUpTo = this.#position?.offset ?? 0n;
+    const untoldDeletes = [...this.#gone].filter(([, revision]) => revision > toldUpTo).map(([key]) => key);
     this.#entries = new Map();
     this.#gone.clear();
     this.#corrupt.clear();
@@ -86,12 +88,13 @@ export class ReplicaCache {
       const former = before.get(entry.key);
       const isSame =
         former !== undefined &&
+        former.revision <= toldUpTo &&
         (isSameEpoch
           ? former.revision === cached.revision
           : JSON.stringify(former.value) === JSON.stringify(cached.value));
       if (!isSame) differences.push({ kind: "set", entry: cached });
     }
-    for (const key of before.keys()) {
+    for (const key of new Set([...before.keys(), ...untoldDeletes])) {
       if (!this.#entries.has(key)) differences.push({ kind: "deleted", key });
     }
     return differences;

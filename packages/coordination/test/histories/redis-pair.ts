@@ -1,7 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { createFaultProxy, type FaultProxy, type RedisServer, startRedis } from "@holdfast/testkit";
 
-const SETTINGS = { appendonly: "yes", appendfsync: "everysec" } as const;
+/** With "everysec" a busy disk may keep even a killed server from having written what it acknowledged. */
+const SETTINGS = { appendonly: "yes", appendfsync: "always" } as const;
 
 /** One Redis server, and with failover a replica that takes its place; clients reach whichever leads. */
 export class RedisPair implements AsyncDisposable {

@@ -229,10 +229,14 @@ const follow = async (watch: OffsetWatch, signal: AbortSignal): Promise<void> =>
   }
 };
 
-/** Revisions as handlers are told them: without gap, unless a resynchronisation is told. */
+/** Revisions as handlers are told them: without gap, unless a snapshot was taken, which tells differences alone. */
 const watchRevisions = (on: "pg" | "redis"): OffsetWatch => {
   const watch = new OffsetWatch(`${options.worker} on ${on}`);
+  let { snapshots } = replicas[on].stats();
   replicas[on].onUpdate((update) => {
+    const taken = replicas[on].stats().snapshots;
+    if (taken !== snapshots) watch.reset();
+    snapshots = taken;
     if (update.kind === "reset" || update.isResync) watch.reset();
     else watch.saw({ epoch: 0n, offset: update.revision });
   });
