@@ -54,7 +54,9 @@ export const readWholePlacement = async (
     [],
   );
   if (extension === undefined) return undefined;
-  return { ...(await placedByCitus(database, () => true)), citusVersion: extension.version };
+  // With their schemas, where several have a table of one name.
+  const nameOf = (table: string): string => table.replaceAll('"', "");
+  return { ...(await placedByCitus(database, { nameOf })), citusVersion: extension.version };
 };
 
 /** Reads Citus' own views (`citus_tables`, `citus_shards`), or describes the one server. */
@@ -65,13 +67,14 @@ export const readPlacement = async (
 ): Promise<PlacementReport> => {
   if (!options.isSharded) return onOneServer(database, { tables });
   const names = Object.keys(tables);
-  return placedByCitus(database, (table) => names.includes(table));
+  return placedByCitus(database, { nameOf: unquoted, isShown: (table) => names.includes(table) });
 };
 
 const placedByCitus = async (
   database: StatementRunner,
-  isShown: (table: string) => boolean,
+  options: { readonly nameOf: (table: string) => string; readonly isShown?: (name: string) => boolean },
 ): Promise<PlacementReport> => {
+  const { nameOf, isShown = () => true } = options;
   const placed = await database.query<{
     table: string;
     kind: string;
@@ -96,11 +99,11 @@ const placedByCitus = async (
   const nodes = await database.query<{ host: string; port: number; active: boolean }>(
     "SELECT nodename AS host, nodeport AS port, isactive AS active FROM pg_dist_node WHERE noderole = 'primary' AND shouldhaveshards ORDER BY 1, 2",
   );
-  const isOurs = (table: string): boolean => isShown(unquoted(table));
+  const isOurs = (table: string): boolean => isShown(nameOf(table));
   const ours: readonly PlacedShard[] = shards
     .filter(({ table }) => isOurs(table))
     .map(({ table, id, host, port, size }) => ({
-      table: unquoted(table),
+      table: nameOf(table),
       shardId: id,
       host,
       port,
@@ -119,7 +122,7 @@ const placedByCitus = async (
   const found: readonly PlacedTable[] = placed
     .filter(({ table }) => isOurs(table))
     .map(({ table, kind, by, group, shards: count, size }) => ({
-      table: unquoted(table),
+      table: nameOf(table),
       kind: kind === "distributed" || kind === "reference" ? kind : "local",
       by: kind === "distributed" ? by : undefined,
       groupId: group,

@@ -81,12 +81,14 @@ const restartFrozen = async (node: PatroniNode, frozen: readonly number[]): Prom
 
 /**
  * The log is written in files of 16 MiB made in advance, so that a full disk ends a server only when the next one cannot
- * be made. Until then it refuses what needs room, and leads on: so it is made to write.
+ * be made. Until then it refuses what needs room, and leads on, for ever where it finds old ones to use again: so it is
+ * made to write, and what it frees is taken.
  */
 const writeUntilItEnds = (node: PatroniNode): Promise<unknown> =>
   waitUntil(
     `the full disk to end ${node.name}`,
     async () => {
+      await node.fillDisk();
       await node
         .sql("SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)), pg_switch_wal()")
         .catch(() => undefined);
@@ -208,7 +210,6 @@ export class FaultyCluster implements AsyncDisposable {
           await this.#etcdLinks[index]?.heal();
         };
       case "full disk":
-        await leader.fillDisk();
         await writeUntilItEnds(leader);
         return () => leader.freeDisk();
     }

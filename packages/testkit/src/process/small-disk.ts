@@ -10,7 +10,7 @@ const CHUNK = Buffer.alloc(1 << 20);
 /** A disk of its own that can be filled. It lives in memory, takes what is on it, and is gone after dispose. */
 export interface SmallDisk extends AsyncDisposable {
   readonly path: string;
-  /** Takes all the space that is left, until {@link SmallDisk.free}. */
+  /** Takes all the space that is left, until {@link SmallDisk.free}; once more what became free meanwhile. */
   fill(): Promise<void>;
   /** Gives it back. */
   free(): Promise<void>;
@@ -57,7 +57,7 @@ export const mountSmallDisk = async (
   return {
     path,
     async fill() {
-      const file = await open(ballast, "w");
+      const file = await open(ballast, "a");
       try {
         for (let step = CHUNK.length; step >= 1; ) {
           const fits = await file.write(CHUNK, 0, step).then(

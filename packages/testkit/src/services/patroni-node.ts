@@ -233,7 +233,7 @@ export class PatroniNode implements AsyncDisposable {
     await waitUntil(`PostgreSQL of ${this.name} to end`, () => !signalPid(pid, 0));
   }
 
-  /** Has the disk of the data full to the last byte; only with `diskMiB`. */
+  /** Has the disk of the data full to the last byte, once more what became free meanwhile; only with `diskMiB`. */
   async fillDisk(): Promise<void> {
     await this.#disk?.fill();
   }
