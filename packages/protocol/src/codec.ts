@@ -19,17 +19,20 @@ const packr = new Packr({
 // Its own memory is too small for two messages of 4 KiB, and making it anew for each costs more than writing them.
 packr.useBuffer(newSlab());
 
+/** What a message smaller than a slab lets the memory grow to. */
+const GROWN_MAX_BYTES = 4 * SLAB_BYTES;
+
 /**
  * The bytes of a value made of null, undefined, booleans, numbers, bigints within 64 bits, strings, dates,
  * byte arrays, arrays and plain objects. Sets and maps arrive as arrays and objects.
- * Small results share memory: whoever keeps one for long keeps up to 64 KiB alive with it.
+ * Small results share memory: whoever keeps one for long keeps up to 256 KiB alive with it.
  * @throws SerializationError for anything else, and for values that contain themselves.
  */
 export const encodeValue = (value: unknown): Uint8Array => {
   try {
     const bytes = packr.pack(value);
-    // The memory grows with a large message; the small ones after it would keep all of that alive.
-    if (bytes.length < SLAB_BYTES && bytes.buffer.byteLength > SLAB_BYTES) packr.useBuffer(newSlab());
+    // The memory grows to four times a message that did not fit; small ones after a large one would keep it all alive.
+    if (bytes.length < SLAB_BYTES && bytes.buffer.byteLength > GROWN_MAX_BYTES) packr.useBuffer(newSlab());
     return bytes;
   } catch (error) {
     throw new SerializationError("holds a value that cannot be sent", { cause: error });
