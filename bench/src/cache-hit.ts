@@ -69,16 +69,14 @@ const measure = async (
     for (const [name, read] of Object.entries(reads)) await isRight(name, read);
     const results: BenchResult[] = [];
     for (const { inFlight, count, notes } of cases) {
-      const contenders = Object.fromEntries(
+      const contenders: Record<string, Contender> = Object.fromEntries(
         Object.entries(reads).map(([name, read]) => [name, loop(read, inFlight)]),
       );
       // A bare GET of as many bytes: what the way to Redis costs by itself.
       const { link } = await redis.link("bare");
       await link.command(["SET", "bare", JSON.stringify(personOf(1))]);
-      const took = await interleaved(
-        { ...contenders, bare: loop(() => link.command(["GET", "bare"]), inFlight) },
-        { count },
-      );
+      contenders["bare"] = loop(() => link.command(["GET", "bare"]), inFlight);
+      const took = await interleaved(contenders, { count });
       const perSecond = (name: string): number => Math.round(1e9 / (took[name] ?? Number.NaN));
       results.push({
         unit: "hits/s",

@@ -13,7 +13,6 @@ const keepingLogger = (lines: string[]): Logger => {
     lines.push(inspect(said, { depth: 12, showHidden: true }));
   };
   const logger: Logger = {
-    trace: keep,
     debug: keep,
     info: keep,
     warn: keep,
