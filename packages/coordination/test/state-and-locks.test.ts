@@ -22,7 +22,12 @@ describe("the memory store", () => {
 
 /** States that a test can cut off, silence, or answer late for. */
 const faulty = (states: States<never>) => {
-  const state = { isAway: false, isDeaf: false, gate: undefined as Promise<void> | undefined };
+  const state = {
+    isAway: false,
+    isDeaf: false,
+    gate: undefined as Promise<void> | undefined,
+    changesGate: undefined as Promise<void> | undefined,
+  };
   const interrupted = new Set<() => void>();
   const check = (): void => {
     if (state.isAway) throw new StoreUnavailableError("states");
@@ -44,7 +49,9 @@ const faulty = (states: States<never>) => {
     },
     changes: async (...args) => {
       check();
-      return states.changes(...args);
+      const result = await states.changes(...args);
+      await state.changesGate;
+      return result;
     },
     expire: async (...args) => {
       check();
@@ -165,6 +172,22 @@ describe("an answer that was overtaken", () => {
     expect(small.stats().cached).toBe(0);
     expect(await small.get("a")).toBe(2);
     expect(small.stats().cached).toBe(1);
+  });
+
+  it("by a first write does not make the cache look right again: it reads its own write", async () => {
+    await using test = setUp();
+    const { replica, link, clock } = test;
+    await replica.start();
+    const gate = deferred<void>();
+    link.changesGate = gate.promise;
+    await clock.advance(2000);
+    // The answer that says "nothing was ever written" is under way while the first write begins an epoch.
+    await replica.set("k", 1);
+    link.changesGate = undefined;
+    gate.resolve();
+    for (let turn = 0; turn < 20; turn += 1) {
+      expect(await replica.get("k")).toBe(1);
+    }
   });
 
   it("by an older change of the same key keeps the newer value", async () => {

@@ -69,6 +69,7 @@ export class ReplicaFollower {
   #changes = 0;
   #snapshots = 0;
   #corrupt = 0;
+  #doubtCount = 0;
   #handlerErrors = 0;
 
   constructor(parts: ReplicaFollowerParts) {
@@ -119,6 +120,7 @@ export class ReplicaFollower {
 
   /** The cache may be wrong: it is not used until it was compared with the store. */
   doubt(): void {
+    this.#doubtCount += 1;
     this.#confirmedAt = undefined;
     this.#poke();
   }
@@ -183,6 +185,7 @@ export class ReplicaFollower {
         continue;
       }
       this.#wakeCount = 0;
+      const doubtCount = this.#doubtCount;
       const askedAt = clock.monotonicNow();
       const read = await this.#ask(signal, (inner) =>
         states.changes(namespace, { after: position, limit: READ_LIMIT, signal: inner }),
@@ -196,7 +199,8 @@ export class ReplicaFollower {
       if (read.head.epoch !== position.epoch)
         cache.reset({ ...position, epoch: read.head.epoch }, [], askedAt);
       for (const change of read.changes) this.#apply(change, askedAt);
-      if (read.changes.length < READ_LIMIT) {
+      // What was asked before a doubt came up does not settle it.
+      if (read.changes.length < READ_LIMIT && doubtCount === this.#doubtCount) {
         this.#confirmedAt = askedAt;
         return;
       }
