@@ -14,7 +14,7 @@ import {
   submitJobs,
   unfollowJob,
 } from "@holdfast/protocol/contract";
-import { OverloadDetector } from "@holdfast/resilience";
+import type { OverloadLevel } from "@holdfast/resilience";
 import { HEARTBEAT_MS } from "../caller/caller-options.ts";
 import { NodeLinks } from "../caller/node-links.ts";
 import { NodeNotReadyError } from "../errors.ts";
@@ -23,6 +23,7 @@ import { Admission, worseOf } from "../node/admission.ts";
 import { answerEach } from "../node/answer-each.ts";
 import { EventFeed } from "../node/event-feed.ts";
 import { type LiveNode, NodeLease, nodeIdOf } from "../node/node-lease.ts";
+import { CommitLoad } from "./commit-load.ts";
 import { Datacenter } from "./datacenter.ts";
 import { type GateOptions, type GateSettings, gateSettings } from "./gate-options.ts";
 import { GatePeers } from "./gate-peers.ts";
@@ -47,7 +48,7 @@ export interface GateStats {
   readonly commits: { readonly batches: number; readonly items: number; readonly failures: number };
   readonly feed: ReturnType<EventFeed["stats"]>;
   readonly connections: number;
-  readonly load: OverloadDetector["level"];
+  readonly load: OverloadLevel;
 }
 
 /** A running gate. */
@@ -86,19 +87,13 @@ export const createGate = async (options: GateOptions): Promise<Gate> => {
   }
 };
 
-/**
- * A commit takes a millisecond or, with many jobs in it, some tens: that is grouping at work, not load. Only
- * what takes longer than this counts as a rise.
- */
-const COMMIT_CALM_MS = 100;
-
 class GateNode implements Gate {
   readonly nodeId: string;
   readonly #options: GateOptions;
   readonly #settings: GateSettings;
   readonly #logger: Logger;
   readonly #tasks: TaskGroup;
-  readonly #detector = new OverloadDetector();
+  readonly #load = new CommitLoad();
   readonly #datacenters = new Map<string, Datacenter>();
   #self: { readonly nodeId: string; readonly address: string };
   #state: GateState = "syncing";
@@ -135,10 +130,10 @@ class GateNode implements Gate {
   async start(): Promise<void> {
     const { clock, random, transport, listen, store, authenticate, advertise } = this.#options;
     const level = this.#options.load;
-    const detector = this.#detector;
+    const load = this.#load;
     const admission = new Admission({
       clock,
-      source: level === undefined ? detector : worseOf(detector, level),
+      source: level === undefined ? load : worseOf(load, level),
       limits: this.#settings.rateLimits,
     });
     const handlers = createHandlers({ admit: admission.admit });
@@ -198,7 +193,7 @@ class GateNode implements Gate {
         this.#logger.warn({ err: error, jobs: jobIds.length }, "a commit failed; its jobs are read again");
         this.#book?.reload(jobIds);
       },
-      onDuration: (durationMs) => detector.recordLatency(Math.max(durationMs, COMMIT_CALM_MS)),
+      onDuration: (durationMs) => load.record(durationMs),
       monotonicNow: () => clock.monotonicNow(),
       onEnding: (jobs, tx) => reports.enqueue(jobs, tx),
     });
@@ -297,6 +292,7 @@ class GateNode implements Gate {
     });
     this.#tasks.spawn("retention", (signal) => retention.run(signal, { isLeader: () => lease.isLeader }));
     this.#tasks.spawn("reports", (signal) => reports.run(signal));
+    this.#tasks.spawn("load", (signal) => load.watchRest({ clock, isIdle: () => commits.isIdle, signal }));
     this.#state = "active";
     this.#logger.info({ address: self.address }, "the gate takes jobs");
   }
@@ -344,7 +340,7 @@ class GateNode implements Gate {
         pushedEvents: 0,
       },
       connections: this.#server?.peers.size ?? 0,
-      load: this.#detector.level,
+      load: this.#load.level,
     };
   }
 

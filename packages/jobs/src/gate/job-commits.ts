@@ -85,6 +85,11 @@ export class JobCommits {
     return this.#loop.fill;
   }
 
+  /** Nothing waits, and no transaction is under way. */
+  get isIdle(): boolean {
+    return this.#loop.isIdle;
+  }
+
   get stats(): { readonly batches: number; readonly items: number; readonly failures: number } {
     return this.#loop.stats;
   }

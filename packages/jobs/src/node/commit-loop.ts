@@ -39,6 +39,7 @@ export class CommitLoop<Item, Out> {
   #batchCount = 0;
   #itemCount = 0;
   #failureCount = 0;
+  #runningCount = 0;
 
   constructor(options: CommitLoopOptions<Item, Out>) {
     this.#options = options;
@@ -69,6 +70,11 @@ export class CommitLoop<Item, Out> {
   /** How full the waiting line is, 0 to 1. */
   get fill(): number {
     return this.#batcher.pendingCount / this.#options.pendingMaxCount;
+  }
+
+  /** Nothing waits, and no transaction is under way. */
+  get isIdle(): boolean {
+    return this.#runningCount === 0 && this.#batcher.pendingCount === 0;
   }
 
   get stats(): { readonly batches: number; readonly items: number; readonly failures: number } {
@@ -102,6 +108,7 @@ export class CommitLoop<Item, Out> {
   }
 
   async #commit(items: readonly Item[]): Promise<readonly (Out | Error)[]> {
+    this.#runningCount += 1;
     try {
       const results = await this.#options.commit(items);
       this.#batchCount += 1;
@@ -111,6 +118,8 @@ export class CommitLoop<Item, Out> {
       this.#failureCount += 1;
       this.#options.onFailure(items, error);
       throw error;
+    } finally {
+      this.#runningCount -= 1;
     }
   }
 }
