@@ -39,7 +39,11 @@ describeService(["postgres", "small-disk"], "a server whose disk is full", () =>
 
 describeService(["patroni", "small-disk"], "a leader whose disk is full to the last byte", () => {
   it("is replaced, with no acknowledged write lost and no refused one kept", async () => {
-    await using cluster = await FaultyCluster.start({ diskMiB: 512, settings: { max_wal_size: "128MB" } });
+    await using cluster = await FaultyCluster.start({
+      nodeCount: 2,
+      diskMiB: 512,
+      settings: { max_wal_size: "128MB" },
+    });
     await using database = await cluster.open();
     const ledger = new Ledger(database, seededRandom(1));
     await ledger.start(3);
