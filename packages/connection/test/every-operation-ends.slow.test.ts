@@ -6,6 +6,7 @@ import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { ConnectionManager, type ConnectionManagerOptions, tcpTransport } from "../src/index.ts";
+import { connected } from "./connected.ts";
 
 expectNoLeaks();
 
@@ -19,6 +20,12 @@ const count = defineStream({
 });
 
 const LIMIT_MS = 150;
+/** Where nothing is broken nothing may end early, however busy the machine is. */
+const UNLIMITED = {
+  connectTimeoutMs: 30_000,
+  requestTimeoutMs: 30_000,
+  heartbeatMs: 30_000,
+} as const satisfies Partial<ConnectionManagerOptions>;
 
 const setup = async (nodeCount: number, options: Partial<ConnectionManagerOptions> = {}) => {
   const cluster = await startTestCluster({
@@ -104,7 +111,7 @@ const TROUBLES: Record<string, (node: TestServer) => Promise<void> | void> = {
 describe("every operation ends in a result or a typed error", () => {
   it.each(Object.keys(TROUBLES))("when each node %s", async (trouble) => {
     await using both = await setup(2);
-    await both.client.connect();
+    await connected(both.client);
     for (const node of both.nodes) await TROUBLES[trouble]?.(node);
     const startedAt = systemClock.monotonicNow();
     const ended = await Promise.all(
@@ -128,8 +135,8 @@ describe("every operation ends in a result or a typed error", () => {
 describe("requests one after the other", () => {
   it("use one connection to each node within the idle time, and another one after it", async () => {
     const idleTimeoutMs = 500;
-    await using both = await setup(2, { pool: { minCount: 0, idleTimeoutMs } });
-    await both.client.connect();
+    await using both = await setup(2, { ...UNLIMITED, pool: { minCount: 0, idleTimeoutMs } });
+    await connected(both.client);
     const ask = async () => {
       const ids = new Map<string, Set<string>>();
       const startedAt = systemClock.monotonicNow();
@@ -161,8 +168,8 @@ describe("requests one after the other", () => {
 
 describe("a limit", () => {
   it("is named by its error with the operation, whatever it is, and kept", async () => {
-    await using both = await setup(1, { retry: retryPresets.none });
-    await both.client.connect();
+    await using both = await setup(1, { ...UNLIMITED, retry: retryPresets.none });
+    await connected(both.client);
     const limits = Array.from({ length: 40 }, () => 1 + Math.floor(systemRandom.next() * 60));
     await Promise.all(
       limits.map(async (timeoutMs, index) => {

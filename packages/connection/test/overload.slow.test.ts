@@ -6,6 +6,7 @@ import { systemClock, systemRandom } from "@holdfast/kernel";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { ConnectionManager, connect, tcpTransport } from "../src/index.ts";
+import { connected } from "./connected.ts";
 import { control, work } from "./overload/backend-requests.ts";
 import { LoadRecord, type LoadStats } from "./soak/load-record.ts";
 import { openLoad } from "./soak/open-load.ts";
@@ -65,7 +66,7 @@ const setup = async () => {
     requestTimeoutMs: DEADLINE_MS / 2,
     connectTimeoutMs: DEADLINE_MS / 2,
   });
-  await client.connect();
+  await connected(client);
   const call = async (record: LoadRecord, dueAt: number, ms: number): Promise<void> => {
     record.asked();
     let failure: unknown;

@@ -4,6 +4,7 @@ import { echo, startTestCluster, type TestServer, write } from "@holdfast/testki
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { ConnectionManager, type ConnectionManagerOptions, tcpTransport } from "../src/index.ts";
+import { connected } from "./connected.ts";
 
 expectNoLeaks();
 
@@ -36,7 +37,7 @@ const ask = (client: ConnectionManager, value: unknown = "x") => client.request(
 
 describe("a client on real sockets", () => {
   it("connects to one live node of three and exchanges a message", async () => {
-    await using both = await setup(3);
+    await using both = await setup(3, { connectTimeoutMs: 20_000, requestTimeoutMs: 20_000 });
     await both.node(1).kill();
     await both.node(3).kill();
     await both.client.connect();
@@ -60,7 +61,7 @@ describe("a client on real sockets", () => {
 
   it("gives each of three nodes some of 100 sequential requests", async () => {
     await using both = await setup(3);
-    await both.client.connect();
+    await connected(both.client);
     const counts = new Map<string, number>();
     for (let index = 0; index < 100; index += 1) {
       const { nodeId } = await ask(both.client);
@@ -72,7 +73,7 @@ describe("a client on real sockets", () => {
 
   it("asks the held node nothing, and again something after its release", async () => {
     await using both = await setup(2);
-    await both.client.connect();
+    await connected(both.client);
     both.client.markUnhealthy(1);
     for (let index = 0; index < 10; index += 1) expect((await ask(both.client)).nodeId).toBe("node-2");
     both.client.markHealthy(1);
@@ -81,7 +82,7 @@ describe("a client on real sockets", () => {
 
   it("retries what fails twice, after at least 300 ms, with exactly three attempts at the node", async () => {
     await using both = await setup(1);
-    await both.client.connect();
+    await connected(both.client);
     both.node(1).failNext(2, { kind: "error" });
     const startedAt = performance.now();
     await ask(both.client);
@@ -100,7 +101,7 @@ describe("a client on real sockets", () => {
     "silence",
   ] as const)("answers a read although the node does this to it: %s", async (kind) => {
     await using both = await setup(2, { requestTimeoutMs: 1_000 });
-    await both.client.connect();
+    await connected(both.client);
     for (const node of both.nodes) node.failNext(1, { kind }, { name: echo.name });
     expect(await ask(both.client, kind)).toMatchObject({ value: kind });
     expect(await ask(both.client, "next")).toMatchObject({ value: "next" });
@@ -113,7 +114,7 @@ describe("a client on real sockets", () => {
     "silence",
   ] as const)("sends a write once although the node does this to it: %s", async (kind) => {
     await using both = await setup(1, { requestTimeoutMs: 1_000 });
-    await both.client.connect();
+    await connected(both.client);
     both.node(1).failNext(1, { kind });
     await expect(both.client.request(write, { value: 1 })).rejects.toMatchObject({
       code: expect.stringMatching(/^(CONNECTION_LOST|KERNEL_TIMEOUT)$/),
@@ -132,7 +133,7 @@ describe("a client on real sockets", () => {
       retry: retryPresets.aggressive,
       probeEveryMs: 100,
     });
-    await both.client.connect();
+    await connected(both.client);
     // Declared last, so that it ends first: the workers must not outlive the client when an expectation fails.
     using _load = {
       [Symbol.dispose]: () => {
@@ -191,7 +192,7 @@ describe("a client on real sockets", () => {
 
   it("keeps one connection for a lease, and drops it when its answer is late", async () => {
     await using both = await setup(1);
-    await both.client.connect();
+    await connected(both.client);
     const lease = await both.client.lease();
     const ids = new Set<string>();
     for (let index = 0; index < 5; index += 1) {
@@ -212,7 +213,7 @@ describe("a client on real sockets", () => {
 
   it("closes every socket when it disconnects", async () => {
     await using both = await setup(3, { pool: { minCount: 6 } });
-    await both.client.connect();
+    await connected(both.client);
     await vi.waitFor(() =>
       expect(both.nodes.reduce((sum, { counts }) => sum + counts.openConnections, 0)).toBe(6),
     );
@@ -229,7 +230,7 @@ describe("a client on real sockets", () => {
       heartbeatMs: 5_000,
     });
     both.node(1).network.set({ sliceBytes: 1 });
-    await both.client.connect();
+    await connected(both.client);
     const answers = await Promise.all(Array.from({ length: 20 }, (_, value) => ask(both.client, value)));
     expect(answers.map(({ value }) => value)).toEqual(Array.from({ length: 20 }, (_, value) => value));
   });

@@ -2,6 +2,7 @@ import { type Random, randomInt, seededRandom, systemClock } from "@holdfast/ker
 import { retryPresets } from "@holdfast/resilience";
 import { echo, startTestCluster, type TestCluster, type TestServer, write } from "@holdfast/testkit/servers";
 import { ConnectionManager, type ManagerStats, tcpTransport } from "../../src/index.ts";
+import { connected } from "../connected.ts";
 import { FAULTS, type FaultName } from "./faults.ts";
 import { LoadRecord, type LoadStats } from "./load-record.ts";
 import { openLoad } from "./open-load.ts";
@@ -69,18 +70,6 @@ export const soakCluster = async (options: ClusterSoakOptions): Promise<ClusterS
   const soak = new ClusterSoak(cluster, client, options);
   // Awaited here: cluster and client end with this function.
   return await soak.run();
-};
-
-/** A machine that is busy with other things may need a second try before anything was broken on purpose. */
-const connected = async (client: ConnectionManager): Promise<void> => {
-  for (let triesLeft = 20; ; triesLeft -= 1) {
-    try {
-      return await client.connect();
-    } catch (error) {
-      if (triesLeft === 0) throw error;
-      await systemClock.sleep(50);
-    }
-  }
 };
 
 class ClusterSoak {
