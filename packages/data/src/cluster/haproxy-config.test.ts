@@ -13,7 +13,8 @@ describe("the configuration of a proxy", () => {
     statsPort: 7000,
     checkEveryMs: 500,
   });
-  const part = (title: string): string => text.slice(text.indexOf(`\n${title}\n`) + 1).split(/\n(?=\w)/)[0] ?? "";
+  const part = (title: string): string =>
+    text.slice(text.indexOf(`\n${title}\n`) + 1).split(/\n(?=\w)/)[0] ?? "";
 
   it("leads writes to who holds the leader's key, and reads to replicas within a bound on lag", () => {
     expect(part("frontend write")).toContain("bind 10.0.0.9:5000");
