@@ -1,5 +1,5 @@
 import type { RedisScript } from "@holdfast/coordination/redis";
-import type { Clock, Timer } from "@holdfast/kernel";
+import { type Clock, deferred, type Timer } from "@holdfast/kernel";
 import { createClient } from "redis";
 import { RedisConnectError } from "../errors.ts";
 import { addressName, type RedisAddress, type RedisCredentials } from "./redis-target.ts";
@@ -85,9 +85,14 @@ export class RedisLink {
     const link = new RedisLink(client, options);
     client.on("error", () => link.destroy());
     client.on("end", () => link.destroy());
-    const timer = options.clock.schedule(options.connectTimeoutMs, () => link.destroy());
+    const late = deferred<never>();
+    // The driver may never answer when it is destroyed while it connects.
+    const timer = options.clock.schedule(options.connectTimeoutMs, () => {
+      link.destroy();
+      late.reject(new Error(`not connected within ${options.connectTimeoutMs} ms`));
+    });
     try {
-      await client.connect();
+      await Promise.race([client.connect(), late.promise]);
     } catch (cause) {
       link.destroy();
       throw new RedisConnectError(link.server, { cause });
