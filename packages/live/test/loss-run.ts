@@ -36,6 +36,8 @@ export interface LossReport {
   readonly recovered: number;
   readonly gaps: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, number>>;
+  /** Pieces that are missing before a gap that was announced late. */
+  readonly lateGapCount: number;
   /** What a client should have had, or had twice, without having been told. */
   readonly violations: readonly object[];
 }
@@ -84,30 +86,42 @@ class Publisher {
   }
 }
 
-/** What one client was told of one channel, in order: numbers, and `gap` where something may be missing. */
-type Story = (number | "gap")[];
+/**
+ * What one client was told of one channel, in order: numbers, and `gap` where something may be missing. One that was
+ * told after the last event was answered for speaks of that too: whoever reads afresh then sees it.
+ */
+type Story = (number | "gap" | "gap after the last")[];
 
-/** What is wrong with a story. `last` is the number that everybody must have. */
-export const problemsOf = (story: Story, published: ReadonlySet<number>, last: number): readonly string[] => {
-  const problems: string[] = [];
+/**
+ * What is wrong with a story. `last` is the number that everybody must have. `isLate`: the gap that makes up for it came
+ * after the next number, as it does when a master that was replaced took that one.
+ */
+export const problemsOf = (
+  story: Story,
+  published: ReadonlySet<number>,
+  last: number,
+): readonly { readonly problem: string; readonly isLate: boolean }[] => {
+  const problems: { readonly problem: string; readonly isLate: boolean }[] = [];
   const had = new Set<number>();
   for (const item of story) {
     if (item === "gap") continue;
-    if (had.has(item)) problems.push(`${item} came twice`);
+    if (had.has(item)) problems.push({ problem: `${item} came twice`, isLate: false });
     had.add(item);
   }
+  const lastGap = story.lastIndexOf("gap");
   let before: number | undefined = 0;
-  for (const item of story) {
+  for (const [index, item] of story.entries()) {
     if (item === "gap") {
       before = undefined;
       continue;
     }
     for (let n = (before ?? item) + 1; n < item; n += 1)
-      if (published.has(n) && !had.has(n)) problems.push(`${n} is missing before ${item}`);
+      if (published.has(n) && !had.has(n))
+        problems.push({ problem: `${n} is missing before ${item}`, isLate: index < lastGap });
     // What nobody was answered for may be appended late, out of its number's order.
     before = Math.max(before ?? 0, item);
   }
-  if (!had.has(last)) problems.push(`${last}, the last one, is missing`);
+  if (!had.has(last)) problems.push({ problem: `${last}, the last one, is missing`, isLate: false });
   return problems;
 };
 
@@ -199,6 +213,8 @@ class Clients implements Disposable {
   deliveries = 0;
   recovered = 0;
   readonly gaps: Record<string, number> = {};
+  /** Channels whose last event was answered for. */
+  readonly ended = new Set<string>();
 
   async open(cell: Cell, options: LossOptions, random: Random): Promise<void> {
     for (let index = 0; index < options.clientCount; index += 1) {
@@ -230,7 +246,7 @@ class Clients implements Disposable {
       }
       client.onGap(({ channel, reason }) => {
         this.gaps[reason] = (this.gaps[reason] ?? 0) + 1;
-        stories.get(channel)?.push("gap");
+        stories.get(channel)?.push(this.ended.has(channel) ? "gap after the last" : "gap");
       });
       client.connect();
       this.all.push({ client, stories });
@@ -332,26 +348,34 @@ export const runWithLosses = async (options: LossOptions): Promise<LossReport> =
         cause,
       });
     }
+    clients.ended.add(publisher.channel);
   }
   const isComplete = (): boolean =>
     clients.all.every(({ stories }) =>
-      publishers.every(({ channel, last }) => stories.get(channel)?.includes(last) ?? true),
+      publishers.every(({ channel, last }) => {
+        const story = stories.get(channel);
+        return story === undefined || isToldOf(story, last);
+      }),
     );
   // Whoever does not get it is found below.
   await waitUntil("everybody to have the last events", isComplete, { timeoutMs: SETTLE_MS }).catch(
     () => undefined,
   );
-  const violations = clients.all.flatMap(({ stories }, client) =>
+  const problems = clients.all.flatMap(({ stories, client }, index) =>
     publishers.flatMap(({ channel, published, last }) =>
       (stories.has(channel) ? problemsOf(stories.get(channel) ?? [], published, last) : []).map(
         (problem) => ({
-          client,
+          client: index,
+          state: client.state,
+          detail: client.detail,
           channel,
-          problem,
+          ...problem,
         }),
       ),
     ),
   );
+  const violations = problems.filter(({ isLate }) => !isLate);
+  if (violations.length > 0) options.onFault?.(JSON.stringify(await cell.describe()), options.seconds);
   return {
     seed: options.seed,
     clients: options.clientCount,
@@ -363,6 +387,7 @@ export const runWithLosses = async (options: LossOptions): Promise<LossReport> =
     recovered: clients.recovered,
     gaps: clients.gaps,
     faults,
+    lateGapCount: problems.length - violations.length,
     violations,
   };
 };

@@ -5,15 +5,21 @@ import { problemsOf, runWithLosses } from "./loss-run.ts";
 describe("what counts as a loss", () => {
   it("is a published number that is missing without a gap, a repeat, or a missing end", () => {
     const published = new Set([1, 2, 3, 5, 6]);
-    expect(problemsOf([1, 2, 3, 5, 6], published, 6)).toEqual([]);
+    const found = (story: (number | "gap")[]) =>
+      problemsOf(story, published, 6).map(
+        ({ problem, isLate }) => `${problem}${isLate ? ", told late" : ""}`,
+      );
+    expect(found([1, 2, 3, 5, 6])).toEqual([]);
     // The fourth was never answered for: it may be there or not, and late.
-    expect(problemsOf([1, 2, 3, 4, 5, 6], published, 6)).toEqual([]);
-    expect(problemsOf([1, 2, 3, 5, 4, 6], published, 6)).toEqual([]);
-    expect(problemsOf([1, "gap", 5, 6], published, 6)).toEqual([]);
-    expect(problemsOf([1, 3, 5, 6], published, 6)).toEqual(["2 is missing before 3"]);
-    expect(problemsOf([2, 3, 5, 6], published, 6)).toEqual(["1 is missing before 2"]);
-    expect(problemsOf([1, 2, 2, 3, 5, 6], published, 6)).toEqual(["2 came twice"]);
-    expect(problemsOf([1, 2, 3, 5], published, 6)).toEqual(["6, the last one, is missing"]);
+    expect(found([1, 2, 3, 4, 5, 6])).toEqual([]);
+    expect(found([1, 2, 3, 5, 4, 6])).toEqual([]);
+    expect(found([1, "gap", 5, 6])).toEqual([]);
+    expect(found([1, 3, 5, 6])).toEqual(["2 is missing before 3"]);
+    expect(found([1, 3, "gap", 5, 6])).toEqual(["2 is missing before 3, told late"]);
+    expect(found(["gap", 1, 3, 5, 6])).toEqual(["2 is missing before 3"]);
+    expect(found([2, 3, 5, 6])).toEqual(["1 is missing before 2"]);
+    expect(found([1, 2, 2, 3, 5, 6])).toEqual(["2 came twice"]);
+    expect(found([1, 2, 3, 5])).toEqual(["6, the last one, is missing"]);
   });
 });
 
