@@ -36,6 +36,8 @@ export interface LossReport {
   readonly recovered: number;
   readonly gaps: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, number>>;
+  /** How often a last event was published until everybody had it. */
+  readonly settleRounds: number;
   /** Pieces that are missing before a gap that was announced late. */
   readonly lateGapCount: number;
   /** What a client should have had, or had twice, without having been told. */
@@ -48,6 +50,7 @@ const PUBLISH_EVERY_MS = 200;
 const FAULT_EVERY_MS = 1_500;
 /** How long all may take to work again after the last fault: sentinels try again after twice their 5 s. */
 const SETTLE_MS = 90_000;
+const SETTLE_MAX_ROUNDS = 4;
 const program = fileURLToPath(new URL("./processes/live-server.ts", import.meta.url));
 
 /** Milliseconds of real time. */
@@ -86,11 +89,8 @@ class Publisher {
   }
 }
 
-/**
- * What one client was told of one channel, in order: numbers, and `gap` where something may be missing. One that was
- * told after the last event was answered for speaks of that too: whoever reads afresh then sees it.
- */
-type Story = (number | "gap" | "gap after the last")[];
+/** What one client was told of one channel, in order: numbers, and `gap` where something may be missing. */
+type Story = (number | "gap")[];
 
 /**
  * What is wrong with a story. `last` is the number that everybody must have. `isLate`: the gap that makes up for it came
@@ -213,8 +213,6 @@ class Clients implements Disposable {
   deliveries = 0;
   recovered = 0;
   readonly gaps: Record<string, number> = {};
-  /** Channels whose last event was answered for. */
-  readonly ended = new Set<string>();
 
   async open(cell: Cell, options: LossOptions, random: Random): Promise<void> {
     for (let index = 0; index < options.clientCount; index += 1) {
@@ -246,7 +244,7 @@ class Clients implements Disposable {
       }
       client.onGap(({ channel, reason }) => {
         this.gaps[reason] = (this.gaps[reason] ?? 0) + 1;
-        stories.get(channel)?.push(this.ended.has(channel) ? "gap after the last" : "gap");
+        stories.get(channel)?.push("gap");
       });
       client.connect();
       this.all.push({ client, stories });
@@ -336,31 +334,31 @@ export const runWithLosses = async (options: LossOptions): Promise<LossReport> =
     isOver = true;
   };
   await Promise.all([...publishers.map(publish), harm()]);
-  // All is well again: one last event on each channel, which everybody must have.
-  for (const publisher of publishers) {
-    try {
-      await waitUntil(`the last event of ${publisher.channel}`, () => publisher.publish(cell.url(random)), {
-        timeoutMs: SETTLE_MS,
-        intervalMs: 100,
-      });
-    } catch (cause) {
-      throw new Error(`nothing can be published any more: ${JSON.stringify(await cell.describe())}`, {
-        cause,
-      });
-    }
-    clients.ended.add(publisher.channel);
-  }
+  // All is well again: one last event on each channel, which everybody must have. Where Redis fails over once more, as a
+  // busy machine makes it, the last event may be forgotten, and only one after it tells: so there is another.
   const isComplete = (): boolean =>
     clients.all.every(({ stories }) =>
-      publishers.every(({ channel, last }) => {
-        const story = stories.get(channel);
-        return story === undefined || isToldOf(story, last);
-      }),
+      publishers.every(({ channel, last }) => stories.get(channel)?.includes(last) ?? true),
     );
-  // Whoever does not get it is found below.
-  await waitUntil("everybody to have the last events", isComplete, { timeoutMs: SETTLE_MS }).catch(
-    () => undefined,
-  );
+  let settleRounds = 0;
+  while (settleRounds < SETTLE_MAX_ROUNDS && !isComplete()) {
+    settleRounds += 1;
+    for (const publisher of publishers) {
+      try {
+        await waitUntil(`the last event of ${publisher.channel}`, () => publisher.publish(cell.url(random)), {
+          timeoutMs: SETTLE_MS,
+          intervalMs: 100,
+        });
+      } catch (cause) {
+        const state = JSON.stringify(await cell.describe());
+        throw new Error(`nothing can be published any more: ${state}`, { cause });
+      }
+    }
+    // Whoever does not get it is found below.
+    await waitUntil("everybody to have the last events", isComplete, {
+      timeoutMs: SETTLE_MS / SETTLE_MAX_ROUNDS,
+    }).catch(() => undefined);
+  }
   const problems = clients.all.flatMap(({ stories, client }, index) =>
     publishers.flatMap(({ channel, published, last }) =>
       (stories.has(channel) ? problemsOf(stories.get(channel) ?? [], published, last) : []).map(
@@ -387,6 +385,7 @@ export const runWithLosses = async (options: LossOptions): Promise<LossReport> =
     recovered: clients.recovered,
     gaps: clients.gaps,
     faults,
+    settleRounds,
     lateGapCount: problems.length - violations.length,
     violations,
   };
