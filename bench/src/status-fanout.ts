@@ -53,7 +53,8 @@ const run = async (): Promise<readonly BenchResult[]> => {
   const perSecond = Math.round((busy.eventCount / busy.tookMs) * 1_000);
   const conditions =
     `One job, ${WATCHER_COUNT} watchers with a connection each in another process, PostgreSQL flushing each commit; ` +
-    "gate, manager, workers in this one. Every watcher had every event once and in order. ";
+    "gate, manager, workers in this one. Every watcher had every event once and in order. " +
+    "The watchers are whole clients: on few processors it is their process that limits the rate and makes the lag, so look at the gate's processor time for a push. ";
   return [
     {
       unit: "ms from the worker's line to the watcher, p99, 10 lines a second",
