@@ -1,5 +1,5 @@
 import type { SqlClient, SqlExecutor } from "@holdfast/coordination/postgres";
-import { type Abortable, assert, InvalidInputError } from "@holdfast/kernel";
+import { type Abortable, assert } from "@holdfast/kernel";
 import type { JobSpec, JobStatus } from "@holdfast/protocol/contract";
 import {
   type InsertOutcome,
@@ -13,8 +13,18 @@ import {
 } from "../job-table.ts";
 import { checkLimit } from "./checks.ts";
 import { jobKey } from "./job-key.ts";
+import {
+  existingOutcomes,
+  insertedOutcome,
+  insertRows,
+  isTerminal,
+  type KeyedRows,
+  keyedRows,
+  type SqlRow,
+  toJobRow,
+} from "./job-rows.ts";
 import { type ShardedStatements, shardedStatements } from "./sharded-job-statements.ts";
-import { checkStorable, isTerminal, SqlJobTable, type SqlRow, toJobRow } from "./sql-job-table.ts";
+import { SqlJobTable } from "./sql-job-table.ts";
 
 /**
  * `JobTable` over jobs that are spread by job, with their idempotency keys in a table of their own. Nothing is locked
@@ -39,49 +49,21 @@ export class ShardedJobTable implements JobTable<SqlExecutor> {
 
   async insert(rows: readonly NewJobRow[], tx: SqlExecutor): Promise<readonly InsertOutcome[]> {
     if (rows.length === 0) return [];
-    for (const row of rows) checkStorable(row);
-    const keys = rows.map(({ jobId }) => jobKey(jobId));
-    const hashes = rows.map(({ idempotencyKey }) => jobKey(idempotencyKey));
-    const inserted = await tx.query<{ job_key: string; submitted_at: string }>(this.#statements.insert, [
-      keys,
-      rows.map(({ jobId }) => jobId),
-      hashes,
-      rows.map(({ idempotencyKey }) => idempotencyKey),
-      rows.map((row) => row.payloadHash),
-      rows.map(({ owner }) => owner),
-      rows.map(({ status }) => status),
-      rows.map(({ name }) => name),
-      rows.map(({ labels }) => JSON.stringify(labels)),
-      rows.map(({ spec }) => JSON.stringify(spec)),
-      rows.map(({ state }) => JSON.stringify(state)),
-      TERMINAL_STATUSES,
-    ]);
-    const insertedAt = new Map(inserted.map((row) => [row.job_key, Number(row.submitted_at)]));
+    const keyed = keyedRows(rows);
+    const { keys } = keyed;
+    const insertedAt = await insertRows(this.#statements.insert, keyed, tx);
     // A second row with this key in the same call is a duplicate of the first.
     const fresh = new Map<string, number>();
     keys.forEach((key, index) => {
       if (insertedAt.has(key) && !fresh.has(key)) fresh.set(key, index);
     });
-    const kept = await this.#keepSubmissions([...fresh.values()], { keys, hashes, tx });
+    const kept = await this.#keepSubmissions([...fresh.values()], keyed, tx);
     this.#onInserted(kept.size);
     const missing = rows.flatMap((_, index) => (kept.has(index) ? [] : [index]));
-    const existing = await this.#existing(
-      missing.map((index) => keys[index] as string),
-      missing.map((index) => hashes[index] as string),
-      tx,
+    const existing = await existingOutcomes(this.#statements.existing, keyed, missing, tx);
+    return rows.map(
+      (row, index) => existing.get(index) ?? insertedOutcome(row, insertedAt.get(keys[index] as string) ?? 0),
     );
-    return rows.map((row, index): InsertOutcome => {
-      const key = keys[index] as string;
-      if (kept.has(index)) {
-        const submittedAt = insertedAt.get(key) ?? 0;
-        const finishedAt = isTerminal(row.status) ? submittedAt : undefined;
-        return { kind: "inserted", row: { ...row, fence: 1n, submittedAt, finishedAt } };
-      }
-      const there = existing(key, hashes[index] as string);
-      // Deleted between the two statements: rare, and the caller may simply try again.
-      if (there === undefined) throw new InvalidInputError("jobId", row.jobId, "not being purged now");
-      return { kind: "exists", row: there };
-    });
   }
 
   async update(updates: readonly JobUpdate[], tx: SqlExecutor): Promise<readonly boolean[]> {
@@ -158,11 +140,8 @@ export class ShardedJobTable implements JobTable<SqlExecutor> {
   /** Keeps the idempotency keys of new rows, and takes rows back whose key another job has. Gives who stays. */
   async #keepSubmissions(
     indexes: readonly number[],
-    {
-      keys,
-      hashes,
-      tx,
-    }: { readonly keys: readonly string[]; readonly hashes: readonly string[]; readonly tx: SqlExecutor },
+    { keys, hashes }: KeyedRows,
+    tx: SqlExecutor,
   ): Promise<ReadonlySet<number>> {
     const firstByHash = new Map<string, number>();
     for (const index of indexes) {
@@ -180,21 +159,6 @@ export class ShardedJobTable implements JobTable<SqlExecutor> {
     const taken = indexes.filter((index) => !kept.has(index)).map((index) => keys[index] as string);
     if (taken.length > 0) await tx.query(this.#statements.takeBack, [taken]);
     return kept;
-  }
-
-  async #existing(
-    keys: readonly string[],
-    hashes: readonly string[],
-    tx: SqlExecutor,
-  ): Promise<(key: string, hash: string) => JobRow | undefined> {
-    if (keys.length === 0) return () => undefined;
-    const rows = await tx.query<SqlRow>(this.#statements.existing, [keys, hashes]);
-    const byKey = new Map(rows.map((row) => [row.job_key, row]));
-    const byHash = new Map(rows.map((row) => [jobKey(row.idempotency_key), row]));
-    return (key, hash) => {
-      const row = byKey.get(key) ?? byHash.get(hash);
-      return row === undefined ? undefined : toJobRow(row);
-    };
   }
 
   /** The coordinator's clock: nodes are given instants, not asked for them. */

@@ -1,6 +1,5 @@
-import type { Json } from "@holdfast/coordination";
 import type { SqlClient, SqlExecutor } from "@holdfast/coordination/postgres";
-import { type Abortable, assert, InvalidInputError } from "@holdfast/kernel";
+import { type Abortable, assert } from "@holdfast/kernel";
 import type { JobSpec, JobStatus } from "@holdfast/protocol/contract";
 import {
   type InsertOutcome,
@@ -15,24 +14,15 @@ import {
 import { checkFilter, checkLimit } from "./checks.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { jobKey } from "./job-key.ts";
+import {
+  existingOutcomes,
+  insertedOutcome,
+  insertRows,
+  keyedRows,
+  type SqlRow,
+  toJobRow,
+} from "./job-rows.ts";
 import { type JobStatements, jobStatements } from "./sql-job-statements.ts";
-
-/** A row as the statements give it. */
-export interface SqlRow {
-  readonly job_key: string;
-  readonly job_id: string;
-  readonly idempotency_key: string;
-  readonly payload_hash: string;
-  readonly owner: string;
-  readonly fence: string;
-  readonly status: JobStatus;
-  readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly spec: JobSpec;
-  readonly state: Json;
-  readonly submitted_at: string;
-  readonly finished_at: string | null;
-}
 
 /** `JobTable` on PostgreSQL; one statement per call, `insert` two when a row was there already. */
 export class SqlJobTable implements JobTable<SqlExecutor> {
@@ -53,48 +43,20 @@ export class SqlJobTable implements JobTable<SqlExecutor> {
 
   async insert(rows: readonly NewJobRow[], tx: SqlExecutor): Promise<readonly InsertOutcome[]> {
     if (rows.length === 0) return [];
-    for (const row of rows) checkStorable(row);
-    const keys = rows.map(({ jobId }) => jobKey(jobId));
-    const hashes = rows.map(({ idempotencyKey }) => jobKey(idempotencyKey));
-    const inserted = await tx.query<{ job_key: string; submitted_at: string }>(this.#statements.insert, [
-      keys,
-      rows.map(({ jobId }) => jobId),
-      hashes,
-      rows.map(({ idempotencyKey }) => idempotencyKey),
-      rows.map((row) => row.payloadHash),
-      rows.map(({ owner }) => owner),
-      rows.map(({ status }) => status),
-      rows.map(({ name }) => name),
-      rows.map(({ labels }) => JSON.stringify(labels)),
-      rows.map(({ spec }) => JSON.stringify(spec)),
-      rows.map(({ state }) => JSON.stringify(state)),
-      TERMINAL_STATUSES,
-    ]);
-    this.#onInserted(inserted.length);
-    const insertedAt = new Map(inserted.map((row) => [row.job_key, Number(row.submitted_at)]));
+    const keyed = keyedRows(rows);
+    const insertedAt = await insertRows(this.#statements.insert, keyed, tx);
+    this.#onInserted(insertedAt.size);
     const outcomes = rows.map((row, index): InsertOutcome | undefined => {
-      const key = keys[index] as string;
+      const key = keyed.keys[index] as string;
       const submittedAt = insertedAt.get(key);
       if (submittedAt === undefined) return undefined;
       // A second row with this key in the same call is a duplicate of the first.
       insertedAt.delete(key);
-      const finishedAt = isTerminal(row.status) ? submittedAt : undefined;
-      return { kind: "inserted", row: { ...row, fence: 1n, submittedAt, finishedAt } };
+      return insertedOutcome(row, submittedAt);
     });
     const missing = outcomes.flatMap((outcome, index) => (outcome === undefined ? [index] : []));
-    if (missing.length === 0) return outcomes as InsertOutcome[];
-    const existing = await this.#existing(
-      missing.map((index) => keys[index] as string),
-      missing.map((index) => hashes[index] as string),
-      tx,
-    );
-    missing.forEach((index) => {
-      const row = existing(keys[index] as string, hashes[index] as string);
-      // Deleted between the two statements: rare, and the caller may simply try again.
-      if (row === undefined) throw new InvalidInputError("jobId", rows[index]?.jobId, "not being purged now");
-      outcomes[index] = { kind: "exists", row };
-    });
-    return outcomes as InsertOutcome[];
+    const existing = await existingOutcomes(this.#statements.existing, keyed, missing, tx);
+    return outcomes.map((outcome, index) => outcome ?? (existing.get(index) as InsertOutcome));
   }
 
   async update(updates: readonly JobUpdate[], tx: SqlExecutor): Promise<readonly boolean[]> {
@@ -188,43 +150,4 @@ export class SqlJobTable implements JobTable<SqlExecutor> {
       workflowIds: row.spec.workflows.map(({ id }) => id),
     }));
   }
-
-  async #existing(
-    keys: readonly string[],
-    hashes: readonly string[],
-    tx: SqlExecutor,
-  ): Promise<(key: string, hash: string) => JobRow | undefined> {
-    const rows = await tx.query<SqlRow>(this.#statements.existing, [keys, hashes]);
-    const byKey = new Map(rows.map((row) => [row.job_key, row]));
-    const byHash = new Map(rows.map((row) => [jobKey(row.idempotency_key), row]));
-    return (key, hash) => {
-      const row = byKey.get(key) ?? byHash.get(hash);
-      return row === undefined ? undefined : toJobRow(row);
-    };
-  }
 }
-
-/** One text that the server refuses would fail the rows beside it too. @throws InvalidInputError */
-export const checkStorable = (row: NewJobRow): void => {
-  for (const field of ["jobId", "idempotencyKey", "name"] as const) {
-    if (row[field].includes("\0")) throw new InvalidInputError(field, row[field], "free of NUL characters");
-  }
-};
-
-export const isTerminal = (status: JobStatus): boolean =>
-  (TERMINAL_STATUSES as readonly JobStatus[]).includes(status);
-
-export const toJobRow = (row: SqlRow): JobRow => ({
-  jobId: row.job_id,
-  idempotencyKey: row.idempotency_key,
-  payloadHash: row.payload_hash,
-  owner: row.owner,
-  fence: BigInt(row.fence),
-  status: row.status,
-  name: row.name,
-  labels: row.labels,
-  spec: row.spec,
-  state: row.state,
-  submittedAt: Number(row.submitted_at),
-  finishedAt: row.finished_at === null ? undefined : Number(row.finished_at),
-});
