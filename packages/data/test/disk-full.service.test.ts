@@ -32,9 +32,9 @@ describeService(["postgres", "small-disk"], "a server whose disk is full", () =>
     await disk.free();
     await database.query("INSERT INTO notes VALUES (2, 'after')", []);
     expect(await database.query("SELECT count(*)::int AS count FROM notes", [])).toEqual([{ count: 2 }]);
+    // Nothing of it is left to be written when the disk goes away; the tablespace goes with the server.
     await database.query("DROP TABLE notes");
-    await database.query("DROP TABLESPACE small");
-  }, 60_000);
+  });
 });
 
 describeService(["patroni", "small-disk"], "a leader whose disk is full to the last byte", () => {
