@@ -2,9 +2,10 @@ import type { DatacenterView, WorkerView } from "@holdfast/protocol/contract";
 import type { ReactNode } from "react";
 import type { ClusterData } from "../../messages.ts";
 import { formatAge, formatCount } from "../format.ts";
-import { Link } from "../parts/link.tsx";
+import { Figure } from "../parts/figure.tsx";
 import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
 import { StatusBadge } from "../parts/status-badge.tsx";
+import { Table } from "../parts/table.tsx";
 import { useNow, useSnapshot } from "../use-live.ts";
 
 export const ClusterPage = (): ReactNode => {
@@ -41,68 +42,38 @@ export const ClusterPage = (): ReactNode => {
   );
 };
 
-const Figure = ({
-  label,
-  value,
-  to,
-}: {
-  readonly label: string;
-  readonly value: string;
-  readonly to?: string;
-}): ReactNode => (
-  <div>
-    <dt>{label}</dt>
-    <dd>{to === undefined ? value : <Link to={to}>{value}</Link>}</dd>
-  </div>
-);
-
 const Leaders = ({ cluster }: { readonly cluster: ClusterData }): ReactNode => (
   <section className="card">
     <h2>Who leads</h2>
-    <div className="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Role</th>
-            <th scope="col">Node</th>
-            <th scope="col">Address</th>
-            <th scope="col">State</th>
-            <th scope="col" className="number">
-              Fence
-            </th>
+    <Table columns={["Role", "Node", "Address", "State", { number: "Fence" }]}>
+      {cluster.gates.map((gate) => (
+        <tr key={gate.nodeId}>
+          <td>gate{gate.isLeader ? ", leads" : ""}</td>
+          <td>{gate.nodeId}</td>
+          <td className="mono">{gate.address}</td>
+          <td>
+            <StatusBadge status={gate.state} />
+          </td>
+          <td className="number mono">{gate.fence ?? "–"}</td>
+        </tr>
+      ))}
+      {cluster.datacenters.flatMap((dc) =>
+        dc.managers.map((manager) => (
+          <tr key={`${dc.datacenter} ${manager.nodeId}`}>
+            <td>
+              manager of {dc.datacenter}
+              {manager.isLeader ? ", leads" : ""}
+            </td>
+            <td>{manager.nodeId}</td>
+            <td className="mono">{manager.address}</td>
+            <td>
+              <StatusBadge status={manager.state} />
+            </td>
+            <td className="number mono">{manager.isLeader ? (dc.leader?.fence ?? "–") : "–"}</td>
           </tr>
-        </thead>
-        <tbody>
-          {cluster.gates.map((gate) => (
-            <tr key={gate.nodeId}>
-              <td>gate{gate.isLeader ? ", leads" : ""}</td>
-              <td>{gate.nodeId}</td>
-              <td className="mono">{gate.address}</td>
-              <td>
-                <StatusBadge status={gate.state} />
-              </td>
-              <td className="number mono">{gate.fence ?? "–"}</td>
-            </tr>
-          ))}
-          {cluster.datacenters.flatMap((dc) =>
-            dc.managers.map((manager) => (
-              <tr key={`${dc.datacenter} ${manager.nodeId}`}>
-                <td>
-                  manager of {dc.datacenter}
-                  {manager.isLeader ? ", leads" : ""}
-                </td>
-                <td>{manager.nodeId}</td>
-                <td className="mono">{manager.address}</td>
-                <td>
-                  <StatusBadge status={manager.state} />
-                </td>
-                <td className="number mono">{manager.isLeader ? (dc.leader?.fence ?? "–") : "–"}</td>
-              </tr>
-            )),
-          )}
-        </tbody>
-      </table>
-    </div>
+        )),
+      )}
+    </Table>
   </section>
 );
 
@@ -123,46 +94,37 @@ const Datacenter = ({ dc }: { readonly dc: DatacenterView }): ReactNode => {
           <code>holdfast worker --datacenter {dc.datacenter} --workflows FILE</code>.
         </p>
       ) : (
-        <div className="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Worker</th>
-                <th scope="col">State</th>
-                <th scope="col">Cores</th>
-                <th scope="col" className="number">
-                  Shards done
-                </th>
-                <th scope="col" className="number">
-                  Failed
-                </th>
-                <th scope="col">Process</th>
-                <th scope="col">Started</th>
-                <th scope="col">Workflows</th>
-              </tr>
-            </thead>
-            <tbody>
-              {dc.workers.map((worker) => (
-                <tr key={worker.nodeId}>
-                  <td>{worker.nodeId}</td>
-                  <td>
-                    <StatusBadge status={worker.state} />
-                  </td>
-                  <td>
-                    <Cores worker={worker} />
-                  </td>
-                  <td className="number">{formatCount(worker.completedShards)}</td>
-                  <td className="number">{formatCount(worker.failedShards)}</td>
-                  <td className="mono">
-                    {worker.host}:{worker.pid}
-                  </td>
-                  <td>{formatAge(now - worker.startedAt)}</td>
-                  <td className="muted">{worker.workflows.join(", ")}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table
+          columns={[
+            "Worker",
+            "State",
+            "Cores",
+            { number: "Shards done" },
+            { number: "Failed" },
+            "Process",
+            "Started",
+            "Workflows",
+          ]}
+        >
+          {dc.workers.map((worker) => (
+            <tr key={worker.nodeId}>
+              <td>{worker.nodeId}</td>
+              <td>
+                <StatusBadge status={worker.state} />
+              </td>
+              <td>
+                <Cores worker={worker} />
+              </td>
+              <td className="number">{formatCount(worker.completedShards)}</td>
+              <td className="number">{formatCount(worker.failedShards)}</td>
+              <td className="mono">
+                {worker.host}:{worker.pid}
+              </td>
+              <td>{formatAge(now - worker.startedAt)}</td>
+              <td className="muted">{worker.workflows.join(", ")}</td>
+            </tr>
+          ))}
+        </Table>
       )}
     </section>
   );

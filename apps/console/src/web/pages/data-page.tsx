@@ -1,11 +1,13 @@
 import type { ReactNode } from "react";
-import type { DataTierView, FailoverPart, NodePart } from "../../data-view.ts";
-import { formatBytes, formatCount, formatDuration } from "../format.ts";
+import type { DataTierView } from "../../data-view.ts";
+import { formatBytes, formatCount } from "../format.ts";
 import { BackupsCard } from "../parts/data/backups-card.tsx";
 import { CachesCard } from "../parts/data/caches-card.tsx";
-import { DataCard } from "../parts/data/data-card.tsx";
+import { FailoversCard } from "../parts/data/failovers-card.tsx";
+import { NodesCard } from "../parts/data/nodes-card.tsx";
 import { PoolCard } from "../parts/data/pool-card.tsx";
 import { ShardsCard } from "../parts/data/shards-card.tsx";
+import { Figure } from "../parts/figure.tsx";
 import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
 import { StatusBadge } from "../parts/status-badge.tsx";
 import { useSnapshot } from "../use-live.ts";
@@ -114,122 +116,3 @@ const ConditionNote = ({ data: { database } }: { readonly data: DataTierView }):
     </output>
   );
 };
-
-const Figure = ({ label, value }: { readonly label: string; readonly value: string }): ReactNode => (
-  <div>
-    <dt>{label}</dt>
-    <dd>{value}</dd>
-  </div>
-);
-
-const NodesCard = ({ data }: { readonly data: DataTierView }): ReactNode => (
-  <DataCard title="Nodes" part={data.nodes} aside={systemOf(data)}>
-    {(nodes) => (
-      <div className="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Node</th>
-              <th scope="col">Role</th>
-              <th scope="col">State</th>
-              <th scope="col" className="number">
-                Timeline
-              </th>
-              <th scope="col" className="number">
-                Position
-              </th>
-              <th scope="col" className="number">
-                Behind by
-              </th>
-              <th scope="col">Takes reads</th>
-              <th scope="col">Address</th>
-            </tr>
-          </thead>
-          <tbody>
-            {nodes.map((node) => (
-              <NodeRow key={`${node.name} ${node.address}`} node={node} />
-            ))}
-          </tbody>
-        </table>
-      </div>
-    )}
-  </DataCard>
-);
-
-const systemOf = ({ database: { systemId } }: DataTierView): string | undefined =>
-  systemId === null ? undefined : `system ${systemId}`;
-
-const NodeRow = ({ node }: { readonly node: NodePart }): ReactNode => (
-  <tr>
-    <td>{node.name}</td>
-    <td>{node.role === "primary" ? <strong>primary</strong> : node.role}</td>
-    <td className={node.problem === null ? undefined : "muted"}>
-      <StatusBadge status={node.health} /> {node.problem}
-    </td>
-    <td className="number mono">{node.timeline ?? "–"}</td>
-    <td className="number mono">{node.position ?? "–"}</td>
-    <td className="number">{lagOf(node)}</td>
-    <td>{node.takesReads === null ? "–" : node.takesReads ? "yes" : "no"}</td>
-    <td className="mono">{node.address ?? "–"}</td>
-  </tr>
-);
-
-const lagOf = ({ role, lagBytes, lagMs }: NodePart): string => {
-  if (role === "primary") return "–";
-  if (lagBytes === null) return "unknown";
-  if (lagBytes === 0) return "nothing";
-  return lagMs === null ? formatBytes(lagBytes) : `${formatBytes(lagBytes)}, ${formatDuration(lagMs)}`;
-};
-
-const FailoversCard = ({ data }: { readonly data: DataTierView }): ReactNode => (
-  <DataCard title="Failovers" part={data.failovers}>
-    {(history) =>
-      history.length === 0 ? (
-        <p className="muted note">No promotion is on record: this is the first timeline.</p>
-      ) : (
-        <div className="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">When</th>
-                <th scope="col">New primary</th>
-                <th scope="col" className="number">
-                  Timeline
-                </th>
-                <th scope="col" className="number">
-                  Left the old one at
-                </th>
-                <th scope="col">Reason</th>
-              </tr>
-            </thead>
-            <tbody>
-              {[...history]
-                .reverse()
-                .slice(0, SHOWN_MAX)
-                .map((each) => (
-                  <FailoverRow key={each.timeline} failover={each} />
-                ))}
-            </tbody>
-          </table>
-          {history.length > SHOWN_MAX ? (
-            <p className="muted">{formatCount(history.length - SHOWN_MAX)} older ones are on record.</p>
-          ) : null}
-        </div>
-      )
-    }
-  </DataCard>
-);
-
-const SHOWN_MAX = 20;
-
-const FailoverRow = ({ failover }: { readonly failover: FailoverPart }): ReactNode => (
-  <tr>
-    <td>{failover.at === null ? "not recorded" : new Date(failover.at).toLocaleString("en-GB")}</td>
-    <td>{failover.leader ?? "not recorded"}</td>
-    <td className="number mono">
-      {failover.timeline} → {failover.timeline + 1}
-    </td>
-    <td className="number mono">{failover.endedAt}</td>
-    <td className="muted">{failover.reason}</td>
-  </tr>
-);

@@ -2,6 +2,7 @@ import { type JobProjection, jobFraction, workflowTotals } from "@holdfast/jobs/
 import type { JobView } from "@holdfast/protocol/contract";
 import { type ReactNode, useEffect, useState } from "react";
 import { formatClock, formatCount, formatDuration } from "../format.ts";
+import { Fact } from "../parts/fact.tsx";
 import { JobActions } from "../parts/job-actions.tsx";
 import { JobCharts } from "../parts/job-charts.tsx";
 import { Link } from "../parts/link.tsx";
@@ -155,13 +156,6 @@ const Facts = ({
     </dl>
   );
 };
-
-const Fact = ({ label, value }: { readonly label: string; readonly value: string }): ReactNode => (
-  <div>
-    <dt>{label}</dt>
-    <dd>{value}</dd>
-  </div>
-);
 
 const graphNodes = (job: JobProjection, view: JobView | undefined): readonly GraphNode[] => {
   const dependencies = new Map(

@@ -5,6 +5,7 @@ import { Link } from "../parts/link.tsx";
 import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
 import { StatusBadge } from "../parts/status-badge.tsx";
 import { SubmitForm } from "../parts/submit-form.tsx";
+import { Table } from "../parts/table.tsx";
 import { jobPath } from "../route.ts";
 import { useNow, useSnapshot } from "../use-live.ts";
 
@@ -83,44 +84,35 @@ const JobsTable = (props: {
           None of the newest {data.jobs.length} jobs matches “{search}”.
         </p>
       ) : (
-        <div className="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Job</th>
-                <th scope="col">Name</th>
-                <th scope="col">Status</th>
-                <th scope="col" className="number">
-                  Done
-                </th>
-                <th scope="col">Datacenters</th>
-                <th scope="col">Submitted</th>
-                <th scope="col" className="number">
-                  Took
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {shown.map((job) => (
-                <tr key={job.jobId}>
-                  <td className="mono">
-                    <Link to={jobPath(job.jobId)}>{job.jobId}</Link>
-                  </td>
-                  <td>{job.name}</td>
-                  <td>
-                    <StatusBadge status={job.status} />
-                  </td>
-                  <td className="number">{formatCount(job.progress.done)}</td>
-                  <td>{job.datacenters.join(", ") || "–"}</td>
-                  <td>{formatAge(now - job.submittedAt)}</td>
-                  <td className="number">
-                    {formatDuration(job.finishedAt === undefined ? now - job.submittedAt : job.elapsedMs)}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table
+          columns={[
+            "Job",
+            "Name",
+            "Status",
+            { number: "Done" },
+            "Datacenters",
+            "Submitted",
+            { number: "Took" },
+          ]}
+        >
+          {shown.map((job) => (
+            <tr key={job.jobId}>
+              <td className="mono">
+                <Link to={jobPath(job.jobId)}>{job.jobId}</Link>
+              </td>
+              <td>{job.name}</td>
+              <td>
+                <StatusBadge status={job.status} />
+              </td>
+              <td className="number">{formatCount(job.progress.done)}</td>
+              <td>{job.datacenters.join(", ") || "–"}</td>
+              <td>{formatAge(now - job.submittedAt)}</td>
+              <td className="number">
+                {formatDuration(job.finishedAt === undefined ? now - job.submittedAt : job.elapsedMs)}
+              </td>
+            </tr>
+          ))}
+        </Table>
       )}
     </section>
   );

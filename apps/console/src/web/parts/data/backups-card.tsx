@@ -2,7 +2,8 @@ import type { ReactNode } from "react";
 import type { BackupPart, BackupsPart, Part } from "../../../data-view.ts";
 import { formatAge, formatBytes, formatCount, formatDuration } from "../../format.ts";
 import { useNow } from "../../use-live.ts";
-import { DataCard, Fact } from "./data-card.tsx";
+import { Fact } from "../fact.tsx";
+import { DataCard } from "./data-card.tsx";
 
 /** The last backup that was compared with its manifest, the newest one, and the last recovery. */
 export const BackupsCard = ({ backups }: { readonly backups: Part<BackupsPart> }): ReactNode => (

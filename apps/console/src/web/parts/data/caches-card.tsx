@@ -2,6 +2,7 @@ import type { ReactNode } from "react";
 import type { CachePart, CachesPart, Part } from "../../../data-view.ts";
 import { formatCount, formatShare } from "../../format.ts";
 import { StatusBadge } from "../status-badge.tsx";
+import { Table } from "../table.tsx";
 import { DataCard } from "./data-card.tsx";
 
 /** Every cache that lives in the named Redis, whatever process it is in. */
@@ -17,28 +18,19 @@ export const CachesCard = ({ caches }: { readonly caches: Part<CachesPart> }): R
         {found.length === 0 ? (
           <p className="muted note">No cache has reported within the last 20 s.</p>
         ) : (
-          <div className="scroll">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Cache</th>
-                  <th scope="col">Hits</th>
-                  {COUNTS.map(({ title }) => (
-                    <th key={title} scope="col" className="number">
-                      {title}
-                    </th>
-                  ))}
-                  <th scope="col">Shared store</th>
-                  <th scope="col">Process</th>
-                </tr>
-              </thead>
-              <tbody>
-                {found.map((cache) => (
-                  <CacheRow key={`${cache.cache} ${cache.instance}`} cache={cache} />
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table
+            columns={[
+              "Cache",
+              "Hits",
+              ...COUNTS.map(({ title }) => ({ number: title })),
+              "Shared store",
+              "Process",
+            ]}
+          >
+            {found.map((cache) => (
+              <CacheRow key={`${cache.cache} ${cache.instance}`} cache={cache} />
+            ))}
+          </Table>
         )}
       </>
     )}

@@ -29,19 +29,3 @@ export const DataCard = <T,>({
     )}
   </section>
 );
-
-/** A small figure with its name, several in a row. */
-export const Fact = ({
-  label,
-  value,
-  isWrong = false,
-}: {
-  readonly label: string;
-  readonly value: string;
-  readonly isWrong?: boolean;
-}): ReactNode => (
-  <div>
-    <dt>{label}</dt>
-    <dd className={isWrong ? "wrong" : undefined}>{value}</dd>
-  </div>
-);

@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import type { Part, PoolPart, ServerPart } from "../../../data-view.ts";
 import { formatCount, formatDuration, formatShare } from "../../format.ts";
-import { Fact } from "./data-card.tsx";
+import { Fact } from "../fact.tsx";
 
 /** The sessions of this process, and what the server says of all of them. */
 export const PoolCard = ({

@@ -2,6 +2,7 @@ import type { ReactNode } from "react";
 import type { Part, ShardsPart } from "../../../data-view.ts";
 import { formatBytes, formatCount } from "../../format.ts";
 import { StatusBadge } from "../status-badge.tsx";
+import { Table } from "../table.tsx";
 import { DataCard } from "./data-card.tsx";
 
 /** Which node holds how much, and how each table is spread. */
@@ -31,75 +32,50 @@ export const ShardsCard = ({ shards }: { readonly shards: Part<ShardsPart> }): R
 const Nodes = ({ nodes }: Pick<ShardsPart, "nodes">): ReactNode => {
   const largest = Math.max(1, ...nodes.map(({ sizeBytes }) => sizeBytes));
   return (
-    <div className="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Node</th>
-            <th scope="col">State</th>
-            <th scope="col" className="number">
-              Shards
-            </th>
-            <th scope="col">Size</th>
-          </tr>
-        </thead>
-        <tbody>
-          {nodes.map(({ host, port, isActive, shardCount, sizeBytes }) => (
-            <tr key={`${host}:${port}`}>
-              <td className="mono">
-                {host}:{port}
-              </td>
-              <td>
-                <StatusBadge status={isActive ? "active" : "offline"} />
-              </td>
-              <td className="number">{formatCount(shardCount)}</td>
-              <td>
-                <span className="rate">
-                  <span className="meter" aria-hidden="true">
-                    <span className="busy" style={{ width: `${(100 * sizeBytes) / largest}%` }} />
-                  </span>
-                  {formatBytes(sizeBytes)}
-                </span>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table columns={["Node", "State", { number: "Shards" }, "Size"]}>
+      {nodes.map(({ host, port, isActive, shardCount, sizeBytes }) => (
+        <tr key={`${host}:${port}`}>
+          <td className="mono">
+            {host}:{port}
+          </td>
+          <td>
+            <StatusBadge status={isActive ? "active" : "offline"} />
+          </td>
+          <td className="number">{formatCount(shardCount)}</td>
+          <td>
+            <span className="rate">
+              <span className="meter" aria-hidden="true">
+                <span className="busy" style={{ width: `${(100 * sizeBytes) / largest}%` }} />
+              </span>
+              {formatBytes(sizeBytes)}
+            </span>
+          </td>
+        </tr>
+      ))}
+    </Table>
   );
 };
 
 const Tables = ({ tables }: Pick<ShardsPart, "tables">): ReactNode => (
-  <div className="scroll">
-    <table>
-      <thead>
-        <tr>
-          <th scope="col">Table</th>
-          <th scope="col">Kind</th>
-          <th scope="col">Spread by</th>
-          <th scope="col" className="number">
-            Shards
-          </th>
-          <th scope="col" className="number">
-            Size
-          </th>
-          <th scope="col" className="number">
-            Largest shard
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {tables.map(({ table, kind, by, shardCount, sizeBytes, skew }) => (
-          <tr key={table}>
-            <td>{table}</td>
-            <td>{kind}</td>
-            <td className="mono">{by ?? "–"}</td>
-            <td className="number">{formatCount(shardCount)}</td>
-            <td className="number">{formatBytes(sizeBytes)}</td>
-            <td className="number">{kind === "distributed" ? `${formatCount(skew)} × the mean` : "–"}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  </div>
+  <Table
+    columns={[
+      "Table",
+      "Kind",
+      "Spread by",
+      { number: "Shards" },
+      { number: "Size" },
+      { number: "Largest shard" },
+    ]}
+  >
+    {tables.map(({ table, kind, by, shardCount, sizeBytes, skew }) => (
+      <tr key={table}>
+        <td>{table}</td>
+        <td>{kind}</td>
+        <td className="mono">{by ?? "–"}</td>
+        <td className="number">{formatCount(shardCount)}</td>
+        <td className="number">{formatBytes(sizeBytes)}</td>
+        <td className="number">{kind === "distributed" ? `${formatCount(skew)} × the mean` : "–"}</td>
+      </tr>
+    ))}
+  </Table>
 );
