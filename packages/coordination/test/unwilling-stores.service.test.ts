@@ -3,7 +3,7 @@ import { createPostgresStore } from "@holdfast/coordination/postgres";
 import { createRedisStore } from "@holdfast/coordination/redis";
 import { startPostgres, startRedis } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { openPg } from "./pg-client.ts";
 import { openRedis } from "./redis-client.ts";
 
@@ -51,9 +51,7 @@ describe("a store that takes no writes", () => {
       await replica.command("REPLICAOF", "127.0.0.1", server.port);
       await using reader = await openRedis(replica.url);
       await using copy = await createRedisStore({ redis: reader });
-      while ((await copy.leases.read("held").catch(() => undefined)) === undefined) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
+      await vi.waitFor(async () => expect(await copy.leases.read("held")).toBeDefined());
       await refuseEveryWrite(copy as never);
       expect((await copy.queue("q").stats()).pending).toBe(1);
 

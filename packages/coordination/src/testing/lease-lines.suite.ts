@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { LeaseKeeper } from "../lease/lease-keeper.ts";
 import type { GrantOutcome, HandedLease, LeaseGrant, Leases, LinePlace } from "../lease/leases.ts";
 import { Locks } from "../lock/locks.ts";
@@ -38,9 +38,8 @@ class Waiter {
   }
 }
 
-const until = async (holds: () => boolean): Promise<void> => {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1));
-};
+const until = (holds: () => boolean): Promise<void> =>
+  vi.waitFor(() => expect(holds()).toBe(true), { interval: 1 });
 
 const granted = (outcome: GrantOutcome): LeaseGrant => {
   if (outcome.kind !== "granted") throw new Error(`held by ${outcome.holder.owner}`);
@@ -180,7 +179,7 @@ export const leaseLinesSuite = (setUp: LeasesSetUp): void => {
       await test.leases.read("x");
       await test.leases.release(first);
       // Should the second have been in line yet, it has left it by its own release.
-      for (;;) if ((await test.leases.read("x")) === undefined) break;
+      await vi.waitFor(async () => expect(await test.leases.read("x")).toBeUndefined());
       await locks.close();
     });
 
@@ -198,9 +197,9 @@ export const leaseLinesSuite = (setUp: LeasesSetUp): void => {
       if (outcome.kind !== "granted") throw new Error("not granted");
       expect(outcome.lease.isHeld).toBe(true);
       // Renewed to its whole TTL before the short term that it was handed over for is over.
-      while (((await test.leases.read("x"))?.remainingMs ?? 60_000) < 30_000) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
+      await vi.waitFor(async () =>
+        expect((await test.leases.read("x"))?.remainingMs).toBeGreaterThan(30_000),
+      );
       expect((await test.leases.read("x"))?.token).toBe(outcome.lease.token);
       expect(outcome.lease.isHeld).toBe(true);
     });

@@ -1,8 +1,15 @@
 import type { Json } from "@holdfast/coordination";
 import type { SqlExecutor } from "@holdfast/coordination/postgres";
-import { InvalidInputError } from "@holdfast/kernel";
+import { assert, InvalidInputError } from "@holdfast/kernel";
 import type { JobSpec, JobStatus } from "@holdfast/protocol/contract";
-import { type InsertOutcome, type JobRow, type NewJobRow, TERMINAL_STATUSES } from "../job-table.ts";
+import {
+  type InsertOutcome,
+  type JobRow,
+  type JobUpdate,
+  type NewJobRow,
+  type PurgedJob,
+  TERMINAL_STATUSES,
+} from "../job-table.ts";
 import { jobKey } from "./job-key.ts";
 
 /** A row as the statements give it. */
@@ -91,6 +98,38 @@ export const existingOutcomes = async (
     }),
   );
 };
+
+/** Runs an update; says of each job whether its fence still held. `more`: what the statement takes beyond that. */
+export const updateRows = async (
+  statement: string,
+  updates: readonly JobUpdate[],
+  tx: SqlExecutor,
+  more: readonly unknown[] = [],
+): Promise<readonly boolean[]> => {
+  const keys = updates.map(({ jobId }) => jobKey(jobId));
+  assert(new Set(keys).size === keys.length, "one update per job and call");
+  const changed = await tx.query<{ job_key: string }>(statement, [
+    keys,
+    updates.map(({ fence }) => fence),
+    updates.map(({ status }) => status),
+    updates.map(({ state }) => (state === undefined ? null : JSON.stringify(state))),
+    TERMINAL_STATUSES,
+    ...more,
+  ]);
+  const found = new Set(changed.map((row) => row.job_key));
+  return keys.map((key) => found.has(key));
+};
+
+/** What a purge gives of a row that it deleted. */
+export interface PurgedRow {
+  readonly job_id: string;
+  readonly spec: JobSpec;
+}
+
+export const toPurgedJob = ({ job_id: jobId, spec }: PurgedRow): PurgedJob => ({
+  jobId,
+  workflowIds: spec.workflows.map(({ id }) => id),
+});
 
 const checkStorable = (row: NewJobRow): void => {
   for (const field of ["jobId", "idempotencyKey", "name"] as const) {

@@ -1,18 +1,16 @@
 import type { SqlClient, SqlExecutor } from "@holdfast/coordination/postgres";
 import { type Abortable, assert } from "@holdfast/kernel";
-import type { JobSpec, JobStatus } from "@holdfast/protocol/contract";
-import {
-  type InsertOutcome,
-  type JobFilter,
-  type JobRow,
-  type JobTable,
-  type JobUpdate,
-  type NewJobRow,
-  type PurgedJob,
-  TERMINAL_STATUSES,
+import type { JobStatus } from "@holdfast/protocol/contract";
+import type {
+  InsertOutcome,
+  JobFilter,
+  JobRow,
+  JobTable,
+  JobUpdate,
+  NewJobRow,
+  PurgedJob,
 } from "../job-table.ts";
 import { checkLimit } from "./checks.ts";
-import { jobKey } from "./job-key.ts";
 import {
   existingOutcomes,
   insertedOutcome,
@@ -20,8 +18,11 @@ import {
   isTerminal,
   type KeyedRows,
   keyedRows,
+  type PurgedRow,
   type SqlRow,
   toJobRow,
+  toPurgedJob,
+  updateRows,
 } from "./job-rows.ts";
 import { type ShardedStatements, shardedStatements } from "./sharded-job-statements.ts";
 import { SqlJobTable } from "./sql-job-table.ts";
@@ -68,18 +69,8 @@ export class ShardedJobTable implements JobTable<SqlExecutor> {
 
   async update(updates: readonly JobUpdate[], tx: SqlExecutor): Promise<readonly boolean[]> {
     if (updates.length === 0) return [];
-    const keys = updates.map(({ jobId }) => jobKey(jobId));
-    assert(new Set(keys).size === keys.length, "one update per job and call");
-    const changed = await tx.query<{ job_key: string }>(this.#statements.update, [
-      keys,
-      updates.map(({ fence }) => fence),
-      updates.map(({ status }) => status),
-      updates.map(({ state }) => (state === undefined ? null : JSON.stringify(state))),
-      TERMINAL_STATUSES,
-      updates.some(({ status }) => isTerminal(status)) ? await this.#now(tx) : "0",
-    ]);
-    const found = new Set(changed.map((row) => row.job_key));
-    return keys.map((key) => found.has(key));
+    const isEnding = updates.some(({ status }) => isTerminal(status));
+    return updateRows(this.#statements.update, updates, tx, [isEnding ? await this.#now(tx) : "0"]);
   }
 
   async takeOver(
@@ -126,15 +117,11 @@ export class ShardedJobTable implements JobTable<SqlExecutor> {
     const before = BigInt(await this.#now(tx)) - BigInt(Math.ceil(options.olderThanMs));
     const old = await tx.query<{ job_key: string }>(this.#statements.old, [before, options.limit]);
     if (old.length === 0) return [];
-    const rows = await tx.query<{ job_id: string; spec: JobSpec; idempotency_hash: string }>(
-      this.#statements.purge,
-      [old.map((row) => row.job_key)],
-    );
+    const rows = await tx.query<PurgedRow & { readonly idempotency_hash: string }>(this.#statements.purge, [
+      old.map((row) => row.job_key),
+    ]);
     await tx.query(this.#statements.forget, [rows.map((row) => row.idempotency_hash)]);
-    return rows.map(({ job_id: jobId, spec }) => ({
-      jobId,
-      workflowIds: spec.workflows.map(({ id }) => id),
-    }));
+    return rows.map(toPurgedJob);
   }
 
   /** Keeps the idempotency keys of new rows, and takes rows back whose key another job has. Gives who stays. */

@@ -1,15 +1,14 @@
 import type { SqlClient, SqlExecutor } from "@holdfast/coordination/postgres";
-import { type Abortable, assert } from "@holdfast/kernel";
-import type { JobSpec, JobStatus } from "@holdfast/protocol/contract";
-import {
-  type InsertOutcome,
-  type JobFilter,
-  type JobRow,
-  type JobTable,
-  type JobUpdate,
-  type NewJobRow,
-  type PurgedJob,
-  TERMINAL_STATUSES,
+import type { Abortable } from "@holdfast/kernel";
+import type { JobStatus } from "@holdfast/protocol/contract";
+import type {
+  InsertOutcome,
+  JobFilter,
+  JobRow,
+  JobTable,
+  JobUpdate,
+  NewJobRow,
+  PurgedJob,
 } from "../job-table.ts";
 import { checkFilter, checkLimit } from "./checks.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
@@ -19,8 +18,11 @@ import {
   insertedOutcome,
   insertRows,
   keyedRows,
+  type PurgedRow,
   type SqlRow,
   toJobRow,
+  toPurgedJob,
+  updateRows,
 } from "./job-rows.ts";
 import { type JobStatements, jobStatements } from "./sql-job-statements.ts";
 
@@ -61,17 +63,7 @@ export class SqlJobTable implements JobTable<SqlExecutor> {
 
   async update(updates: readonly JobUpdate[], tx: SqlExecutor): Promise<readonly boolean[]> {
     if (updates.length === 0) return [];
-    const keys = updates.map(({ jobId }) => jobKey(jobId));
-    assert(new Set(keys).size === keys.length, "one update per job and call");
-    const changed = await tx.query<{ job_key: string }>(this.#statements.update, [
-      keys,
-      updates.map(({ fence }) => fence),
-      updates.map(({ status }) => status),
-      updates.map(({ state }) => (state === undefined ? null : JSON.stringify(state))),
-      TERMINAL_STATUSES,
-    ]);
-    const found = new Set(changed.map((row) => row.job_key));
-    return keys.map((key) => found.has(key));
+    return updateRows(this.#statements.update, updates, tx);
   }
 
   async takeOver(
@@ -141,13 +133,10 @@ export class SqlJobTable implements JobTable<SqlExecutor> {
     tx: SqlExecutor,
   ): Promise<readonly PurgedJob[]> {
     checkLimit(options.limit);
-    const rows = await tx.query<{ job_id: string; spec: JobSpec }>(this.#statements.purge, [
+    const rows = await tx.query<PurgedRow>(this.#statements.purge, [
       Math.ceil(options.olderThanMs),
       options.limit,
     ]);
-    return rows.map((row) => ({
-      jobId: row.job_id,
-      workflowIds: row.spec.workflows.map(({ id }) => id),
-    }));
+    return rows.map(toPurgedJob);
   }
 }
