@@ -2,6 +2,7 @@ import { openCluster } from "@holdfast/data";
 import { type PatroniCluster, startPatroniCluster, waitUntil } from "@holdfast/testkit";
 import pg from "pg";
 import type { Bench } from "./measure/bench-result.ts";
+import { median } from "./measure/median.ts";
 
 const PG = "pg@8.23.1 Pool through HAProxy";
 /** Seconds that the leader's key lives. */
@@ -50,9 +51,6 @@ class Writers {
     }
   }
 }
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 const untilConfirmed = async (cluster: PatroniCluster): Promise<void> => {
   await cluster.waitUntilHealthy();

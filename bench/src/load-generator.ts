@@ -3,6 +3,7 @@ import autocannon from "autocannon";
 import { type BareServer, type Stall, startBareServer } from "./load/bare-server.ts";
 import { runOurLoad } from "./load/our-load.ts";
 import type { Bench, BenchResult } from "./measure/bench-result.ts";
+import { median } from "./measure/median.ts";
 
 const AUTOCANNON = "autocannon@9.0.0";
 const CONNECTIONS = 50;
@@ -49,11 +50,6 @@ const peerRound = (server: BareServer): Promise<Speed> =>
     if (errors > 0) throw new Error(`autocannon saw ${errors} errors`);
     return requests.total;
   });
-
-const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
-};
 
 const speed = async (): Promise<readonly [BenchResult, BenchResult]> => {
   const server = await startBareServer();

@@ -7,6 +7,7 @@ import Redlock from "redlock";
 import { clientOf } from "./coordination/ioredis-client.ts";
 import type { Bench, BenchResult } from "./measure/bench-result.ts";
 import { interleaved } from "./measure/interleaved.ts";
+import { median } from "./measure/median.ts";
 
 const REDLOCK = "redlock@5.0.0-beta.2";
 const TTL_MS = 10_000;
@@ -70,10 +71,8 @@ const handOffs = async (clients: readonly Client[], acquire: Acquire, count: num
   return samples;
 };
 
-const median = (samples: readonly number[]): number => {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return Number((sorted[sorted.length >> 1] ?? Number.NaN).toFixed(3));
-};
+/** To the microsecond. */
+const milliseconds = (samples: readonly number[]): number => Number(median(samples).toFixed(3));
 
 const run = async (): Promise<readonly BenchResult[]> => {
   await using server = await startRedis();
@@ -114,8 +113,11 @@ const run = async (): Promise<readonly BenchResult[]> => {
       },
       {
         unit: "ms (p50 hand-off)",
-        ours: median(ours),
-        peers: { [`${REDLOCK} (every 10 ms)`]: median(theirs), [`${REDLOCK} (default)`]: median(asItComes) },
+        ours: milliseconds(ours),
+        peers: {
+          [`${REDLOCK} (every 10 ms)`]: milliseconds(theirs),
+          [`${REDLOCK} (default)`]: milliseconds(asItComes),
+        },
         higherIsBetter: false,
         notes:
           `${CLIENT_COUNT} clients, each with a connection of its own, pass one lock on: from the call of the release ` +

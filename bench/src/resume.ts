@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Contender } from "./live/contenders.ts";
 import { type Dialect, LoadSockets, OURS, SOCKET_IO } from "./live/load-sockets.ts";
 import type { Bench, BenchResult } from "./measure/bench-result.ts";
+import { median } from "./measure/median.ts";
 
 const CLIENT_COUNT = 1_000;
 const MISSED_COUNT = 500;
@@ -64,9 +65,6 @@ const round = async (contender: Contender, returning: Returning): Promise<number
   await pause(500);
   return tookMs;
 };
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 const run = async (): Promise<BenchResult> => {
   const mine = await Contender.start("ours", { clientCount: 0 });

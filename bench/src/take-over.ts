@@ -9,6 +9,7 @@ import { silentLogger, systemClock, systemRandom } from "@holdfast/kernel";
 import { reservePort, startPostgres, waitUntil } from "@holdfast/testkit";
 import { z } from "zod";
 import type { Bench, BenchResult } from "./measure/bench-result.ts";
+import { median } from "./measure/median.ts";
 
 const LEASE_MS = 3_000;
 const KILLS = 5;
@@ -26,9 +27,6 @@ interface Node extends AsyncDisposable {
   readonly nodeId: string;
   kill(): Promise<void>;
 }
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 const ticking = defineWorkflow({
   name: "tick",

@@ -1,4 +1,5 @@
 import { GCProfiler } from "node:v8";
+import { median } from "./median.ts";
 
 /** Does its work so many times, one after the other. */
 export type Contender = (count: number) => Promise<void> | void;
@@ -54,9 +55,4 @@ export const allocatedBytes = async (contender: Contender, count: number): Promi
     level = afterGC.heapStatistics.usedHeapSize;
   }
   return (allocated + after - level) / count;
-};
-
-const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
 };

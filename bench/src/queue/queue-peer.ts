@@ -1,3 +1,5 @@
+import { median } from "../measure/median.ts";
+
 /** One queue library with its best settings, on an empty queue of its own. */
 export interface QueuePeer extends AsyncDisposable {
   /** Adds so many tasks, in the largest pieces that suit it. */
@@ -72,9 +74,6 @@ export const measureRound = async (
   const perSecond = (ms: number): number => Math.round((1000 * count) / ms);
   return { add: perSecond(addMs), run: perSecond(runMs), both: perSecond(bothMs) };
 };
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 /** Rounds in turns, after one that only warms up; the median of each figure. */
 export const compareQueues = async <Name extends string>(

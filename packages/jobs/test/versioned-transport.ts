@@ -7,6 +7,7 @@ import {
   FRAME_MAX_BYTES,
   type Frame,
 } from "@holdfast/protocol";
+import { ForwardingLink } from "@holdfast/testkit/servers";
 
 export interface SpokenVersion {
   /** `major.minor`, as the hello says it. */
@@ -30,24 +31,15 @@ export const speaking = (transport: Transport, spoken: SpokenVersion): Transport
   listen: (address, onLink) => transport.listen(address, (link) => onLink(new VersionedLink(link, spoken))),
 });
 
-class VersionedLink implements Link {
-  readonly #link: Link;
+class VersionedLink extends ForwardingLink {
   readonly #spoken: SpokenVersion;
 
   constructor(link: Link, spoken: SpokenVersion) {
-    this.#link = link;
+    super(link);
     this.#spoken = spoken;
   }
 
-  get remoteAddress(): string {
-    return this.#link.remoteAddress;
-  }
-
-  get bufferedBytes(): number {
-    return this.#link.bufferedBytes;
-  }
-
-  send(bytes: Uint8Array): void {
+  override send(bytes: Uint8Array): void {
     const frame = decodeFrame(bytes, OPTIONS);
     const { version, adds, omits = [], feature } = this.#spoken;
     if (frame.type === "hello") {
@@ -68,12 +60,12 @@ class VersionedLink implements Link {
       this.#send(frame, [name, { ...payload, ...adds }, ...rest]);
     } else if (frame.type === "answer" && adds !== undefined) {
       this.#send(frame, { ...(decodeValue(frame.payload) as object), ...adds });
-    } else this.#link.send(bytes);
+    } else this.inner.send(bytes);
   }
 
-  onFrame(listener: (bytes: Uint8Array) => void): void {
+  override onFrame(listener: (bytes: Uint8Array) => void): void {
     const { lacks = [] } = this.#spoken;
-    this.#link.onFrame((bytes) => {
+    this.inner.onFrame((bytes) => {
       const frame = decodeFrame(bytes, OPTIONS);
       if (frame.type !== "request" && frame.type !== "push") return listener(bytes);
       const [name, ...rest] = decodeValue(frame.payload) as [string, ...unknown[]];
@@ -83,23 +75,7 @@ class VersionedLink implements Link {
     });
   }
 
-  onDrain(listener: () => void): void {
-    this.#link.onDrain(listener);
-  }
-
-  onClose(listener: (error: Error | undefined) => void): void {
-    this.#link.onClose(listener);
-  }
-
-  close(): void {
-    this.#link.close();
-  }
-
-  destroy(error?: Error): void {
-    this.#link.destroy(error);
-  }
-
   #send(frame: Frame, value: unknown): void {
-    this.#link.send(encodeFrame({ ...frame, payload: encodeValue(value) }, OPTIONS));
+    this.inner.send(encodeFrame({ ...frame, payload: encodeValue(value) }, OPTIONS));
   }
 }

@@ -9,6 +9,7 @@ import {
   type Frame,
 } from "@holdfast/protocol";
 import { UnhealthyError } from "../errors.ts";
+import { ForwardingLink } from "./forwarding-link.ts";
 import type { RequestFault } from "./request-fault.ts";
 
 const FRAME_OPTIONS = { frameMaxBytes: FRAME_MAX_BYTES };
@@ -22,49 +23,36 @@ export interface FaultyLinkOptions {
 }
 
 /** A server's end of a connection, which reads along and spoils what it is told to. */
-export class FaultyLink implements Link {
-  readonly #link: Link;
+export class FaultyLink extends ForwardingLink {
   readonly #options: FaultyLinkOptions;
   /** Requests whose answer is to be spoiled. */
   readonly #spoiled = new Map<bigint, RequestFault>();
 
   constructor(link: Link, options: FaultyLinkOptions) {
-    this.#link = link;
+    super(link);
     this.#options = options;
   }
 
-  get remoteAddress(): string {
-    return this.#link.remoteAddress;
-  }
-
-  get bufferedBytes(): number {
-    return this.#link.bufferedBytes;
-  }
-
-  send(frame: Uint8Array): void {
+  override send(frame: Uint8Array): void {
     const sequence = this.#spoiled.size === 0 ? undefined : answeredBy(frame);
     const fault = sequence === undefined ? undefined : this.#spoiled.get(sequence);
     if (sequence === undefined || fault === undefined) {
       this.#options.onBytes("out", frame.length);
-      this.#link.send(frame);
+      this.inner.send(frame);
       return;
     }
     this.#spoiled.delete(sequence);
     const bytes = spoil(frame, fault);
     if (bytes) {
       this.#options.onBytes("out", bytes.length);
-      this.#link.send(bytes);
+      this.inner.send(bytes);
     }
-    if (fault.kind === "lost-answer") this.#link.destroy();
-    else if (fault.kind === "cut-answer") this.#link.close();
+    if (fault.kind === "lost-answer") this.inner.destroy();
+    else if (fault.kind === "cut-answer") this.inner.close();
   }
 
-  onDrain(listener: () => void): void {
-    this.#link.onDrain(listener);
-  }
-
-  onFrame(listener: (frame: Uint8Array) => void): void {
-    this.#link.onFrame((bytes) => {
+  override onFrame(listener: (frame: Uint8Array) => void): void {
+    this.inner.onFrame((bytes) => {
       this.#options.onBytes("in", bytes.length);
       const request = requestIn(bytes);
       const fault = request && this.#options.onRequest(request.name, request.input);
@@ -73,23 +61,11 @@ export class FaultyLink implements Link {
     });
   }
 
-  limitFrames(frameMaxBytes: number): void {
-    this.#link.limitFrames?.(frameMaxBytes);
-  }
-
-  onClose(listener: (error: Error | undefined) => void): void {
-    this.#link.onClose((error) => {
+  override onClose(listener: (error: Error | undefined) => void): void {
+    this.inner.onClose((error) => {
       this.#options.onClose();
       listener(error);
     });
-  }
-
-  close(): void {
-    this.#link.close();
-  }
-
-  destroy(error?: Error): void {
-    this.#link.destroy(error);
   }
 
   #disturb(sequence: bigint, fault: RequestFault, handle: () => void): void {
@@ -97,7 +73,7 @@ export class FaultyLink implements Link {
       case "silence":
         return;
       case "reset":
-        this.#link.destroy();
+        this.inner.destroy();
         return;
       case "delay":
         this.#options.clock.schedule(fault.ms, handle, { unref: true });

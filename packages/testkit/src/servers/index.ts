@@ -1,3 +1,4 @@
+export { ForwardingLink } from "./forwarding-link.ts";
 export type { ConnectionFault, RequestFault } from "./request-fault.ts";
 export { startTestCluster, type TestCluster, type TestClusterOptions } from "./test-cluster.ts";
 export { echo, write } from "./test-requests.ts";
