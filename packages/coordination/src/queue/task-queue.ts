@@ -213,6 +213,8 @@ export interface TaskQueue<Tx> {
       readonly leaseMs: number;
       /** Only these types. Default all. */
       readonly types?: readonly string[];
+      /** Only these priorities, in the same order as ever. Default all. */
+      readonly priorities?: readonly TaskPriority[];
       readonly tx?: Tx;
     },
   ): Promise<readonly ClaimedTask[]>;

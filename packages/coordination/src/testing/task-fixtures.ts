@@ -1,4 +1,4 @@
-import type { ClaimedTask, NewTask, TaskQueue } from "../queue/task-queue.ts";
+import type { ClaimedTask, NewTask, TaskPriority, TaskQueue } from "../queue/task-queue.ts";
 
 export const task = (id: string, more: Partial<NewTask> = {}): NewTask => ({
   id,
@@ -10,7 +10,12 @@ export const task = (id: string, more: Partial<NewTask> = {}): NewTask => ({
 export const claim = <Tx>(
   queue: TaskQueue<Tx>,
   maxCount = 100,
-  more: { worker?: string; leaseMs?: number; types?: readonly string[] } = {},
+  more: {
+    worker?: string;
+    leaseMs?: number;
+    types?: readonly string[];
+    priorities?: readonly TaskPriority[];
+  } = {},
 ): Promise<readonly ClaimedTask[]> => queue.claim({ worker: "w1", leaseMs: 10_000, ...more, maxCount });
 
 export const claimOne = async <Tx>(queue: TaskQueue<Tx>): Promise<ClaimedTask> => {

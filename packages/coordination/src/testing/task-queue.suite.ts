@@ -133,6 +133,28 @@ export const taskQueueSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       expect(order).toEqual(["critical", "high", "n1", "n2", "late", "n3", "low"]);
     });
 
+    it("hands out only the priorities that are asked for, in the same order, with limits too", async () => {
+      await using harness = await setUp();
+      for (const name of ["free", "limited"]) {
+        const queue = harness.store.queue(name);
+        if (name === "limited") await queue.setLimits({ concurrency: 100 });
+        const priorities = ["low", "normal", "high", "critical"] as const;
+        await queue.enqueue(
+          [1, 2].flatMap((n) => priorities.map((priority) => task(`${priority}${n}`, { priority }))),
+        );
+        const some = ["high", "low"] as const;
+        expect(idsOf(await claim(queue, 1, { priorities: some }))).toEqual(["high1"]);
+        expect(idsOf(await claim(queue, 1, { priorities: ["low"] }))).toEqual(["low1"]);
+        expect(idsOf(await claim(queue, 1))).toEqual(["critical1"]);
+        expect(idsOf(await claim(queue, 9, { priorities: some }))).toEqual(["high2", "low2"]);
+        expect(await claim(queue, 9, { priorities: some })).toEqual([]);
+        expect(await claim(queue, 9, { priorities: [] })).toEqual([]);
+        expect(idsOf(await claim(queue, 9))).toEqual(["critical2", "normal1", "normal2"]);
+        const wrong = ["urgent"] as unknown as ["high"];
+        await expect(claim(queue, 1, { priorities: wrong })).rejects.toThrow(/claim\.priorities.*urgent/);
+      }
+    });
+
     it("marks the task with worker and attempt and gives each claim of it a larger token", async () => {
       await using harness = await setUp();
       const queue = harness.store.queue("q");

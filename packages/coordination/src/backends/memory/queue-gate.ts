@@ -2,7 +2,7 @@ import { PASSED_OVER_MAX_COUNT } from "../../queue/queue-limits.ts";
 import type { Limits, QueueLimits, QueueSettings } from "../../queue/task-queue.ts";
 import { refilled, type TokenBucket, waitForTokenMs } from "../../queue/token-bucket.ts";
 import type { Task } from "./task.ts";
-import type { TaskIndex } from "./task-index.ts";
+import type { Lanes, TaskIndex } from "./task-index.ts";
 import type { Change } from "./transactor.ts";
 
 const OPEN: QueueSettings = { paused: false, limits: undefined };
@@ -36,15 +36,15 @@ export class QueueGate {
   }
 
   /** Takes the next task that may start now off the index; the caller must claim it. */
-  take(types: readonly string[] | undefined, now: number, change: Change): Task | undefined {
+  take(lanes: Lanes, now: number, change: Change): Task | undefined {
     const { paused, limits } = this.#settings;
     if (paused) return undefined;
-    if (limits === undefined) return this.#index.takeReady(types, now);
+    if (limits === undefined) return this.#index.takeReady(lanes, now);
     if (!this.#hasRoom(now)) return undefined;
     const passedOver: Task[] = [];
     let found: Task | undefined;
     while (passedOver.length < PASSED_OVER_MAX_COUNT) {
-      const task = this.#index.takeReady(types, now);
+      const task = this.#index.takeReady(lanes, now);
       if (task === undefined) break;
       if (this.#keyHasRoom(task, now)) {
         found = task;

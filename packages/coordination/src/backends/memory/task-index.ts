@@ -1,4 +1,4 @@
-import type { QueueStats, TaskState } from "../../queue/task-queue.ts";
+import { type QueueStats, TASK_PRIORITIES, type TaskState } from "../../queue/task-queue.ts";
 import { BinaryHeap } from "./binary-heap.ts";
 import { isLive, type Task, type TaskStatus } from "./task.ts";
 import type { Change } from "./transactor.ts";
@@ -9,14 +9,15 @@ interface Entry {
   readonly status: TaskStatus;
 }
 
-const isCurrent = (entry: Entry): boolean => entry.task.status === entry.status;
+/** What a claim takes from. */
+export interface Lanes {
+  /** All when undefined. */
+  readonly types: readonly string[] | undefined;
+  /** Of priority. */
+  readonly ranks: readonly number[];
+}
 
-const readyOrder = (a: Entry, b: Entry): boolean =>
-  a.task.priorityRank !== b.task.priorityRank
-    ? a.task.priorityRank > b.task.priorityRank
-    : a.status.runAt !== b.status.runAt
-      ? a.status.runAt < b.status.runAt
-      : a.task.seq < b.task.seq;
+const isCurrent = (entry: Entry): boolean => entry.task.status === entry.status;
 
 const runOrder = (a: Entry, b: Entry): boolean =>
   a.status.runAt !== b.status.runAt ? a.status.runAt < b.status.runAt : a.task.seq < b.task.seq;
@@ -53,7 +54,8 @@ export class TaskIndex {
   readonly #claimedByLimitKey = new Map<string, number>();
   /** Waiting tasks by what they wait for. */
   readonly #dependents = new Map<string, Set<Task>>();
-  readonly #readyByType = new Map<string, BinaryHeap<Entry>>();
+  /** By priority, then by type. */
+  readonly #ready: readonly Map<string, BinaryHeap<Entry>>[] = TASK_PRIORITIES.map(() => new Map());
   readonly #delayed = new BinaryHeap<Entry>(runOrder);
   readonly #claimed = new BinaryHeap<Entry>(lapseOrder);
 
@@ -107,17 +109,20 @@ export class TaskIndex {
     change.onRollback(() => this.#replaceStatus(task, { ...former }, now));
   }
 
-  /** Takes the next due task of these types (all when undefined) off the ready heaps; the caller must change its status. */
-  takeReady(types: readonly string[] | undefined, now: number): Task | undefined {
+  /** Takes the next due task of these lanes off the ready heaps; the caller must change its status. */
+  takeReady({ types, ranks }: Lanes, now: number): Task | undefined {
     this.#promoteDue(now);
-    let best: BinaryHeap<Entry> | undefined;
-    for (const heap of this.#readyHeaps(types)) {
-      while (heap.size > 0 && !isCurrent(heap.peek() as Entry)) heap.pop();
-      const top = heap.peek();
-      const bestTop = best?.peek();
-      if (top !== undefined && (bestTop === undefined || readyOrder(top, bestTop))) best = heap;
+    for (const rank of ranks) {
+      let best: BinaryHeap<Entry> | undefined;
+      for (const heap of this.#readyHeaps(rank, types)) {
+        while (heap.size > 0 && !isCurrent(heap.peek() as Entry)) heap.pop();
+        const top = heap.peek();
+        const bestTop = best?.peek();
+        if (top !== undefined && (bestTop === undefined || runOrder(top, bestTop))) best = heap;
+      }
+      if (best !== undefined) return best.pop()?.task;
     }
-    return best?.pop()?.task;
+    return undefined;
   }
 
   /** Puts back what `takeReady` took, where its status was not changed after all. */
@@ -134,7 +139,7 @@ export class TaskIndex {
   /** When the next pending task is due: `now` when one is. */
   nextPendingAt(now: number): number | undefined {
     this.#promoteDue(now);
-    for (const heap of this.#readyByType.values()) {
+    for (const heap of this.#allReady()) {
       while (heap.size > 0 && !isCurrent(heap.peek() as Entry)) heap.pop();
       if (heap.size > 0) return now;
     }
@@ -150,7 +155,7 @@ export class TaskIndex {
     this.#promoteDue(now);
     let due = 0;
     let oldestRunAt = Number.POSITIVE_INFINITY;
-    for (const heap of this.#readyByType.values()) {
+    for (const heap of this.#allReady()) {
       for (const entry of heap.values()) {
         if (!isCurrent(entry)) continue;
         due += 1;
@@ -248,10 +253,11 @@ export class TaskIndex {
   }
 
   #pushReady(entry: Entry): void {
-    let heap = this.#readyByType.get(entry.task.type);
+    const heaps = this.#ready[entry.task.priorityRank] as Map<string, BinaryHeap<Entry>>;
+    let heap = heaps.get(entry.task.type);
     if (heap === undefined) {
-      heap = new BinaryHeap(readyOrder);
-      this.#readyByType.set(entry.task.type, heap);
+      heap = new BinaryHeap(runOrder);
+      heaps.set(entry.task.type, heap);
     }
     this.#pushTo(heap, entry, this.#counts.pending);
   }
@@ -262,13 +268,18 @@ export class TaskIndex {
     if (heap.size > 1024 && heap.size > 4 * liveCount) heap.retain(isCurrent);
   }
 
-  *#readyHeaps(types: readonly string[] | undefined): Iterable<BinaryHeap<Entry>> {
-    if (types === undefined) {
-      yield* this.#readyByType.values();
+  *#allReady(): Iterable<BinaryHeap<Entry>> {
+    for (const heaps of this.#ready) yield* heaps.values();
+  }
+
+  *#readyHeaps(rank: number, types: readonly string[] | undefined): Iterable<BinaryHeap<Entry>> {
+    const heaps = this.#ready[rank];
+    if (heaps === undefined || types === undefined) {
+      yield* heaps?.values() ?? [];
       return;
     }
     for (const type of types) {
-      const heap = this.#readyByType.get(type);
+      const heap = heaps.get(type);
       if (heap !== undefined) yield heap;
     }
   }

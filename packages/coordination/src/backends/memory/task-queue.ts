@@ -8,6 +8,7 @@ import {
   encodeProgress,
   encodeResult,
   PURGE_LIMIT_DEFAULT,
+  priorityRanks,
 } from "../../queue/queue-checks.ts";
 import { checkLimits } from "../../queue/queue-limits.ts";
 import {
@@ -29,6 +30,7 @@ import type {
   QueueStats,
   RenewOutcome,
   TaskFailure,
+  TaskPriority,
   TaskQueue,
   TaskRecord,
   TaskRef,
@@ -84,14 +86,16 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
       readonly maxCount: number;
       readonly leaseMs: number;
       readonly types?: readonly string[];
+      readonly priorities?: readonly TaskPriority[];
     },
   ): Promise<readonly ClaimedTask[]> {
     checkClaim(options);
+    const lanes = { types: options.types, ranks: priorityRanks(options.priorities) };
     return this.#run(options, (change, now) => {
       const claimed: ClaimedTask[] = [];
       let token: bigint | undefined;
       while (claimed.length < options.maxCount) {
-        const task = this.#gate.take(options.types, now, change);
+        const task = this.#gate.take(lanes, now, change);
         if (task === undefined) break;
         token ??= this.#parts.tokens.next();
         const attempt = task.status.attempt + 1;

@@ -66,6 +66,7 @@ const MIGRATION_FILES = [
   "0001-leases-log-tasks.sql",
   "0002-queue-features.sql",
   "0003-states-and-lease-waiters.sql",
+  "0004-claims-by-priority.sql",
 ] as const;
 
 const read = async (path: string, schema: string): Promise<string> => {

@@ -1,5 +1,6 @@
 import type { Abortable, Clock } from "@holdfast/kernel";
-import type { ClaimedTask } from "../../queue/task-queue.ts";
+import { priorityRanks } from "../../queue/queue-checks.ts";
+import type { ClaimedTask, TaskPriority } from "../../queue/task-queue.ts";
 import { arrayLiteral } from "./array-literal.ts";
 import { ClaimCursor } from "./claim-cursor.ts";
 import type { SqlExecutor } from "./sql-client.ts";
@@ -11,6 +12,7 @@ interface ClaimOptions extends Abortable {
   readonly maxCount: number;
   readonly leaseMs: number;
   readonly types?: readonly string[];
+  readonly priorities?: readonly TaskPriority[];
   readonly tx?: SqlExecutor;
 }
 
@@ -47,7 +49,11 @@ export class TaskClaims {
     // Settings come and go while others claim, so either way of asking may answer that it is the other's turn.
     for (;;) {
       const rows = this.#isLimited
-        ? await this.#statements.run<ClaimRow>("claim-limited", values, options)
+        ? await this.#statements.run<ClaimRow>(
+            "claim-limited",
+            [...values, arrayLiteral(priorityRanks(options.priorities))],
+            options,
+          )
         : await this.#claimFreely(values, options);
       if (rows.length !== 1 || rows[0]?.id !== null) {
         this.#forgets = rows[0] === undefined ? this.#forgets : !rows[0].keep;
@@ -58,22 +64,38 @@ export class TaskClaims {
   }
 
   async #claimFreely(values: readonly unknown[], options: ClaimOptions): Promise<readonly ClaimRow[]> {
-    const { types, maxCount } = options;
+    const { types, maxCount, priorities } = options;
+    const claimAfter = (after: readonly (number | string | null)[]): Promise<readonly ClaimRow[]> =>
+      this.#statements.run<ClaimRow>("claim-tasks", [...values, ...only(priorities, after)], options);
     const after = this.#cursor.next(types);
     if (after !== undefined) {
-      const rows = await this.#statements.run<ClaimRow>("claim-tasks", [...values, ...after], options);
-      // Fewer than asked for: the next one looks from the beginning.
-      if (rows.length < maxCount) this.#cursor.reset();
-      else if (rows[0]?.id !== null) this.#cursor.found(types, rows, undefined);
+      const rows = await claimAfter(after);
+      if (rows.length === maxCount) {
+        if (rows[0]?.id !== null) this.#cursor.found(types, rows, undefined);
+      } else if (priorities === undefined) {
+        // Fewer than asked for: the next one looks from the beginning.
+        this.#cursor.reset();
+      }
       if (rows.length > 0) return rows;
     }
     const startedAt = this.#clock.monotonicNow();
-    const rows = await this.#statements.run<ClaimRow>(
-      "claim-tasks",
-      [...values, ...ClaimCursor.beginning],
-      options,
-    );
-    if (rows[0] !== undefined && rows[0].id !== null) this.#cursor.found(types, rows, startedAt);
+    const rows = await claimAfter(ClaimCursor.beginning);
+    // Where only some priorities were looked at, nothing is known of the others.
+    if (rows[0] !== undefined && rows[0].id !== null && priorities === undefined) {
+      this.#cursor.found(types, rows, startedAt);
+    }
     return rows;
   }
 }
+
+/** The same places, but behind everything for priorities that are not asked for. */
+const only = (
+  priorities: readonly TaskPriority[] | undefined,
+  after: readonly (number | string | null)[],
+): readonly (number | string | null)[] => {
+  if (priorities === undefined) return after;
+  const ranks = priorityRanks(priorities);
+  return after.map((place, index) =>
+    ranks.includes(3 - (index >> 1)) ? place : index % 2 === 0 ? Number.POSITIVE_INFINITY : "0",
+  );
+};

@@ -25,6 +25,7 @@ import type {
   QueueStats,
   RenewOutcome,
   TaskFailure,
+  TaskPriority,
   TaskQueue,
   TaskRecord,
   TaskRef,
@@ -94,6 +95,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
       readonly maxCount: number;
       readonly leaseMs: number;
       readonly types?: readonly string[];
+      readonly priorities?: readonly TaskPriority[];
     },
   ): Promise<readonly ClaimedTask[]> {
     checkClaim(options);

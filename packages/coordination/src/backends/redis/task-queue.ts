@@ -9,6 +9,7 @@ import {
   encodeProgress,
   encodeResult,
   PURGE_LIMIT_DEFAULT,
+  priorityRanks,
 } from "../../queue/queue-checks.ts";
 import { checkLimits } from "../../queue/queue-limits.ts";
 import { draftFailures, FAILURES_MAX_COUNT, LAPSED_ERROR_TEXT } from "../../queue/task-draft.ts";
@@ -25,6 +26,7 @@ import type {
   QueueStats,
   RenewOutcome,
   TaskFailure,
+  TaskPriority,
   TaskQueue,
   TaskRecord,
   TaskRef,
@@ -81,12 +83,14 @@ export class RedisTaskQueue implements TaskQueue<never> {
       readonly maxCount: number;
       readonly leaseMs: number;
       readonly types?: readonly string[];
+      readonly priorities?: readonly TaskPriority[];
     },
   ): Promise<readonly ClaimedTask[]> {
     checkClaim(options);
     const { worker, maxCount, leaseMs, types } = options;
     if (types?.length === 0) return [];
-    const args = [`${maxCount}`, worker, `${Math.round(leaseMs * 1000)}`, ...(types ?? [])];
+    const ranks = priorityRanks(options.priorities).join("");
+    const args = [`${maxCount}`, worker, `${Math.round(leaseMs * 1000)}`, ranks, ...(types ?? [])];
     const reply = await this.#scripts.run<readonly string[]>("claim-tasks", args, options, false);
     if (reply.length === 0) return [];
     const token = BigInt(reply[0] as string);

@@ -1,6 +1,7 @@
 -- Takes due tasks for a worker, of a queue that is neither paused nor limited.
 -- Inputs: $1 queue, $2 most tasks, $3 types or null for all, $4 worker, $5 lease in ms, $6 to $13 after which to begin
---   looking among critical, high, normal and low tasks (due time in microseconds and seq), nulls for the beginning.
+--   looking among critical, high, normal and low tasks (due time in microseconds and seq), nulls for the beginning and
+--   infinity to pass them over.
 -- Result: the claimed tasks in claim order: priority, due time, order of enqueueing. One row with a null id when the
 --   queue has settings: then claim-limited.sql is to be asked.
 -- Invariant: a task is locked by one claim at a time (others skip it), and the token, one for the whole call,

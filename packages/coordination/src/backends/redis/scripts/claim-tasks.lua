@@ -1,6 +1,6 @@
 -- Takes due tasks for a worker.
--- KEYS and ARGV 1 and 2: see task-steps.lua. ARGV: 3 most tasks, 4 worker, 5 lease in microseconds, 6… types, or none for
---   all.
+-- KEYS and ARGV 1 and 2: see task-steps.lua. ARGV: 3 most tasks, 4 worker, 5 lease in microseconds, 6 the priorities as
+--   digits, 7… types, or none for all.
 -- Result: {} or the token of the claims, then id, attempt and task of each in claim order: priority, due time, enqueueing.
 -- Invariant: tokens grow, also after a failover that lost the last of them, because they follow the clock
 --   (microseconds) wherever it is ahead of the counter.
@@ -60,11 +60,11 @@ local function keyRoomOf(limitKey)
 end
 
 local lanesByPriority = {}
-if #ARGV >= 6 then
+if #ARGV >= 7 then
   for priority = 0, 3 do
     lanesByPriority[priority] = {}
     local seen = {}
-    for index = 6, #ARGV do
+    for index = 7, #ARGV do
       if not seen[ARGV[index]] then
         seen[ARGV[index]] = true
         table.insert(lanesByPriority[priority], P .. 'r:' .. priority .. ':' .. ARGV[index])
@@ -83,7 +83,7 @@ local until_ = whole(now + ARGV[5])
 local hasStatuses = redis.call('EXISTS', P .. 's') == 1
 local lost = 0
 for priority = 3, 0, -1 do
-  local lanes = lanesByPriority[priority]
+  local lanes = string.find(ARGV[6], priority, 1, true) and lanesByPriority[priority] or {}
   while room > 0 and #lanes > 0 do
     local due, single = dueOf(lanes)
     if #due == 0 then break end

@@ -1,7 +1,15 @@
 -- Reads a stream on from an offset, with its bounds, as of one instant.
--- KEYS: 1 the head (hash), 2 the entries (stream). ARGV: 1 offset to go on after, 2 most entries (0: bounds only).
--- Result: {} for an unknown stream; else {epoch, head, trimmed, offset, payload, appended at, offset, …}.
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'trimmed')
+-- KEYS: 1 the head (hash), 2 the entries (stream), 3 the life (hash) of a log; without it, as for the changes of
+--   states, the stream goes on over failovers.
+-- ARGV: 1 offset to go on after, 2 most entries (0: bounds only).
+-- Result: {epoch, head, trimmed, offset, payload, appended at, offset, …}, or {} for an unknown stream of no life.
+-- Invariant: a stream of an earlier life of the server reads as one that begins now. Where the server takes no writes
+--   it reads as it is, until a read after that.
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'trimmed', 'life')
+if KEYS[3] and (not head[1] or head[4] ~= life) then
+  local epoch = epoch_of_life(KEYS[3])
+  if epoch then return {epoch, '0', '0'} end
+end
 if not head[1] then return {} end
 local result = {head[1], head[2], head[3]}
 if ARGV[2] == '0' then return result end
