@@ -2,6 +2,7 @@ import type { ClaimedTask, TaskQueue } from "@holdfast/coordination";
 import { type Clock, type Deferred, deferred, type Logger, TaskGroup } from "@holdfast/kernel";
 import type { Assignment } from "@holdfast/protocol/contract";
 import { approximateBytes } from "../model/approximate-bytes.ts";
+import { FairClaims } from "./fair-claims.ts";
 
 export interface ClaimBrokerOptions {
   readonly queue: TaskQueue<unknown>;
@@ -53,7 +54,8 @@ const NOBODY: ReadonlySet<string> = new Set();
 
 /**
  * Hands out shards to the workers that wait at this manager. One claim serves all that offer the same
- * workflows; what it brings is dealt out one by one to whoever has most room left. A shard that failed at a worker
+ * workflows, by priority and so that none waits for ever (see FairClaims); what it brings is dealt out one by one to
+ * whoever has most room left. A shard that failed at a worker
  * goes to another one that waits, whatever else that offers, and back to the same only when there is none.
  *
  * A worker waits until there is something or its time is over. What was claimed for a worker that is gone by
@@ -61,6 +63,7 @@ const NOBODY: ReadonlySet<string> = new Set();
  */
 export class ClaimBroker implements AsyncDisposable {
   readonly #options: ClaimBrokerOptions;
+  readonly #claims: FairClaims;
   readonly #tasks: TaskGroup;
   readonly #waiting = new Set<Waiter>();
   readonly #stopListening: () => void;
@@ -71,6 +74,7 @@ export class ClaimBroker implements AsyncDisposable {
 
   constructor(options: ClaimBrokerOptions) {
     this.#options = options;
+    this.#claims = new FairClaims({ ...options, leaseMs: options.taskLeaseMs });
     this.#tasks = new TaskGroup({ logger: options.logger });
     this.#stopListening = options.queue.onAvailable(() => this.wake());
     this.#tasks.spawn("claims", (signal) => this.#run(signal));
@@ -190,15 +194,14 @@ export class ClaimBroker implements AsyncDisposable {
   }
 
   async #claimForAll(waiters: readonly Waiter[]): Promise<number> {
-    const { queue, nodeId, taskLeaseMs } = this.#options;
     const first = waiters[0];
     if (first === undefined || first.types.length === 0) return 0;
     const room = waiters.reduce((sum, { maxCount }) => sum + maxCount, 0);
-    const tasks = await queue.claim({
-      worker: waiters.length === 1 ? first.worker : nodeId,
+    const tasks = await this.#claims.claim({
+      worker: waiters.length === 1 ? first.worker : this.#options.nodeId,
       maxCount: Math.min(room, CLAIM_MAX_COUNT),
-      leaseMs: taskLeaseMs,
       types: first.types,
+      kind: first.kind,
     });
     if (tasks.length === 0) return 0;
     this.#claimCount += 1;

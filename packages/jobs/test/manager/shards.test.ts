@@ -228,6 +228,29 @@ describe("shards of a job", () => {
     expect((await client.finished(jobId)).status).toBe("completed");
   });
 
+  it("of a low priority have their turn while jobs of higher ones keep every core busy, and these keep theirs", async () => {
+    const { worker, client } = await setUp();
+    const submit = (priority: "low" | "auto" | "high") =>
+      client.submit([{ name: priority, shards: 8, priority }]);
+    const turns: string[] = [];
+    // One core. There are always more shards of high priority than it can take.
+    for (const priority of ["high", "high", "low", "auto"] as const) await submit(priority);
+    for (let count = 0; count < 96; count += 1) {
+      if (count % 8 === 0) await submit("high");
+      const [assignment] = await worker.claimAll(1);
+      if (assignment === undefined) break;
+      turns.push(assignment.name);
+      await worker.complete(assignment);
+    }
+    // Each gets at least one in 24, from the beginning on.
+    for (let from = 0; from < turns.length; from += 24) {
+      const next = turns.slice(from, from + 25);
+      expect(next).toContain("low");
+      expect(next).toContain("auto");
+      expect(next.filter((name) => name === "high").length).toBeGreaterThanOrEqual(21);
+    }
+  });
+
   it("whose lease lapses go to another worker; the first one's outcome is refused then", async () => {
     const { manager, worker, client } = await setUp();
     const { jobId } = await client.submit([{ name: "a" }]);
