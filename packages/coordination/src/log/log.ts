@@ -16,8 +16,9 @@ export interface LogEntry {
 }
 
 /**
- * Where a stream starts and ends now. An unknown stream has epoch 0, head 0 and start 0. A position with
- * offset 0 lies before the first entry of every life of the stream, so it may be continued from in any epoch.
+ * Where a stream starts and ends now. An unknown stream has head 0, start 0 and epoch 0, or the epoch that it would
+ * begin in. A position with offset 0 lies before the first entry of every life of the stream, so it may be continued
+ * from in any epoch; not so on Redis, where entries may have been lost before any was read.
  */
 export interface StreamBounds {
   /** Position of the newest entry. */

@@ -100,6 +100,9 @@ export interface ChannelLog extends AsyncDisposable {
 
 export const READ_LIMIT_DEFAULT = 100;
 
+export const isSamePosition = (a: Position, b: Position): boolean =>
+  a.epoch === b.epoch && a.offset === b.offset;
+
 /** Where a new subscriber begins: from now on, or with the newest event of a channel of states. */
 export const startOf = ({ head, isState }: ChannelBounds): Position =>
   isState === true && head.offset > 0n ? { ...head, offset: head.offset - 1n } : head;

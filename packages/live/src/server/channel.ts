@@ -1,7 +1,14 @@
 import type { Position } from "@holdfast/coordination";
 import { afterThisTurn, type Logger } from "@holdfast/kernel";
 import type { ResetReason } from "../model/messages.ts";
-import type { ChannelBounds, ChannelEvent, ChannelFollower, ChannelLog, Following } from "./channel-log.ts";
+import {
+  type ChannelBounds,
+  type ChannelEvent,
+  type ChannelFollower,
+  type ChannelLog,
+  type Following,
+  isSamePosition,
+} from "./channel-log.ts";
 
 /** Events that came together go out in writes of about so many characters: one write must not fill a client's queue. */
 const WRITE_LENGTH = 65_536;
@@ -44,8 +51,8 @@ export class Channel implements ChannelFollower {
   readonly #logger: Logger;
   readonly #framesOf: (events: readonly ChannelEvent[], form: "full" | "simple") => Buffer;
   readonly #live = new Set<Subscriber>();
-  /** Read further than the follower has come; they join when it reaches their offset. */
-  readonly #ahead = new Map<Subscriber, bigint>();
+  /** Read further than the follower has come; they join when it reaches their position. */
+  readonly #ahead = new Map<Subscriber, Position>();
   /** Came in this turn; they go out together at its end, in one write to each subscriber. */
   #gathered: ChannelEvent[] = [];
   #following: Following | undefined;
@@ -94,14 +101,14 @@ export class Channel implements ChannelFollower {
   }
 
   /**
-   * Makes `subscriber` live if `after` is where the line stands (or further); then nothing is missed or repeated.
-   * Returns false when it must read on first.
+   * Makes `subscriber` live if `after` is where the line stands (or further, also in a later life of the channel that
+   * the follower has not been told of yet); then nothing is missed or repeated. Returns false when it must read on first.
    */
   join(subscriber: Subscriber, after: Position): boolean {
     const { head } = this;
-    if (after.epoch !== head.epoch || after.offset < head.offset) return false;
-    if (after.offset === head.offset) this.#live.add(subscriber);
-    else this.#ahead.set(subscriber, after.offset);
+    if (after.epoch < head.epoch || (after.epoch === head.epoch && after.offset < head.offset)) return false;
+    if (isSamePosition(after, head)) this.#live.add(subscriber);
+    else this.#ahead.set(subscriber, after);
     return true;
   }
 
@@ -139,7 +146,7 @@ export class Channel implements ChannelFollower {
     this.#bounds = { trimmedTo: 0n, ...this.#bounds, head: last.position };
     const frames = new FrameCache((form) => this.#framesOf(events, form));
     for (const subscriber of this.#live) this.#guard(() => subscriber.onEvents(events, frames));
-    if (this.#ahead.size > 0) this.#joinAhead(events, last.position.offset);
+    if (this.#ahead.size > 0) this.#joinAhead(events, last.position);
   }
 
   onReset(reason: ResetReason, bounds: ChannelBounds): void {
@@ -147,9 +154,17 @@ export class Channel implements ChannelFollower {
     this.flush();
     this.#bounds = bounds;
     this.#logger.warn({ channel: this.name, reason }, "the position of a channel was lost; clients are told");
-    for (const subscriber of this.#ahead.keys()) this.#live.add(subscriber);
-    this.#ahead.clear();
-    for (const subscriber of [...this.#live]) this.#guard(() => subscriber.onReset(reason, bounds));
+    const { head } = bounds;
+    const told = [...this.#live];
+    for (const [subscriber, position] of this.#ahead) {
+      // Who is further in this very life has missed nothing, unless it is the log that fell behind.
+      const isFurther = position.epoch === head.epoch && position.offset > head.offset;
+      if (isFurther && reason !== "ahead-of-head") continue;
+      this.#ahead.delete(subscriber);
+      this.#live.add(subscriber);
+      if (!isSamePosition(position, head)) told.push(subscriber);
+    }
+    for (const subscriber of told) this.#guard(() => subscriber.onReset(reason, bounds));
   }
 
   close(): void {
@@ -159,9 +174,9 @@ export class Channel implements ChannelFollower {
     this.#ahead.clear();
   }
 
-  #joinAhead(events: readonly ChannelEvent[], head: bigint): void {
-    for (const [subscriber, offset] of this.#ahead) {
-      if (offset > head) continue;
+  #joinAhead(events: readonly ChannelEvent[], head: Position): void {
+    for (const [subscriber, { epoch, offset }] of this.#ahead) {
+      if (epoch !== head.epoch || offset > head.offset) continue;
       this.#ahead.delete(subscriber);
       this.#live.add(subscriber);
       const later = events.filter(({ position }) => position.offset > offset);

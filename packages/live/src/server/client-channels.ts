@@ -4,7 +4,7 @@ import { TooManyChannelsError } from "../errors.ts";
 import { channelProblem } from "../model/limits.ts";
 import type { Presence, SubscribeAnswer, SubscribeRequest } from "../model/messages.ts";
 import type { Channel } from "./channel.ts";
-import { resetReason, startOf } from "./channel-log.ts";
+import { isSamePosition, resetReason, startOf } from "./channel-log.ts";
 import type { ServerCore } from "./server-core.ts";
 import type { Subscription, Writer } from "./subscription.ts";
 
@@ -123,7 +123,7 @@ export class ClientChannels {
     }
     const asked = fromWirePosition(request.position);
     const bounds = await settings.log.bounds(name, { signal: this.#signal });
-    if (bounds.isState === true && !isSame(asked, bounds.head)) {
+    if (bounds.isState === true && !isSamePosition(asked, bounds.head)) {
       const from = startOf(bounds);
       return { answer: { channel: name, state: "new", position: toWirePosition(from) }, from };
     }
@@ -146,5 +146,3 @@ export class ClientChannels {
     return { answer: { channel: name, state: "reset", reason, position: toWirePosition(from) }, from };
   }
 }
-
-const isSame = (a: Position, b: Position): boolean => a.epoch === b.epoch && a.offset === b.offset;

@@ -45,9 +45,9 @@ export interface StoredChannelLogOptions<Tx> {
  * Channels in a coordination store, for any number of servers: each publishes into the store, and each feeds its own
  * clients from there, its publisher's too, so that every event has one way to every client.
  *
- * Differs from the memory log in three points: history is bounded by count alone; a channel's first event gives it its
- * epoch; and an idempotency key is looked for in the history of its channel, so it holds as long as that, and two
- * servers that are given one key in the same moment may both publish.
+ * Differs from the memory log in three points: history is bounded by count alone; on PostgreSQL a channel's first event
+ * gives it its epoch; and an idempotency key is looked for in the history of its channel, so it holds as long as that,
+ * and two servers that are given one key in the same moment may both publish.
  */
 export class StoredChannelLog<Tx = never> implements ChannelLog {
   readonly isShared = true;

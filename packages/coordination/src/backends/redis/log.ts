@@ -48,7 +48,7 @@ export class RedisLog implements Log<never> {
     const place = new Map(streams.map((stream, index) => [stream, `${index + 1}`]));
     const reply = await this.#parts.scripts.run<readonly string[]>(
       "append-entries",
-      [`${this.#parts.slot}:epoch`, ...streams.flatMap((stream) => this.#keys(stream))],
+      [this.#lifeKey, ...streams.flatMap((stream) => this.#keys(stream))],
       [
         this.#parts.channel,
         wakeUpFor(streams),
@@ -69,6 +69,9 @@ export class RedisLog implements Log<never> {
     if (after !== undefined) checkPosition(after);
     const reply = await this.#readRaw(stream, after?.offset ?? 0n, limit, options);
     const bounds = toBounds(reply);
+    // Entries of an epoch may have been lost before any was read, so here each position is of its own epoch.
+    const isOver = after !== undefined && after.epoch !== 0n && after.epoch !== bounds.head.epoch;
+    if (isOver) return { kind: "reset", reason: "epoch-changed", bounds };
     const resume = resumePoint(after, bounds);
     if (resume.kind === "reset") return { kind: "reset", reason: resume.reason, bounds };
     const entries: LogEntry[] = [];
@@ -118,17 +121,23 @@ export class RedisLog implements Log<never> {
     if (streams.length === 0) return;
     await this.#parts.scripts.run(
       "delete-streams",
-      streams.flatMap((stream) => this.#keys(stream)),
+      [this.#lifeKey, ...streams.flatMap((stream) => this.#keys(stream))],
       [this.#parts.channel, wakeUpFor(streams)],
       { signal: options.signal, isRepeatable: true },
     );
   }
 
   #readRaw(stream: string, after: bigint, limit: number, options: Abortable): Promise<readonly string[]> {
-    return this.#parts.scripts.run("read-entries", this.#keys(stream), [after.toString(), `${limit}`], {
-      signal: options.signal,
-      isRepeatable: true,
-    });
+    return this.#parts.scripts.run(
+      "read-entries",
+      [...this.#keys(stream), this.#lifeKey],
+      [after.toString(), `${limit}`],
+      { signal: options.signal, isRepeatable: true },
+    );
+  }
+
+  get #lifeKey(): string {
+    return `${this.#parts.slot}:life`;
   }
 
   #keys(stream: string): readonly [string, string] {

@@ -8,13 +8,11 @@ import type { RedisClient, RedisScript } from "./redis-client.ts";
 const HERE = new URL("../../../src/backends/redis/scripts/", import.meta.url);
 
 const SCRIPT_NAMES = [
-  "append-entries",
   "delete-streams",
   "expire-states",
   "grant-lease",
   "list-leases",
   "now",
-  "read-entries",
   "read-lease",
   "read-states",
   "release-lease",
@@ -24,6 +22,9 @@ const SCRIPT_NAMES = [
   "trim-stream",
   "write-states",
 ] as const;
+
+/** These begin with what stream-life.lua says. */
+const LOG_SCRIPT_NAMES = ["append-entries", "read-entries"] as const;
 
 /** These begin with what task-steps.lua says. */
 const QUEUE_SCRIPT_NAMES = [
@@ -51,14 +52,16 @@ const QUEUE_SCRIPT_NAMES = [
 ] as const;
 
 export type QueueScriptName = (typeof QUEUE_SCRIPT_NAMES)[number];
-export type ScriptName = (typeof SCRIPT_NAMES)[number] | QueueScriptName;
+export type ScriptName = (typeof SCRIPT_NAMES)[number] | (typeof LOG_SCRIPT_NAMES)[number] | QueueScriptName;
 export type Scripts = Readonly<Record<ScriptName, RedisScript>>;
 
 export const readScripts = async (): Promise<Scripts> => {
+  const life = await readScript("stream-life");
   const steps = await readScript("task-steps");
   const own = SCRIPT_NAMES.map(async (name) => toScript(name, await readScript(name)));
+  const ofLogs = LOG_SCRIPT_NAMES.map(async (name) => toScript(name, life + (await readScript(name))));
   const ofQueues = QUEUE_SCRIPT_NAMES.map(async (name) => toScript(name, steps + (await readScript(name))));
-  const scripts = await Promise.all([...own, ...ofQueues]);
+  const scripts = await Promise.all([...own, ...ofLogs, ...ofQueues]);
   return Object.fromEntries(scripts.map((script) => [script.name, script])) as Record<
     ScriptName,
     RedisScript

@@ -5,6 +5,7 @@
 -- Invariant: an entry's id is its offset, so offsets are without gap; none is given twice in one epoch.
 local time = redis.call('TIME')
 local now = string.format('%.3f', (time[1] * 1000000 + time[2]) / 1000)
+local life = life_of_server()
 local epochs = {}
 local result = {}
 for i = 3, #ARGV, 2 do
@@ -14,7 +15,7 @@ for i = 3, #ARGV, 2 do
     local known = redis.call('HMGET', headKey, 'epoch', 'life')
     epochs[place] = known[1]
     if not epochs[place] or known[2] ~= life then
-      local epoch, failure = epoch_of_life(KEYS[1])
+      local epoch, failure = epoch_of_life(KEYS[1], life)
       if not epoch then return failure end
       epochs[place] = epoch
       redis.call('HSET', headKey, 'epoch', epoch, 'trimmed', '0', 'head', '0', 'life', life)

@@ -6,8 +6,9 @@
 -- Invariant: a stream of an earlier life of the server reads as one that begins now. Where the server takes no writes
 --   it reads as it is, until a read after that.
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'trimmed', 'life')
-if KEYS[3] and (not head[1] or head[4] ~= life) then
-  local epoch = epoch_of_life(KEYS[3])
+if KEYS[3] then
+  local life = life_of_server()
+  local epoch = head[4] ~= life and epoch_of_life(KEYS[3], life)
   if epoch then return {epoch, '0', '0'} end
 end
 if not head[1] then return {} end
