@@ -55,6 +55,7 @@ export type {
   BackoffOptions,
   LoadTestAction,
   LoadTestOptions,
+  OnActionEnd,
   WorkflowContext,
   WorkflowDefinition,
   WorkflowOptions,

@@ -110,6 +110,38 @@ describe("an HTTP action", () => {
     await refused.close?.();
   });
 
+  it("tells an end by callback as it does by promise", async () => {
+    let status = 200;
+    const { url } = await listen((_request, response) => {
+      response.statusCode = status;
+      response.end();
+    });
+    const action = await createHttpAction({ url });
+    const run = (): Promise<unknown> => new Promise((resolve) => action.start?.(never, resolve));
+    expect(await run()).toBeUndefined();
+    status = 500;
+    expect(await run()).toMatchObject({ error: { code: "HTTP_500" } });
+    await action.close?.();
+  });
+
+  it("keeps its only connection when a body cannot be made", async () => {
+    const { url } = await listen((_request, response) => response.end());
+    let isBroken = true;
+    const action = await createHttpAction({
+      url,
+      method: "POST",
+      connections: 1,
+      body: () => {
+        if (isBroken) throw new Error("no body");
+        return "body";
+      },
+    });
+    await expect(action(never)).rejects.toThrow("no body");
+    isBroken = false;
+    await action(never);
+    await action.close?.();
+  });
+
   it("ends at once when its test is aborted, also while it waits for a connection", async () => {
     let askedCount = 0;
     const { url } = await listen(() => {

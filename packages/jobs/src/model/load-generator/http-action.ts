@@ -1,7 +1,7 @@
 import { InvalidInputError } from "@holdfast/kernel";
 import type { Client, Dispatcher } from "undici";
 import { checkNumber } from "../definition-checks.ts";
-import type { LoadTestAction } from "../workflow.ts";
+import type { LoadTestAction, OnActionEnd } from "../workflow.ts";
 
 export interface HttpActionOptions {
   /** `http:` or `https:`, with path and query. */
@@ -55,7 +55,12 @@ export const createHttpAction = async (options: HttpActionOptions): Promise<Load
     connections,
     createClient: (...args) => new undici.Client(...args),
   });
-  return Object.assign((signal: AbortSignal) => load.request(signal), { close: () => load.close() });
+  const start = load.start.bind(load);
+  const action = (signal: AbortSignal): Promise<void> =>
+    new Promise((resolve, reject) => {
+      start(signal, (failure) => (failure === undefined ? resolve() : reject(failure.error)));
+    });
+  return Object.assign(action, { start, close: () => load.close() });
 };
 
 const checkUrl = (value: unknown): URL => {
@@ -64,9 +69,9 @@ const checkUrl = (value: unknown): URL => {
   throw new InvalidInputError("httpAction.url", value, "an http: or https: URL");
 };
 
-interface Waiting {
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
+interface Exchange {
+  readonly request: Dispatcher.DispatchOptions;
+  readonly onEnd: OnActionEnd;
 }
 
 interface HttpActionParts {
@@ -80,10 +85,10 @@ class HttpAction {
   readonly #parts: HttpActionParts;
   readonly #request: Dispatcher.DispatchOptions;
   readonly #statusErrors = new Map<number, HttpStatusError>();
-  readonly #clients = new Set<Client>();
+  readonly #connections: Connection[] = [];
   /** The one used last is used first: no more connections stay busy than are needed. */
-  readonly #free: Client[] = [];
-  readonly #waiting: Waiting[] = [];
+  readonly #free: Connection[] = [];
+  readonly #waiting: Exchange[] = [];
   #signal: AbortSignal | undefined;
 
   constructor(options: HttpActionOptions, parts: HttpActionParts) {
@@ -98,34 +103,32 @@ class HttpAction {
     };
   }
 
-  request(signal: AbortSignal): Promise<void> {
+  start(signal: AbortSignal, onEnd: OnActionEnd): void {
     if (signal !== this.#signal) this.#watch(signal);
-    return new Promise((resolve, reject) => {
-      const waiting = { resolve, reject };
-      const client = this.#free.pop() ?? this.#open();
-      if (client === undefined) this.#waiting.push(waiting);
-      else this.#send(client, waiting);
-    });
+    const exchange = { request: this.#nextRequest(), onEnd };
+    const connection = this.#free.pop() ?? this.#open();
+    if (connection === undefined) this.#waiting.push(exchange);
+    else connection.send(exchange);
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#clients].map((client) => client.destroy()));
+    await Promise.all(this.#connections.map((connection) => connection.destroy()));
   }
 
   /** One listener for the whole test: a listener per request would cost more than the request. */
   #watch(signal: AbortSignal): void {
     this.#signal = signal;
     const onAbort = (): void => {
-      for (const { reject } of this.#waiting.splice(0)) reject(signal.reason);
+      for (const { onEnd } of this.#waiting.splice(0)) onEnd({ error: signal.reason });
       void this.close();
     };
     if (signal.aborted) onAbort();
     else signal.addEventListener("abort", onAbort, { once: true });
   }
 
-  #open(): Client | undefined {
+  #open(): Connection | undefined {
     const { url, connections, createClient } = this.#parts;
-    if (this.#clients.size >= connections) return undefined;
+    if (this.#connections.length >= connections) return undefined;
     const { timeoutMs = 10_000, rejectUnauthorized = true } = this.#options;
     const client = createClient(url.origin, {
       pipelining: 1,
@@ -133,39 +136,24 @@ class HttpAction {
       bodyTimeout: timeoutMs,
       connect: { timeout: timeoutMs, rejectUnauthorized },
     });
-    this.#clients.add(client);
-    return client;
+    const connection = new Connection(client, (ended, onEnd, status, failure) => {
+      this.#release(ended);
+      if (failure !== undefined || this.#isExpected(status)) onEnd(failure);
+      else onEnd({ error: this.#statusError(status) });
+    });
+    this.#connections.push(connection);
+    return connection;
   }
 
-  #send(client: Client, { resolve, reject }: Waiting): void {
+  #nextRequest(): Dispatcher.DispatchOptions {
     const { body } = this.#options;
-    let status = 0;
-    client.dispatch(
-      typeof body === "function" ? { ...this.#request, body: body() as string } : this.#request,
-      {
-        onConnect: () => undefined,
-        onHeaders: (statusCode) => {
-          status = statusCode;
-          return true;
-        },
-        onData: () => true,
-        onComplete: () => {
-          this.#release(client);
-          if (this.#isExpected(status)) resolve();
-          else reject(this.#statusError(status));
-        },
-        onError: (error) => {
-          this.#release(client);
-          reject(error);
-        },
-      },
-    );
+    return typeof body === "function" ? { ...this.#request, body: body() as string } : this.#request;
   }
 
-  #release(client: Client): void {
+  #release(connection: Connection): void {
     const next = this.#waiting.shift();
-    if (next === undefined) this.#free.push(client);
-    else this.#send(client, next);
+    if (next === undefined) this.#free.push(connection);
+    else connection.send(next);
   }
 
   #isExpected(status: number): boolean {
@@ -180,5 +168,62 @@ class HttpAction {
       this.#statusErrors.set(status, error);
     }
     return error;
+  }
+}
+
+type OnExchangeEnd = (
+  connection: Connection,
+  onEnd: OnActionEnd,
+  status: number,
+  failure: { readonly error: unknown } | undefined,
+) => void;
+
+/** One connection with one exchange at a time; it handles all of its answers itself, so a request makes no handler. */
+class Connection implements Dispatcher.DispatchHandlers {
+  readonly #client: Client;
+  readonly #onExchangeEnd: OnExchangeEnd;
+  #onEnd: OnActionEnd | undefined;
+  #status = 0;
+
+  constructor(client: Client, onExchangeEnd: OnExchangeEnd) {
+    this.#client = client;
+    this.#onExchangeEnd = onExchangeEnd;
+  }
+
+  /** Only when the exchange before has ended. */
+  send({ request, onEnd }: Exchange): void {
+    this.#onEnd = onEnd;
+    this.#status = 0;
+    this.#client.dispatch(request, this);
+  }
+
+  destroy(): Promise<void> {
+    return this.#client.destroy();
+  }
+
+  onConnect(): void {}
+
+  onHeaders(status: number): boolean {
+    this.#status = status;
+    return true;
+  }
+
+  onData(): boolean {
+    return true;
+  }
+
+  onComplete(): void {
+    this.#end(undefined);
+  }
+
+  onError(error: Error): void {
+    this.#end({ error });
+  }
+
+  #end(failure: { readonly error: unknown } | undefined): void {
+    const onEnd = this.#onEnd;
+    if (onEnd === undefined) return;
+    this.#onEnd = undefined;
+    this.#onExchangeEnd(this, onEnd, this.#status, failure);
   }
 }

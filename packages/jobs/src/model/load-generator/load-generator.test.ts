@@ -2,7 +2,7 @@ import { VirtualClock } from "@holdfast/kernel/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Meter } from "../measurements.ts";
-import type { LoadTestAction } from "../workflow.ts";
+import type { LoadTestAction, OnActionEnd } from "../workflow.ts";
 import { generateLoad, type LoadOutcome, type LoadPlan } from "./load-generator.ts";
 
 const setUp = () => {
@@ -50,6 +50,23 @@ describe("the open model", () => {
     const totals = meter.totals();
     expect(totals.counters).toEqual({ requests: 100 });
     expect(totals.histograms["latency"]).toMatchObject({ count: 100, min: 5, max: 5 });
+  });
+
+  it("survives actions that end before their start returns, however many are due at once", async () => {
+    const { clock, meter, start } = setUp();
+    let count = 0;
+    const action: LoadTestAction = Object.assign(async () => undefined, {
+      start: (_signal: AbortSignal, onEnd: OnActionEnd): void => {
+        count += 1;
+        if (count === 1) clock.schedule(500, onEnd);
+        else onEnd(count % 2 === 0 ? { error: new Error("even") } : undefined);
+      },
+    });
+    const outcome = start(open(100_000, 501, { inFlightMax: 1 }), action);
+    await clock.advance(2_000);
+    expect(await outcome).toMatchObject({ plannedCount: 50_100, missedCount: 0 });
+    expect(count).toBe(50_100);
+    expect(meter.totals().counters).toMatchObject({ requests: 50_100, "errors.Error": 25_050 });
   });
 
   it("lets the shards start every action of the plan between them, once", async () => {

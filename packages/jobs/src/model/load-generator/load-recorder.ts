@@ -1,5 +1,5 @@
 import type { Clock } from "@holdfast/kernel";
-import type { LoadTestAction, WorkflowContext } from "../workflow.ts";
+import type { LoadTestAction, OnActionEnd, WorkflowContext } from "../workflow.ts";
 
 /** What a load test needs of the context of its shard. */
 export type LoadMeter = Pick<WorkflowContext<unknown>, "count" | "record" | "progress">;
@@ -25,7 +25,6 @@ export class LoadRecorder {
   readonly #errorNames = new Set<string>();
   readonly #inFlight = new Set<{ readonly from: number }>();
   #settledCount = 0;
-  #closed = false;
 
   constructor(options: {
     readonly action: LoadTestAction;
@@ -50,18 +49,28 @@ export class LoadRecorder {
   }
 
   /** Runs one action whose latency counts from `from` (monotonic ms). Never rejects. */
-  async run(from: number): Promise<void> {
+  run(from: number): Promise<void> {
+    return new Promise((resolve) => this.start(from, resolve));
+  }
+
+  /**
+   * The same for a caller that needs no promise of its own, as the open model, which starts tens of thousands
+   * a second: calls `onEnd` once the action has ended, after it was counted.
+   */
+  start(from: number, onEnd: () => void): void {
     const entry = { from };
     this.#inFlight.add(entry);
-    let failure: { readonly error: unknown } | undefined;
+    const end: OnActionEnd = (failure) => {
+      if (this.#inFlight.delete(entry)) this.#settle(from, failure && this.#nameOf(failure.error));
+      onEnd();
+    };
+    const fail = (error: unknown): void => end({ error });
     try {
-      await this.#action(this.#signal);
+      if (this.#action.start === undefined) this.#action(this.#signal).then(() => end(), fail);
+      else this.#action.start(this.#signal, end);
     } catch (error) {
-      failure = { error };
+      fail(error);
     }
-    if (this.#closed) return;
-    this.#inFlight.delete(entry);
-    this.#settle(from, failure === undefined ? undefined : this.#nameOf(failure.error));
   }
 
   /** Counts what is still in flight as `errors.unfinished` and closes. */
@@ -72,7 +81,6 @@ export class LoadRecorder {
 
   /** Ignores whatever settles from now on. */
   close(): void {
-    this.#closed = true;
     this.#inFlight.clear();
   }
 

@@ -69,6 +69,11 @@ class OpenModel {
   /** When the timer fires. */
   #wakeAt: number | undefined;
   #ended = false;
+  #pumping = false;
+  /** Only the end of an action that left room where there was none has anything to start. */
+  readonly #onActionEnd = (): void => {
+    if (this.#recorder.inFlightCount === this.#plan.inFlightMax - 1 && !this.#pumping) this.#pump();
+  };
 
   constructor(
     plan: OpenPlan,
@@ -109,12 +114,15 @@ class OpenModel {
     if (this.#ended) return;
     const now = this.#clock.monotonicNow();
     const endsAt = this.#startedAt + this.#plan.durationMs;
+    // An action may end before its start returns; the loop sees the room that it left.
+    this.#pumping = true;
     while (this.#nextIndex < this.#plannedCount && this.#recorder.inFlightCount < this.#plan.inFlightMax) {
       const plannedAt = this.#plannedAt(this.#nextIndex);
       if (plannedAt > now || (now >= endsAt && now - plannedAt > START_TOLERANCE_MS)) break;
       this.#nextIndex += 1;
       this.#start(plannedAt, now);
     }
+    this.#pumping = false;
     const isOver = now >= endsAt || this.#nextIndex >= this.#plannedCount;
     if (isOver) {
       this.#end();
@@ -138,10 +146,7 @@ class OpenModel {
       this.#lateCount += 1;
       this.#meter.count("load.late");
     }
-    const wasFull = (): boolean => this.#recorder.inFlightCount === this.#plan.inFlightMax - 1;
-    void this.#recorder.run(isLate ? plannedAt : now).then(() => {
-      if (wasFull()) this.#pump();
-    });
+    this.#recorder.start(isLate ? plannedAt : now, this.#onActionEnd);
   }
 
   #end(): void {
