@@ -1,5 +1,4 @@
 import { checkInteger, checkNumber, checkText, encodeJson } from "../input-checks.ts";
-import type { Json } from "../json.ts";
 import { type GrantOptions, LEASE_TTL_MAX_MS, LEASE_TTL_MIN_MS } from "./leases.ts";
 
 /** A lease's metadata is shown in lists of a thousand, so it stays small. */
@@ -21,8 +20,8 @@ export const checkGrant = (name: string, options: GrantOptions): string => {
   checkText("lease.owner", options.owner, 256);
   checkTtl("lease.ttlMs", options.ttlMs);
   if (options.requestId !== undefined) checkText("lease.requestId", options.requestId, 256);
-  const metadata: Json = options.metadata ?? null;
-  return encodeJson("lease.metadata", metadata, METADATA_MAX_BYTES);
+  if (options.metadata === undefined) return "null";
+  return encodeJson("lease.metadata", options.metadata, METADATA_MAX_BYTES);
 };
 
 export const LIST_LIMIT_DEFAULT = 1000;

@@ -102,7 +102,11 @@ export interface Leases<Tx> {
     leases: readonly { readonly name: string; readonly token: bigint }[],
     options: Abortable & { readonly ttlMs: number },
   ): Promise<readonly boolean[]>;
-  /** Ends the lease now. False when this token did not hold it any more; nothing is changed then. */
+  /**
+   * Ends the lease now. False when this token did not hold it any more (lapsed and taken, released, or unknown);
+   * nothing is changed then. An expired lease that nobody took is ended like any other: the token still names the
+   * newest grant, so nobody was beside it.
+   */
   release(lease: { readonly name: string; readonly token: bigint }, options?: Abortable): Promise<boolean>;
   /** The unexpired lease of this name, if there is one. */
   read(name: string, options?: Abortable): Promise<LeaseInfo | undefined>;

@@ -123,6 +123,17 @@ export const leasesSuite = (setUp: LeasesSetUp): void => {
       expect((await leases.read("a"))?.token).toBe(grant.token);
     });
 
+    it("ends an expired lease that nobody took, so that it cannot be renewed any more", async () => {
+      await using harness = await setUp();
+      const { leases } = harness.store;
+      const grant = await grantOf(leases, "a");
+      await harness.elapse(60_001);
+      expect(await leases.release(grant)).toBe(true);
+      expect(await leases.release(grant)).toBe(false);
+      expect(await leases.renew([grant], { ttlMs: 60_000 })).toEqual([false]);
+      expect((await grantOf(leases, "a", "b")).token).toBeGreaterThan(grant.token);
+    });
+
     it("keeps a renewed lease past its first end", async () => {
       await using harness = await setUp();
       const { leases } = harness.store;

@@ -82,7 +82,7 @@ export class MemoryLeases implements Leases<MemoryTx> {
   release(lease: LeaseRef, options: Abortable = {}): Promise<boolean> {
     return this.#transactor.run({ signal: options.signal }, (change) => {
       const held = this.#held.get(lease.name);
-      if (held?.token !== lease.token || held.expiresAt <= this.#clock.now()) return false;
+      if (held?.token !== lease.token) return false;
       this.#held.delete(lease.name);
       for (const key of releaseKeys(lease.name)) change.wakeOnCommit(key);
       return true;

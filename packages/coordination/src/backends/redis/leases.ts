@@ -40,6 +40,13 @@ interface LeaseRef {
 /** Lapsed leases cost memory only, so they are looked for seldom. */
 const SWEEP_EVERY_MS = 600_000;
 
+/** As grant-lease.lua keeps it: whole milliseconds, eight digits up to a day. */
+const ttlText = (ttlMs: number): string => Math.ceil(ttlMs).toString().padStart(8, "0");
+
+/** As grant-lease.lua keeps them; its release has nothing to do yet. */
+const termsOf = (ttlMs: number, requestId: string, owner: string, metadata: string): string =>
+  `${ttlText(ttlMs)}0${requestId}\0${owner}\0${metadata}`;
+
 export interface RedisLeasesParts {
   readonly scripts: ScriptRunner;
   /** The hash tag that keeps every key of the store on one node. */
@@ -84,15 +91,12 @@ export class RedisLeases implements Leases<never> {
     const metadata = checkGrant(name, options);
     const { owner, ttlMs, requestId = "", signal } = options;
     this.#sweepSometimes();
+    const terms = termsOf(ttlMs, requestId, owner, metadata);
     const reply = await this.#scripts.run<GrantReply>(
       "grant-lease",
       this.#keys,
       // What is usual goes without saying: each argument costs.
-      options.awaitRelease
-        ? [name, `${ttlMs}`, requestId, owner, metadata, "1"]
-        : metadata === "null"
-          ? [name, `${ttlMs}`, requestId, owner]
-          : [name, `${ttlMs}`, requestId, owner, metadata],
+      options.awaitRelease ? [name, terms, "1"] : [name, terms],
       { signal, isRepeatable: requestId !== "" },
     );
     return toOutcome(reply, name, options);
@@ -100,32 +104,31 @@ export class RedisLeases implements Leases<never> {
 
   standInLine(name: string, options: StandInLineOptions): LinePlace {
     const metadata = checkGrant(name, options);
-    const { clock, channel, loops, logger } = this.#parts;
+    const { ttlMs, owner, requestId } = options;
+    const { clock, loops, logger } = this.#parts;
+    const terms = termsOf(ttlMs, requestId, owner, metadata);
     return new RedisLinePlace(name, options, {
       clock,
-      ask: async (terms, signal) =>
+      ask: async ({ placeMs, termMs, lineMaxCount }, signal) =>
         this.#scripts.run<GrantReply>(
           "grant-lease",
           this.#keys,
           [
             name,
-            `${options.ttlMs}`,
-            options.requestId,
-            options.owner,
-            metadata,
+            terms,
             "",
             this.#inboxChannel,
-            `${terms.placeMs}`,
-            `${Math.min(options.ttlMs, terms.termMs)}`,
-            `${terms.lineMaxCount}`,
+            `${placeMs}`,
+            ttlText(Math.min(ttlMs, termMs)),
+            `${lineMaxCount}`,
           ],
           { signal, isRepeatable: true },
         ),
-      listen: (listener) => this.#inbox.subscribe(options.requestId, listener),
+      listen: (listener) => this.#inbox.subscribe(requestId, listener),
       leave: () =>
         loops.spawn("leaving a line", async (signal) => {
           try {
-            await this.#scripts.run("release-lease", this.#keys, [name, "", channel, options.requestId], {
+            await this.#scripts.run("release-lease", this.#keys, [name, "", requestId], {
               signal,
               isRepeatable: true,
             });
@@ -149,7 +152,7 @@ export class RedisLeases implements Leases<never> {
     const reply = await this.#scripts.run<readonly string[]>(
       "renew-leases",
       this.#keys,
-      [`${options.ttlMs}`, ...leases.flatMap(({ name, token }) => [name, token.toString()])],
+      [ttlText(options.ttlMs), ...leases.flatMap(({ name, token }) => [name, token.toString()])],
       { signal: options.signal, isRepeatable: true },
     );
     return reply.map((renewed) => renewed === "1");
@@ -159,7 +162,7 @@ export class RedisLeases implements Leases<never> {
     const reply = await this.#scripts.run<string>(
       "release-lease",
       this.#keys,
-      [lease.name, lease.token.toString(), this.#parts.channel],
+      [lease.name, lease.token.toString()],
       { signal: options.signal, isRepeatable: false },
     );
     return reply === "1";

@@ -7,12 +7,13 @@ local result = {}
 for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
   if name ~= '' and string.byte(name) ~= 0 and string.sub(name, 1, #ARGV[1]) == ARGV[1] then
     local held = redis.call('HGET', KEYS[1], name)
-    local ends = (tonumber(string.sub(held, 17, 32)) or 0)
+    local ends = (tonumber(string.sub(held, 17, 32)) or 0) + (tonumber(string.sub(held, 33, 40)) or 0) * 1000
     if ends > now then
-      if ARGV[2] == '1' then
-        redis.call('HSET', KEYS[1], name, string.sub(held, 1, 32) .. '1' .. string.sub(held, 34))
+      local duty = tonumber(string.sub(held, 41, 41)) or 0
+      if ARGV[2] == '1' and duty % 2 == 0 then
+        redis.call('HSET', KEYS[1], name, string.sub(held, 1, 40) .. duty + 1 .. string.sub(held, 42))
       end
-      local owner, metadata = string.match(held, '^%Z*%z(%Z*)%z(.*)$', 34)
+      local owner, metadata = string.match(held, '^%Z*%z(%Z*)%z(.*)$', 42)
       local remaining = string.format('%.3f', (ends - now) / 1000)
       for _, value in ipairs({name, owner, string.sub(held, 1, 16), remaining, metadata}) do
         result[#result + 1] = value

@@ -1,51 +1,56 @@
--- Ends a lease that its token holds and hands it to the first in its line, or tells those who wait for its end.
+-- Ends a lease that its token holds, expired or not, and hands it to the first in its line, or tells those who wait for its end.
 -- Also gives up a place in line, with the lease if it was handed over by then.
--- KEYS: 1 the leases (hash, see grant-lease.lua). ARGV: 1 name, 2 token, or "" to give up a place, 3 channel,
---   4 the request id whose place is given up.
--- Result: "1" when it was held, "0" when no lease was ended.
+-- KEYS: 1 the leases (hash, see grant-lease.lua). ARGV: 1 name, 2 token, or "" to give up a place, 3 the request id
+--   whose place is given up. What is to be told goes to the channel of the store, which is named as its leases are.
+-- Result: "1" when it was ended, "0" when no lease was.
 -- Invariant: whoever is handed the lease gets a new token, a term of its own, and a message in its inbox:
 --   {k: [request id], token, ttl: term in ms, at: µs}.
 local call, name = redis.call, ARGV[1]
-local known = call('HMGET', KEYS[1], name, '\0' .. name)
-local held, line = known[1], known[2] and cmsgpack.unpack(known[2])
-if ARGV[2] == '' and line then
+local held = call('HGET', KEYS[1], name)
+if ARGV[2] ~= '' then
+  if not held or string.sub(held, 1, 16) ~= ARGV[2] then return '0' end
+  if string.byte(held, 41) == 48 then
+    call('HDEL', KEYS[1], name)
+    return '1'
+  end
+end
+local packed = call('HGET', KEYS[1], '\0' .. name)
+local line = packed and cmsgpack.unpack(packed) or {}
+local store = function()
+  if #line > 0 then call('HSET', KEYS[1], '\0' .. name, cmsgpack.pack(line))
+  elseif packed then call('HDEL', KEYS[1], '\0' .. name) end
+end
+if ARGV[2] == '' then
   for index, place in ipairs(line) do
-    if place[1] == ARGV[4] then
+    if place[1] == ARGV[3] then
       table.remove(line, index)
       break
     end
   end
-  if #line > 0 then call('HSET', KEYS[1], '\0' .. name, cmsgpack.pack(line))
-  else call('HDEL', KEYS[1], '\0' .. name) end
-end
-if not held then return '0' end
-if ARGV[2] == '' then
-  if string.match(held, '^%Z*', 34) ~= ARGV[4] then return '0' end
-elseif string.sub(held, 1, 16) ~= ARGV[2] then return '0' end
-local time = call('TIME')
-local now = time[1] * 1000000 + time[2]
-if (tonumber(string.sub(held, 17, 32)) or 0) <= now then return '0' end
-if line then
-  local heir = table.remove(line, 1)
-  while heir and heir[2] <= now do heir = table.remove(line, 1) end
-  if heir then
-    local token = string.format('%016.0f', math.max((call('HGET', KEYS[1], '') or 0) + 1, now))
-    local ends = string.format('%016.0f', now + heir[4])
-    call('HSET', KEYS[1], '', token,
-      name, token .. ends .. '0' .. heir[1] .. '\0' .. heir[5] .. '\0' .. heir[6])
-    if #line > 0 then call('HSET', KEYS[1], '\0' .. name, cmsgpack.pack(line))
-    else call('HDEL', KEYS[1], '\0' .. name) end
-    call('PUBLISH', heir[3], cjson.encode({
-      k = {heir[1]}, token = token, ttl = heir[4] / 1000, at = string.format('%.0f', now)
-    }))
-  else
-    call('HDEL', KEYS[1], name, '\0' .. name)
+  if not held or string.match(held, '^%Z*', 42) ~= ARGV[3] then
+    store()
+    return '0'
   end
+end
+local time = call('TIME')
+local at = time[1] .. string.sub('00000', #time[2]) .. time[2]
+local now = tonumber(at)
+local heir = table.remove(line, 1)
+while heir and heir[2] <= now do heir = table.remove(line, 1) end
+store()
+if heir then
+  local token, last = at, tonumber(call('HGET', KEYS[1], ''))
+  if last and last >= now then token = string.format('%016.0f', last + 1) end
+  local ttl = string.sub(heir[4], 1, 8)
+  call('HSET', KEYS[1], '', token, name,
+    token .. at .. ttl .. (#line > 0 and '2' or '0') .. string.sub(heir[4], 10))
+  call('PUBLISH', heir[3], cjson.encode({k = {heir[1]}, token = token, ttl = tonumber(ttl), at = at}))
 else
   call('HDEL', KEYS[1], name)
 end
-if string.byte(held, 33) == 49 then
+if string.byte(held, 41) % 2 == 1 then
   local above = string.match(name, '^(.*/).')
-  call('PUBLISH', ARGV[3], cjson.encode({'l' .. name, above and 'l' .. above}))
+  local channel = string.sub(KEYS[1], 1, -1 - #'leases') .. 'wake'
+  call('PUBLISH', channel, cjson.encode({'l' .. name, above and 'l' .. above}))
 end
 return '1'

@@ -7,7 +7,8 @@ local count = 0
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
   local isLease = fields[i] ~= '' and string.byte(fields[i]) ~= 0
-  if isLease and (tonumber(string.sub(fields[i + 1], 17, 32)) or 0) > now then count = count + 1 end
+  local since, ttl = string.sub(fields[i + 1], 17, 32), string.sub(fields[i + 1], 33, 40)
+  if isLease and (tonumber(since) or 0) + (tonumber(ttl) or 0) * 1000 > now then count = count + 1 end
 end
 local token = redis.call('HGET', KEYS[1], '')
 redis.call('DEL', KEYS[1])

@@ -10,7 +10,8 @@ for i = 1, #fields, 2 do
   if isLine then
     for _, place in ipairs(cmsgpack.unpack(fields[i + 1])) do isOver = isOver and place[2] <= now end
   elseif isOver then
-    isOver = (tonumber(string.sub(fields[i + 1], 17, 32)) or 0) + ARGV[2] * 1000 <= now
+    local since, ttl = string.sub(fields[i + 1], 17, 32), string.sub(fields[i + 1], 33, 40)
+    isOver = (tonumber(since) or 0) + ((tonumber(ttl) or 0) + ARGV[2]) * 1000 <= now
   end
   if isOver then redis.call('HDEL', KEYS[1], fields[i]) end
 end
