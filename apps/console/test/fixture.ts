@@ -34,6 +34,25 @@ export const result: JobResult = {
   elapsedMs: 1,
 };
 
+/** What a job came to that counted so many requests in ten seconds. */
+export const runOf = (jobId: string, requests: number): JobResult => ({
+  ...result,
+  jobId,
+  elapsedMs: 10_000,
+  workflows: [
+    {
+      workflowId: `wf-${jobId}`,
+      name: "get",
+      workflow: "get",
+      status: "completed",
+      shards: { total: 1, completed: 1, failed: 0 },
+      outputs: [],
+      totals: { counters: { requests }, histograms: {} },
+      elapsedMs: 10_000,
+    },
+  ],
+});
+
 export const status = (offset: number): WatchItem => ({
   kind: "event",
   position: { epoch: "1", offset: String(offset) },

@@ -4,7 +4,7 @@ import { chromiumPath, createFaultProxy, type FaultProxy } from "@holdfast/testk
 import { describeService } from "@holdfast/testkit/vitest";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
-import { setUp } from "./fixture.ts";
+import { jobView, runOf, setUp } from "./fixture.ts";
 
 /** How long anything may take on a busy machine. */
 const LIMIT_MS = 60_000;
@@ -27,7 +27,11 @@ describeService("chromium", "the pages of the console in a real browser", () => 
   beforeAll(async () => {
     browser = await chromium.launch({ executablePath: chromiumPath(), args: QUIET });
     console = await setUp(
-      { list: async () => ({ jobs: [...jobs] }) },
+      {
+        list: async () => ({ jobs: [...jobs] }),
+        get: async (jobId) => ({ ...jobView, ...jobs.find((job) => job.jobId === jobId), datacenters: {} }),
+        result: async (jobId) => runOf(jobId, jobId === "job-old" ? 5_000 : 10_000),
+      },
       { clock: systemClock, authenticate: (credential) => tokens.get(credential?.token ?? "") },
     );
     network = await createFaultProxy({ target: { port: Number(new URL(console.console.url).port) } });
@@ -49,17 +53,17 @@ describeService("chromium", "the pages of the console in a real browser", () => 
     expect(failures).toEqual([]);
   });
 
-  const addJob = (jobId: string): number =>
-    jobs.push({
-      jobId,
-      name: "import",
-      status: "running",
-      submittedAt: 1,
-      elapsedMs: 1,
-      datacenters: ["east"],
-      progress: { done: 0, total: 0 },
-      labels: {},
-    });
+  const summaryOf = (jobId: string): JobSummary => ({
+    jobId,
+    name: "import",
+    status: "running",
+    submittedAt: 1,
+    elapsedMs: 1,
+    datacenters: ["east"],
+    progress: { done: 0, total: 0 },
+    labels: {},
+  });
+  const addJob = (jobId: string): number => jobs.push(summaryOf(jobId));
   const isLive = (page: Page): Promise<void> =>
     page.getByText("live", { exact: true }).waitFor({ timeout: LIMIT_MS });
   const shows = (page: Page, jobId: string): Promise<void> =>
@@ -69,12 +73,12 @@ describeService("chromium", "the pages of the console in a real browser", () => 
     await page.keyboard.press("Enter");
     await isLive(page);
   };
-  const openJobs = async (context: BrowserContext): Promise<Page> => {
+  const openJobs = async (context: BrowserContext, text = "No jobs yet"): Promise<Page> => {
     const page = await context.newPage();
     page.on("pageerror", (error) => failures.push(error.message));
     await page.goto(`http://${network.host}:${network.port}/jobs`);
     await signIn(page, "first-token");
-    await page.getByText("No jobs yet").waitFor();
+    await page.getByText(text).waitFor();
     return page;
   };
 
@@ -84,6 +88,46 @@ describeService("chromium", "the pages of the console in a real browser", () => 
     network.set({ latencyMs: 150, jitterMs: 100 });
     addJob("job-7");
     for (const page of pages) await shows(page, "job-7");
+  });
+
+  it("compare two runs that are ticked in the list, and say what cannot be compared", async () => {
+    for (const [jobId, submittedAt] of [
+      ["job-new", 2],
+      ["job-old", 1],
+    ] as const) {
+      jobs.push({ ...summaryOf(jobId), name: "load", status: "completed", submittedAt, finishedAt: 3 });
+    }
+    addJob("job-running");
+    const page = await openJobs(await browser.newContext(), "Tick two runs");
+    expect(await page.getByLabel("Compare job-running").isDisabled()).toBe(true);
+    await page.getByLabel("Compare job-new").check();
+    await page.getByText("Tick another run").waitFor();
+    await page.getByLabel("Compare job-old").check();
+    await page.getByRole("button", { name: "Compare these two" }).click();
+    // The older one is what the newer one is compared with.
+    await page.getByText("1 of 1 figures differs by more than chance explains.").waitFor();
+    expect(await page.getByLabel("Run A").getByRole("link").textContent()).toBe("job-old");
+    expect(await page.getByRole("row", { name: /requests per second/ }).allTextContents()).toEqual([
+      "requests per second5001,000+100.0 %yes",
+    ]);
+    await page.getByRole("button", { name: "Swap A and B" }).click();
+    await page.getByText("-50.0 %").waitFor();
+    expect(new URL(page.url()).search).toBe("?a=job-new&b=job-old");
+    await page.getByLabel("B, the run to judge").selectOption("job-new");
+    await page.getByText("A and B are the same run").waitFor();
+    await page.getByLabel("B, the run to judge").selectOption("");
+    await page.getByText("Choose the other run").waitFor();
+    await page.goBack();
+    await page.goBack();
+    await page.getByText("-50.0 %").waitFor();
+    await page.goto(`${new URL(page.url()).origin}/compare?a=job-new&b=job-running`);
+    await page.getByRole("alert").getByText("job-running is running").waitFor();
+  });
+
+  it("say what to do where there are not two runs to compare", async () => {
+    const page = await openJobs(await browser.newContext());
+    await page.getByRole("link", { name: "Compare", exact: true }).click();
+    await page.getByText("There are not two runs to compare yet").waitFor();
   });
 
   it("say that the connection is lost when the server cuts it, and show what happened meanwhile", async () => {

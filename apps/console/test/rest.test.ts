@@ -1,4 +1,5 @@
 import type { SubmitOptions } from "@holdfast/jobs/client";
+import type { JobComparison } from "@holdfast/jobs/compare";
 import {
   type HoldfastError,
   InvalidInputError,
@@ -6,8 +7,9 @@ import {
   RemoteError,
   TimeoutError,
 } from "@holdfast/kernel";
+import type { JobView } from "@holdfast/protocol/contract";
 import { describe, expect, it } from "vitest";
-import { emptyCluster, jobView, result, setUp } from "./fixture.ts";
+import { emptyCluster, jobView, result, runOf, setUp } from "./fixture.ts";
 
 const remote = (code: string, retryable = false, retryAfterMs?: number): HoldfastError =>
   new RemoteError({
@@ -156,6 +158,54 @@ describe("the REST interface", () => {
     const alone = await (await server.ask("/metrics")).text();
     expect(alone).toContain("process_cpu_seconds_total");
     expect(alone).not.toContain('datacenter="east"');
+  });
+});
+
+describe("a comparison", () => {
+  const ended = async (jobId: string): Promise<JobView> => ({ ...jobView, jobId, finishedAt: 2 });
+
+  it("of two jobs that have ended says what differs by more than chance, at the level asked for", async () => {
+    await using server = await setUp({
+      get: ended,
+      result: async (jobId) => runOf(jobId, jobId === "job/1" ? 5_000 : 5_230),
+    });
+    const compare = async (level: string): Promise<JobComparison> =>
+      (await server.ask(`/api/compare?a=job%2F1&b=job-2${level}`)).json() as Promise<JobComparison>;
+    const comparison = await compare("");
+    expect(comparison).toMatchObject({ a: { jobId: "job/1" }, b: { jobId: "job-2" }, level: 0.01 });
+    expect(comparison.workflows[0]?.counters[0]).toMatchObject({
+      name: "requests",
+      perSecond: { a: 500, b: 523, isSignificant: false },
+    });
+    expect((await compare("&level=0.05")).workflows[0]?.counters[0]?.perSecond.isSignificant).toBe(true);
+  });
+
+  it("with a job that still runs is refused at once, naming it, instead of waiting for its end", async () => {
+    await using server = await setUp({
+      get: async (jobId) => (jobId === "job-1" ? jobView : ended(jobId)),
+      result: () => new Promise(() => undefined),
+    });
+    const answer = await server.ask("/api/compare?a=job-2&b=job-1");
+    expect(answer.status).toBe(409);
+    const message = expect.stringContaining("job-1 is running") as string;
+    expect(await answer.json()).toMatchObject({
+      error: { code: "CONSOLE_NOT_ENDED", message, retryable: true },
+    });
+  });
+
+  it.each([
+    ["without one of the two", "?a=job-1", 422, /b .*the id of a job/],
+    ["of the same side twice", "?a=job-1&a=job-2&b=job-3", 422, /a .*the id of a job/],
+    ["at a level that is none", "?a=job-1&b=job-2&level=high", 422, /level/],
+    ["with a job that is not known", "?a=job-1&b=job-9", 404, /JOBS_NOT_FOUND/],
+  ])("%s is refused", async (_name, query, status, message) => {
+    await using server = await setUp({
+      get: (jobId) => (jobId === "job-9" ? Promise.reject(remote("JOBS_NOT_FOUND")) : ended(jobId)),
+      result: async (jobId) => runOf(jobId, 1),
+    });
+    const answer = await server.ask(`/api/compare${query}`);
+    expect(answer.status).toBe(status);
+    expect(JSON.stringify(await answer.json())).toMatch(message);
   });
 });
 

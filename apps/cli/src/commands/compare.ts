@@ -1,14 +1,18 @@
 import {
   type ComparedWorkflow,
   compareResults,
-  type Difference,
   type JobComparison,
   SIGNIFICANCE_LEVELS,
   type SignificanceLevel,
-  type TestedDifference,
 } from "@holdfast/jobs/compare";
+import {
+  type ComparedFigure,
+  comparedFigures,
+  formatChange,
+  formatFigure,
+} from "@holdfast/jobs/compare/figures";
 import { Command, Option } from "commander";
-import { formatAge, formatCount, formatDuration } from "../terminal/format.ts";
+import { formatAge, formatDuration } from "../terminal/format.ts";
 import type { Session } from "../terminal/session.ts";
 import { statusFormat } from "../terminal/style.ts";
 import { type Column, renderTable } from "../terminal/table.ts";
@@ -52,43 +56,13 @@ const renderComparison = (session: Session, comparison: JobComparison): string =
   return lines.join("\n");
 };
 
-interface Row {
-  readonly name: string;
-  readonly difference: Difference & Partial<TestedDifference>;
-  readonly isTested: boolean;
-  readonly format: (value: number) => string;
-}
-
 const renderWorkflow = (session: Session, workflow: ComparedWorkflow): readonly string[] => {
   const { style } = session;
   const side = (status: string | undefined): string =>
     status === undefined ? style("dim", "not in this job") : style(statusFormat(status), status);
   const lines = [`${style("bold", workflow.name)}  A ${side(workflow.statusA)}  B ${side(workflow.statusB)}`];
   if (workflow.elapsedMs === undefined) return lines;
-  const rows: Row[] = [
-    { name: "elapsed", difference: workflow.elapsedMs, isTested: false, format: formatDuration },
-    ...workflow.counters.map(
-      ({ name, perSecond }): Row => ({
-        name: `${name} per second`,
-        difference: perSecond,
-        isTested: true,
-        format: formatFigure,
-      }),
-    ),
-    ...workflow.histograms.flatMap(({ name, percentiles, mean, max }): Row[] => [
-      { name: `${name} mean`, difference: mean, isTested: false, format: formatFigure },
-      ...percentiles.map(
-        (figure): Row => ({
-          name: `${name} p${figure.percent}`,
-          difference: figure,
-          isTested: true,
-          format: formatFigure,
-        }),
-      ),
-      { name: `${name} max`, difference: max, isTested: false, format: formatFigure },
-    ]),
-  ];
-  lines.push(renderTable(rows, columns(session), style));
+  lines.push(renderTable(comparedFigures(workflow), columns(session), style));
   for (const [mark, names] of [
     ["A", workflow.onlyInA],
     ["B", workflow.onlyInB],
@@ -98,10 +72,10 @@ const renderWorkflow = (session: Session, workflow: ComparedWorkflow): readonly 
   return lines;
 };
 
-const columns = ({ style }: Session): readonly Column<Row>[] => [
+const columns = ({ style }: Session): readonly Column<ComparedFigure>[] => [
   { title: "", value: ({ name }) => name },
-  { title: "A", value: ({ difference, format }) => format(difference.a), align: "right" },
-  { title: "B", value: ({ difference, format }) => format(difference.b), align: "right" },
+  { title: "A", value: (figure) => formatSide(figure, "a"), align: "right" },
+  { title: "B", value: (figure) => formatSide(figure, "b"), align: "right" },
   { title: "change", value: ({ difference }) => formatChange(difference), align: "right" },
   {
     title: "",
@@ -113,12 +87,5 @@ const columns = ({ style }: Session): readonly Column<Row>[] => [
   },
 ];
 
-/** Histograms hold whatever a workflow measures: three digits are enough to compare. */
-const formatFigure = (value: number): string =>
-  Math.abs(value) >= 1_000 ? formatCount(Math.round(value)) : String(Number(value.toPrecision(4)));
-
-const formatChange = ({ change }: Difference): string => {
-  if (change === undefined) return "new";
-  const percent = change * 100;
-  return `${percent > 0 ? "+" : ""}${percent.toFixed(1)} %`;
-};
+const formatSide = ({ difference, unit }: ComparedFigure, side: "a" | "b"): string =>
+  (unit === "ms" ? formatDuration : formatFigure)(difference[side]);

@@ -1,7 +1,8 @@
 import type { JobsClient, SubmitOptions } from "@holdfast/jobs/client";
+import { compareResults, type SignificanceLevel } from "@holdfast/jobs/compare";
 import { renderReport } from "@holdfast/jobs/reports";
-import { isHoldfastError, toWireError } from "@holdfast/kernel";
-import type { JobStatus, Scope } from "@holdfast/protocol/contract";
+import { InvalidInputError, isHoldfastError, toWireError } from "@holdfast/kernel";
+import type { JobResult, JobStatus, Scope } from "@holdfast/protocol/contract";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { allows, bearerToken, type TokenCheck } from "./authorization.ts";
 import type { DataSource } from "./data-source.ts";
@@ -78,6 +79,25 @@ export const registerApi = (app: FastifyInstance, { client, data, authenticate }
   app.get<{ Params: { id: string } }>("/api/jobs/:id", { preHandler: need("read") }, ({ params }) =>
     client.get(params.id, bounded()),
   );
+  app.get<{ Querystring: { a?: unknown; b?: unknown; level?: unknown } }>(
+    "/api/compare",
+    { preHandler: need("read") },
+    async ({ query }, reply) => {
+      const [a, b] = [jobIdOf("a", query.a), jobIdOf("b", query.b)];
+      // A question about its state is answered at once; one for the result would wait for the end.
+      const views = await Promise.all([client.get(a, bounded()), client.get(b, bounded())]);
+      const open = views.find(({ finishedAt }) => finishedAt === undefined);
+      if (open !== undefined) {
+        const message = `${open.jobId} is ${open.status}; only what has ended can be compared`;
+        return reply.code(409).send({ error: { code: "CONSOLE_NOT_ENDED", message, retryable: true } });
+      }
+      const [resultA, resultB] = await Promise.all(
+        [a, b].map((jobId) => client.result(jobId, { ...bounded(), timeoutMs: CALL_TIMEOUT_MS })),
+      );
+      const level = query.level === undefined ? {} : { level: Number(query.level) as SignificanceLevel };
+      return compareResults(resultA as JobResult, resultB as JobResult, level);
+    },
+  );
   app.post<{ Body: Omit<SubmitOptions, "signal"> }>(
     "/api/jobs",
     { preHandler: need("submit") },
@@ -113,6 +133,11 @@ export const registerApi = (app: FastifyInstance, { client, data, authenticate }
         .send(report.body);
     },
   );
+};
+
+const jobIdOf = (side: "a" | "b", value: unknown): string => {
+  if (typeof value === "string" && value !== "") return value;
+  throw new InvalidInputError(side, value, "the id of a job");
 };
 
 const bounded = (): { readonly signal: AbortSignal } => ({ signal: AbortSignal.timeout(CALL_TIMEOUT_MS) });

@@ -1,5 +1,6 @@
 import { type ReactNode, useState } from "react";
 import { ClusterPage } from "./pages/cluster-page.tsx";
+import { ComparePage } from "./pages/compare-page.tsx";
 import { DataPage } from "./pages/data-page.tsx";
 import { JobPage } from "./pages/job-page.tsx";
 import { JobsPage } from "./pages/jobs-page.tsx";
@@ -28,6 +29,9 @@ export const App = (): ReactNode => {
           <Link to="/jobs" current={route.page === "jobs" || route.page === "job"}>
             Jobs
           </Link>
+          <Link to="/compare" current={route.page === "compare"}>
+            Compare
+          </Link>
           <Link to="/data" current={route.page === "data"}>
             Data
           </Link>
@@ -51,6 +55,8 @@ const Page = ({ route }: { readonly route: Route }): ReactNode => {
       return <JobsPage />;
     case "data":
       return <DataPage />;
+    case "compare":
+      return <ComparePage a={route.a} b={route.b} level={route.level} />;
     case "job":
       return <JobPage key={route.jobId} jobId={route.jobId} />;
     default:

@@ -5,12 +5,26 @@ export type Route =
   | { readonly page: "jobs" }
   | { readonly page: "data" }
   | { readonly page: "job"; readonly jobId: string }
+  | ({ readonly page: "compare" } & Comparison)
   | { readonly page: "unknown"; readonly path: string };
 
-const parse = (path: string): Route => {
+/** Which two runs are compared; undefined: still to be chosen. */
+export interface Comparison {
+  readonly a: string | undefined;
+  readonly b: string | undefined;
+  /** How often a difference that is none may be called one. */
+  readonly level: string | undefined;
+}
+
+export const parseRoute = (address: string): Route => {
+  const { pathname: path, searchParams: search } = new URL(address, "http://console");
   if (path === "/") return { page: "cluster" };
   if (path === "/jobs") return { page: "jobs" };
   if (path === "/data") return { page: "data" };
+  if (path === "/compare") {
+    const chosen = (name: string): string | undefined => search.get(name) || undefined;
+    return { page: "compare", a: chosen("a"), b: chosen("b"), level: chosen("level") };
+  }
   const job = /^\/jobs\/(.+)$/.exec(path)?.[1];
   return job === undefined ? { page: "unknown", path } : { page: "job", jobId: decodeURIComponent(job) };
 };
@@ -20,7 +34,8 @@ const listen = (listener: () => void): (() => void) => {
   return () => removeEventListener("popstate", listener);
 };
 
-export const useRoute = (): Route => parse(useSyncExternalStore(listen, () => location.pathname));
+export const useRoute = (): Route =>
+  parseRoute(useSyncExternalStore(listen, () => location.pathname + location.search));
 
 export const navigate = (path: string): void => {
   history.pushState(null, "", path);
@@ -29,3 +44,10 @@ export const navigate = (path: string): void => {
 };
 
 export const jobPath = (jobId: string): string => `/jobs/${encodeURIComponent(jobId)}`;
+
+export const comparePath = ({ a, b, level }: Partial<Comparison>): string => {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries({ a, b, level }))
+    if (value !== undefined) search.set(name, value);
+  return search.size === 0 ? "/compare" : `/compare?${search}`;
+};

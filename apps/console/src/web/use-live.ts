@@ -42,10 +42,33 @@ const useChannelError = (channel: string, onError: (message: string) => void): v
   );
 };
 
-/** The newest state of `cluster` or `jobs`. */
+/** The newest state of each channel that is shown. */
+const shown = new Map<string, { data: unknown; viewerCount: number }>();
+
+/**
+ * The newest state of `cluster`, `data` or `jobs`. One page that takes the place of another joins the channel where that
+ * left it, and is not told again what has not changed: so it begins with what the other one showed.
+ */
 export const useSnapshot = <T>(channel: string): Loadable<T> => {
-  const [value, setValue] = useState<Loadable<T>>({ data: undefined, error: undefined });
-  useChannel(channel, ({ payload }) => setValue({ data: payload as T, error: undefined }));
+  const [value, setValue] = useState<Loadable<T>>(() => ({
+    data: shown.get(channel)?.data as T | undefined,
+    error: undefined,
+  }));
+  useChannel(channel, ({ payload }) => {
+    const entry = shown.get(channel);
+    if (entry !== undefined) entry.data = payload;
+    setValue({ data: payload as T, error: undefined });
+  });
+  // biome-ignore lint/correctness/useExhaustiveDependencies: later values are put in by the channel
+  useEffect(() => {
+    const entry = shown.get(channel) ?? { data: value.data, viewerCount: 0 };
+    shown.set(channel, entry);
+    entry.viewerCount += 1;
+    return () => {
+      entry.viewerCount -= 1;
+      if (entry.viewerCount === 0) shown.delete(channel);
+    };
+  }, [channel]);
   useChannelError(channel, (error) => setValue((before) => ({ ...before, error })));
   return value;
 };

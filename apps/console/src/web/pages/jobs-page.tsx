@@ -1,3 +1,4 @@
+import type { JobSummary } from "@holdfast/protocol/contract";
 import { type ReactNode, useState } from "react";
 import type { ClusterData, JobsData } from "../../messages.ts";
 import { formatAge, formatCount, formatDuration } from "../format.ts";
@@ -6,13 +7,14 @@ import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
 import { StatusBadge } from "../parts/status-badge.tsx";
 import { SubmitForm } from "../parts/submit-form.tsx";
 import { Table } from "../parts/table.tsx";
-import { jobPath } from "../route.ts";
+import { comparePath, jobPath, navigate } from "../route.ts";
 import { useNow, useSnapshot } from "../use-live.ts";
 
 export const JobsPage = (): ReactNode => {
   const { data, error } = useSnapshot<JobsData>("jobs");
   const cluster = useSnapshot<ClusterData>("cluster");
   const [search, setSearch] = useState("");
+  const [chosen, setChosen] = useState<readonly JobSummary[]>([]);
   const [isSubmitting, setSubmitting] = useState(false);
   const workflows = [
     ...new Map(
@@ -38,8 +40,42 @@ export const JobsPage = (): ReactNode => {
           datacenters={(cluster.data?.datacenters ?? []).map((dc) => dc.datacenter)}
         />
       ) : null}
-      <JobsTable data={data} error={error} search={search} onSearch={setSearch} />
+      <JobsTable
+        data={data}
+        error={error}
+        search={search}
+        onSearch={setSearch}
+        chosen={chosen}
+        onChoose={(job) => setChosen(toggled(chosen, job))}
+      />
     </>
+  );
+};
+
+/** Two at most: a third takes the place of the one that was chosen first. */
+const toggled = (chosen: readonly JobSummary[], job: JobSummary): readonly JobSummary[] =>
+  chosen.some(({ jobId }) => jobId === job.jobId)
+    ? chosen.filter(({ jobId }) => jobId !== job.jobId)
+    : [...chosen.slice(-1), job];
+
+const CompareBar = ({ chosen }: { readonly chosen: readonly JobSummary[] }): ReactNode => {
+  const [a, b] = [...chosen].sort((one, other) => one.submittedAt - other.submittedAt);
+  return (
+    <div className="actions" aria-live="polite">
+      {a === undefined ? (
+        <span className="muted">Tick two runs that have ended to compare them.</span>
+      ) : b === undefined ? (
+        <span>Tick another run to compare it with {a.name}.</span>
+      ) : (
+        <button
+          type="button"
+          className="primary"
+          onClick={() => navigate(comparePath({ a: a.jobId, b: b.jobId }))}
+        >
+          Compare these two
+        </button>
+      )}
+    </div>
   );
 };
 
@@ -48,8 +84,10 @@ const JobsTable = (props: {
   readonly error: string | undefined;
   readonly search: string;
   readonly onSearch: (text: string) => void;
+  readonly chosen: readonly JobSummary[];
+  readonly onChoose: (job: JobSummary) => void;
 }): ReactNode => {
-  const { data, error, search } = props;
+  const { data, error, search, chosen, onChoose } = props;
   const now = useNow(2_000);
   if (data === undefined)
     return error === undefined ? (
@@ -72,13 +110,16 @@ const JobsTable = (props: {
   );
   return (
     <section className="card">
-      <input
-        type="search"
-        aria-label="Filter by id, name or status"
-        placeholder="Filter by id, name or status"
-        value={search}
-        onChange={(event) => props.onSearch(event.target.value)}
-      />
+      <div className="tools">
+        <input
+          type="search"
+          aria-label="Filter by id, name or status"
+          placeholder="Filter by id, name or status"
+          value={search}
+          onChange={(event) => props.onSearch(event.target.value)}
+        />
+        <CompareBar chosen={chosen} />
+      </div>
       {shown.length === 0 ? (
         <p className="muted">
           None of the newest {data.jobs.length} jobs matches “{search}”.
@@ -86,6 +127,7 @@ const JobsTable = (props: {
       ) : (
         <Table
           columns={[
+            "Compare",
             "Job",
             "Name",
             "Status",
@@ -97,6 +139,18 @@ const JobsTable = (props: {
         >
           {shown.map((job) => (
             <tr key={job.jobId}>
+              <td>
+                <input
+                  type="checkbox"
+                  aria-label={`Compare ${job.jobId}`}
+                  title={
+                    job.finishedAt === undefined ? "Only runs that have ended can be compared" : undefined
+                  }
+                  disabled={job.finishedAt === undefined}
+                  checked={chosen.some(({ jobId }) => jobId === job.jobId)}
+                  onChange={() => onChoose(job)}
+                />
+              </td>
               <td className="mono">
                 <Link to={jobPath(job.jobId)}>{job.jobId}</Link>
               </td>

@@ -1,5 +1,7 @@
 import { type ReactNode, useState } from "react";
 import { call, downloadReport } from "../rest.ts";
+import { comparePath } from "../route.ts";
+import { Link } from "./link.tsx";
 
 const FORMATS = ["json", "csv", "xml"] as const;
 
@@ -25,6 +27,7 @@ export const JobActions = ({
     <div className="actions">
       {isOver ? (
         <>
+          <Link to={comparePath({ b: jobId })}>Compare with another run</Link>
           <span className="muted">Report</span>
           {FORMATS.map((format) => (
             <button key={format} type="button" onClick={() => attempt(() => downloadReport(jobId, format))}>
