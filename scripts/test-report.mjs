@@ -1,11 +1,18 @@
-// A Vitest reporter that leaves the counts, the skipped suites and what failed in which file in the file named by
-// HOLDFAST_TEST_REPORT, for scripts/test.mjs to print as the last lines of the run.
+// A Vitest reporter that leaves the counts, the skipped suites, the figures that were measured and what failed in which
+// file in the file named by HOLDFAST_TEST_REPORT, for scripts/test.mjs to print as the last lines of the run.
 import { writeFileSync } from "node:fs";
 
 export default class TestReport {
   onTestRunEnd(modules, unhandledErrors) {
     // `files`: those in which something failed.
-    const report = { passed: 0, failed: unhandledErrors.length, skipped: 0, suites: [], files: [] };
+    const report = {
+      passed: 0,
+      failed: unhandledErrors.length,
+      skipped: 0,
+      suites: [],
+      files: [],
+      figures: [],
+    };
     const suites = new Map();
     for (const module of modules) {
       const names = [];
@@ -16,6 +23,7 @@ export default class TestReport {
         names.push(suite.type === "module" ? "the file itself" : suite.fullName);
       }
       for (const test of module.children.allTests()) {
+        report.figures.push(...(test.meta().figures ?? []));
         const { state } = test.result();
         if (state === "passed") report.passed += 1;
         else if (state === "failed") {

@@ -70,6 +70,10 @@ if (!fast && rest.length === 0 && files.length > 0 && files.length <= AGAIN_MAX_
   unsteady.push(...files.filter(({ path }) => !stillFailing.has(path)));
 }
 closed = true;
+for (const { what, value, unit, below, atLeast, environment } of report.figures) {
+  const bound = below === undefined ? `at least ${atLeast}` : `below ${below}`;
+  console.log(`measured: ${what}: ${Number(value.toPrecision(3))} ${unit} (${bound}) on ${environment}`);
+}
 for (const suite of report.suites) console.log(`skipped: ${suite.name} (${suite.tests}): ${suite.reason}`);
 for (const { path, names } of unsteady) {
   for (const name of names)

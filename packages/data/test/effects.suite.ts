@@ -6,25 +6,26 @@ import { createEffects, type Database, type Effects } from "../src/index.ts";
 export const effectsSuite = (kind: string, database: () => Database): void => {
   describe(`effects on ${kind}`, () => {
     let effects: Effects;
+    /** Nobody else's on a server that others use too. */
+    const schema = `effects of test ${Math.random().toString(36).slice(2)}`;
+    const table = `effect_rows_${Math.random().toString(36).slice(2)}`;
     let scopeCount = 0;
     const newScope = (): string => {
       scopeCount += 1;
       return `job-${scopeCount}/import/0`;
     };
     beforeAll(async () => {
-      effects = createEffects({ sql: database(), schema: "effects of test" });
+      effects = createEffects({ sql: database(), schema });
       await Promise.all([effects.migrate(), effects.migrate(), effects.migrate()]);
-      await database().query("CREATE TABLE effect_rows (scope text, n int)");
+      await database().query(`CREATE TABLE ${table} (scope text, n int)`);
     });
     const insert = (scope: string, n: number) => async (tx: Pick<Database, "query">) => {
-      await tx.query("INSERT INTO effect_rows VALUES ($1, $2)", [scope, n]);
+      await tx.query(`INSERT INTO ${table} VALUES ($1, $2)`, [scope, n]);
       return { n };
     };
     const rowsOf = async (scope: string): Promise<unknown[]> =>
       (
-        await database().query<{ n: number }>("SELECT n FROM effect_rows WHERE scope = $1 ORDER BY n", [
-          scope,
-        ])
+        await database().query<{ n: number }>(`SELECT n FROM ${table} WHERE scope = $1 ORDER BY n`, [scope])
       ).map((row) => row.n);
 
     it("runs an effect once and gives later attempts the stored result", async () => {
@@ -105,7 +106,7 @@ export const effectsSuite = (kind: string, database: () => Database): void => {
       const db = database();
       let lost = false;
       const losing = createEffects({
-        schema: "effects of test",
+        schema,
         sql: {
           query: db.query.bind(db),
           transaction: async (body, options) => {

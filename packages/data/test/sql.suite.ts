@@ -117,7 +117,7 @@ export const sqlSuite = (kind: string, database: () => Database): void => {
       expect((await db.execute(`INSERT INTO ${table} VALUES (1),(2),(3)`, [])).rowCount).toBe(3);
       expect((await db.execute(`UPDATE ${table} SET v = NULL WHERE id < 3`)).rowCount).toBe(2);
       expect(await db.execute(`DELETE FROM ${table} RETURNING id`, [])).toMatchObject({ rowCount: 3 });
-      expect((await db.execute("CREATE TEMP TABLE counted_nothing (id int)")).rowCount).toBe(0);
+      expect((await db.execute(`CREATE TEMP TABLE temporary_${table} (id int)`)).rowCount).toBe(0);
     });
 
     it("runs several statements at once when no values are given, and returns the last one's rows", async () => {
@@ -352,44 +352,50 @@ export const sqlSuite = (kind: string, database: () => Database): void => {
   });
 
   describe(`sql on ${kind}: notifications`, () => {
+    /** Nobody else's on a server that others use too. */
+    const freshChannel = (): string => `chan "${Math.random().toString(36).slice(2)}"`;
+
     it("delivers a notification after commit, in order, and none of a rolled-back transaction", async () => {
       const db = database();
+      const channel = freshChannel();
       const seen: string[] = [];
-      await using _listener = await db.listen('chan "1"', (payload) => seen.push(payload));
+      await using _listener = await db.listen(channel, (payload) => seen.push(payload));
       await db
         .transaction(async (tx) => {
-          await tx.query(`SELECT pg_notify('chan "1"', 'never')`);
+          await tx.query("SELECT pg_notify($1, 'never')", [channel]);
           throw new Error("no");
         })
         .catch(() => undefined);
       await db.transaction(async (tx) => {
-        await tx.query("SELECT pg_notify($1, $2)", ['chan "1"', "one"]);
-        await tx.query("SELECT pg_notify($1, $2)", ['chan "1"', "two"]);
+        await tx.query("SELECT pg_notify($1, $2)", [channel, "one"]);
+        await tx.query("SELECT pg_notify($1, $2)", [channel, "two"]);
       });
       await vi.waitFor(() => expect(seen).toEqual(["one", "two"]));
     });
 
     it("lets a listener use the database, and survives one that throws", async () => {
       const db = database();
+      const channel = freshChannel();
       const answers: unknown[] = [];
-      await using _bad = await db.listen("shared", () => {
+      await using _bad = await db.listen(channel, () => {
         throw new Error("listener bug");
       });
-      await using _good = await db.listen("shared", () => {
+      await using _good = await db.listen(channel, () => {
         void db.query("SELECT 1 AS one").then((rows) => answers.push(rows));
       });
-      await db.transaction((tx) => tx.query("NOTIFY shared"));
+      await db.transaction((tx) => tx.query("SELECT pg_notify($1, NULL)", [channel]));
       await vi.waitFor(() => expect(answers).toEqual([[{ one: 1 }]]));
     });
 
     it("stops delivering to a disposed listener and goes on for the others", async () => {
       const db = database();
+      const channel = freshChannel();
       const first: string[] = [];
       const second: string[] = [];
-      const listener = await db.listen("both", (payload) => first.push(payload));
-      await using _other = await db.listen("both", (payload) => second.push(payload));
+      const listener = await db.listen(channel, (payload) => first.push(payload));
+      await using _other = await db.listen(channel, (payload) => second.push(payload));
       await listener[Symbol.asyncDispose]();
-      await db.query("SELECT pg_notify('both', 'x')");
+      await db.query("SELECT pg_notify($1, 'x')", [channel]);
       await vi.waitFor(() => expect(second).toEqual(["x"]));
       expect(first).toEqual([]);
       await expect(db.listen("", () => undefined)).rejects.toSatisfy((error) =>

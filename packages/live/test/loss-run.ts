@@ -335,7 +335,7 @@ export const runWithLosses = async (options: LossOptions): Promise<LossReport> =
   };
   await Promise.all([...publishers.map(publish), harm()]);
   // All is well again: one last event on each channel, which everybody must have. Where Redis fails over once more, as a
-  // busy machine makes it, the last event may be forgotten, and only one after it tells: so there is another.
+  // busy machine makes it, the last event may be forgotten, which is a gap: so there is another.
   const isComplete = (): boolean =>
     clients.all.every(({ stories }) =>
       publishers.every(({ channel, last }) => stories.get(channel)?.includes(last) ?? true),
