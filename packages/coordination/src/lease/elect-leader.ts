@@ -62,8 +62,7 @@ export const electLeader = async (options: ElectionOptions): Promise<never> => {
     signal?.throwIfAborted();
     let pauseMs = ttlMs / 3;
     try {
-      const metadata = options.metadata === undefined ? {} : { metadata: options.metadata };
-      const outcome = await keeper.hold(name, { owner, signal, ...metadata });
+      const outcome = await keeper.hold(name, { owner, signal, metadata: options.metadata });
       if (outcome.kind === "granted") {
         await using lease = outcome.lease;
         announce(lease);

@@ -66,9 +66,9 @@ export type HoldOutcome =
 export interface HoldOptions extends Abortable {
   /** Who holds it, for people. */
   readonly owner: string;
-  readonly metadata?: Json;
+  readonly metadata?: Json | undefined;
   /** When it is held by another: the release shall be told. See GrantOptions. */
-  readonly awaitRelease?: boolean;
+  readonly awaitRelease?: boolean | undefined;
 }
 
 export interface LeaseKeeperOptions {
@@ -98,16 +98,25 @@ const GRANT_RETRY_MS = 50;
 export class LeaseKeeper implements AsyncDisposable {
   readonly #leases: Leases<never>;
   readonly #clock: Clock;
-  readonly #random: Random;
+  /** Chance once, then counted: an id for each request, and nothing drawn for it. */
+  readonly #requestPrefix: string;
+  #requestCount = 0;
   readonly #ttlMs: number;
   readonly #keeper: RenewalKeeper<LeaseRef>;
   readonly #held = new Set<SelfRenewingLease>();
+  readonly #acts: LeaseActs = {
+    end: (lease, options) => {
+      this.#held.delete(lease);
+      return this.#leases.release(lease, options);
+    },
+    extend: (ref, kept, options) => this.#extend(ref, kept, options),
+  };
 
   constructor(options: LeaseKeeperOptions) {
     const { leases, ttlMs, clock = systemClock, random = systemRandom, logger = silentLogger } = options;
     this.#leases = leases;
     this.#clock = clock;
-    this.#random = random;
+    this.#requestPrefix = newId("request", random);
     this.#ttlMs = ttlMs;
     this.#keeper = new RenewalKeeper({
       name: "leases",
@@ -135,15 +144,10 @@ export class LeaseKeeper implements AsyncDisposable {
    * @throws StoreUnavailableError when the store does not answer; nothing is held, or lapses within the TTL.
    */
   hold(name: string, options: HoldOptions): Promise<HoldOutcome> {
-    const grant: GrantOptions = {
-      owner: options.owner,
-      ttlMs: this.#ttlMs,
-      requestId: newId("request", this.#random),
-      ...(options.metadata === undefined ? undefined : { metadata: options.metadata }),
-      ...(options.awaitRelease === undefined ? undefined : { awaitRelease: options.awaitRelease }),
-      ...(options.signal === undefined ? undefined : { signal: options.signal }),
-    };
-    return this.#ask(options.signal, () => this.#leases.grant(name, grant));
+    const { owner, metadata, awaitRelease, signal } = options;
+    const requestId = this.#nextRequestId();
+    const grant: GrantOptions = { owner, ttlMs: this.#ttlMs, requestId, metadata, awaitRelease, signal };
+    return this.#ask(signal, () => this.#leases.grant(name, grant));
   }
 
   /** Whether {@link standInLine} may be called: the store hands leases on. */
@@ -162,8 +166,8 @@ export class LeaseKeeper implements AsyncDisposable {
     const place = this.#leases.standInLine?.(name, {
       owner,
       ttlMs: this.#ttlMs,
-      requestId: newId("request", this.#random),
-      ...(metadata === undefined ? {} : { metadata }),
+      requestId: this.#nextRequestId(),
+      metadata,
       onNews: (news) => {
         handed = news ?? handed;
         onNews();
@@ -183,6 +187,11 @@ export class LeaseKeeper implements AsyncDisposable {
       },
       end: () => place.end({ isGranted }),
     };
+  }
+
+  #nextRequestId(): string {
+    this.#requestCount += 1;
+    return `${this.#requestPrefix}-${this.#requestCount}`;
   }
 
   async #ask(signal: AbortSignal | undefined, grant: () => Promise<GrantOutcome>): Promise<HoldOutcome> {
@@ -241,13 +250,7 @@ export class LeaseKeeper implements AsyncDisposable {
   #keep({ name, owner, token, ttlMs }: LeaseGrant, askedAt: number): HoldOutcome {
     const ref = { name, token };
     const kept = this.#keeper.keep(ref, { askedAt, termMs: ttlMs, onLost: () => this.#held.delete(lease) });
-    const lease: SelfRenewingLease = new SelfRenewingLease(ref, owner, kept, {
-      end: (options) => {
-        this.#held.delete(lease);
-        return this.#leases.release(ref, options);
-      },
-      extend: (options) => this.#extend(ref, kept, options),
-    });
+    const lease: SelfRenewingLease = new SelfRenewingLease(ref, owner, kept, this.#acts);
     this.#held.add(lease);
     return { kind: "granted", lease };
   }
@@ -258,9 +261,10 @@ interface LeaseRef {
   readonly token: bigint;
 }
 
+/** What a keeper does for its leases. */
 interface LeaseActs {
-  end(options: Abortable): Promise<boolean>;
-  extend(options: ExtendOptions): Promise<boolean>;
+  end(lease: SelfRenewingLease, options: Abortable): Promise<boolean>;
+  extend(ref: LeaseRef, kept: Kept, options: ExtendOptions): Promise<boolean>;
 }
 
 class SelfRenewingLease implements HeldLease {
@@ -292,11 +296,11 @@ class SelfRenewingLease implements HeldLease {
     this.#released = true;
     this.#kept.drop();
     // Lost already: there is nothing of ours to end, and the new holder must not be disturbed by asking.
-    return this.#kept.isLost ? false : this.#acts.end(options);
+    return this.#kept.isLost ? false : this.#acts.end(this, options);
   }
 
   async extend(options: ExtendOptions): Promise<boolean> {
-    return this.#released || this.#kept.isLost ? false : this.#acts.extend(options);
+    return this.#released || this.#kept.isLost ? false : this.#acts.extend(this, this.#kept, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

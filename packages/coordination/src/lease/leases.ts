@@ -30,7 +30,7 @@ export interface GrantOptions extends Abortable {
   /** At least {@link LEASE_TTL_MIN_MS}, at most one day. */
   readonly ttlMs: number;
   /** Small JSON shown with the lease, for example the holder's address. Default null. */
-  readonly metadata?: Json;
+  readonly metadata?: Json | undefined;
   /**
    * Makes the request repeatable: a grant whose answer was lost is found again (same token) by asking with
    * the same id, instead of waiting for the lease to expire.
@@ -40,7 +40,7 @@ export interface GrantOptions extends Abortable {
    * When the lease is held: its holder's release shall be told to {@link Leases.onReleased} everywhere. Without it
    * a release may go untold, which spares uncontended leases the notification. Default false.
    */
-  readonly awaitRelease?: boolean;
+  readonly awaitRelease?: boolean | undefined;
 }
 
 /** A place in line for a lease that is held. */

@@ -38,7 +38,7 @@ export interface AcquireOptions extends Abortable {
   /** Longest wait for the holder, milliseconds. Default 30_000; 0 tries once. */
   readonly waitMs?: number;
   /** Shown to others while the lock is held. */
-  readonly metadata?: Json;
+  readonly metadata?: Json | undefined;
 }
 
 export interface LockState {
@@ -158,12 +158,14 @@ export class Lock {
   readonly name: string;
   readonly ttlMs: number;
   readonly #parts: LockParts;
+  readonly #leaseName: string;
   readonly #line = new Line();
   #held: HeldLease | undefined;
 
   constructor(name: string, parts: LockParts) {
     this.name = name;
     this.ttlMs = parts.ttlMs;
+    this.#leaseName = parts.prefix + name;
     this.#parts = parts;
   }
 
@@ -243,7 +245,7 @@ export class Lock {
     const place = keeper.standInLine(this.#leaseName, {
       owner,
       onNews: () => wake?.(),
-      ...(metadata === undefined ? {} : { metadata }),
+      metadata,
     });
     try {
       return await waitForGrant({
@@ -291,19 +293,10 @@ export class Lock {
     return { kind: "busy", holder: owner, remainingMs };
   }
 
-  get #leaseName(): string {
-    return this.#parts.prefix + this.name;
-  }
-
   async #ask(options: AcquireOptions & { readonly awaitRelease?: boolean }) {
     const { keeper, owner } = this.#parts;
     const { signal, metadata, awaitRelease } = options;
-    const outcome = await keeper.hold(this.#leaseName, {
-      owner,
-      signal,
-      ...(metadata === undefined ? {} : { metadata }),
-      ...(awaitRelease === undefined ? {} : { awaitRelease }),
-    });
+    const outcome = await keeper.hold(this.#leaseName, { owner, signal, metadata, awaitRelease });
     if (outcome.kind === "granted") this.#held = outcome.lease;
     return outcome;
   }

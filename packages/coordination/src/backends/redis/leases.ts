@@ -159,13 +159,13 @@ export class RedisLeases implements Leases<never> {
   }
 
   async release(lease: LeaseRef, options: Abortable = {}): Promise<boolean> {
-    const reply = await this.#scripts.run<string>(
+    const reply = await this.#scripts.run<number>(
       "release-lease",
       this.#keys,
       [lease.name, lease.token.toString()],
       { signal: options.signal, isRepeatable: false },
     );
-    return reply === "1";
+    return Number(reply) === 1;
   }
 
   onReleased(name: string, listener: () => void): () => void {

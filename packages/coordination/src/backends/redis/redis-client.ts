@@ -11,8 +11,8 @@ export interface RedisScript {
 /** The smallest shape of a Redis (6.2 or newer, alone, with Sentinel or a Cluster) that this backend needs. */
 export interface RedisClient {
   /**
-   * Runs a script by EVALSHA, and by EVAL where the server does not know it. Replies are strings and arrays of
-   * them. All keys of a call lie in one slot.
+   * Runs a script by EVALSHA, and by EVAL where the server does not know it. Replies are strings, whole numbers and
+   * arrays of them. All keys of a call lie in one slot.
    */
   runScript(
     script: RedisScript,

@@ -58,7 +58,8 @@ if held then
     return string.sub(held, 1, 16)
   end
 end
-local token, last = at, tonumber(known[1])
-if last and last >= tonumber(at) then token = string.format('%016.0f', last + 1) end
+local token, last = at, known[1]
+-- Digits of one length compare as texts do.
+if last and last >= at then token = string.format('%016.0f', (tonumber(last) or at) + 1) end
 call('HSET', KEYS[1], '', token, name, token .. at .. terms)
 return token
