@@ -25,10 +25,6 @@ export class Subscriptions {
     });
   }
 
-  get size(): number {
-    return this.#targets.size;
-  }
-
   /** Returns the subscription's id. */
   add(target: PushTarget): string {
     this.#lastNumber += 1;

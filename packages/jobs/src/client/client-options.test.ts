@@ -58,6 +58,14 @@ describe("the options of a client", () => {
     expect(clientOptionsFromEnvironment({})).toEqual({});
   });
 
+  it("are refused by name when a duration or a bound is not above 0, or the client's id cannot be part of a key", () => {
+    expect(() => resolve({ watchSilenceMs: 0 })).toThrow(/^watchSilenceMs must be a number above 0/);
+    expect(() => resolve({ deadlineMs: Number.NaN })).toThrow(/^deadlineMs must be a number above 0/);
+    for (const clientId of ["", "a:b", "x".repeat(257)]) {
+      expect(() => resolve({ clientId })).toThrow(/^clientId must be 1 to 256 characters without a colon/);
+    }
+  });
+
   it.each([
     "soon",
     "0",

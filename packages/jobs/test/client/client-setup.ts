@@ -6,10 +6,13 @@ import { settle } from "../settle.ts";
 import { ScriptedCluster, ScriptedNode } from "./scripted-node.ts";
 
 /** Scripted gates that share their jobs, and a client of them, on a virtual clock. */
-export const setup = async (options: { readonly nodes?: number } & Partial<ClientOptions> = {}) => {
+export const setup = async (
+  options: { readonly nodes?: number; readonly takesBundles?: boolean } & Partial<ClientOptions> = {},
+) => {
   const clock = new VirtualClock();
   const transport = createMemoryNetwork({ clock });
   const cluster = new ScriptedCluster(clock);
+  cluster.takesBundles = options.takesBundles ?? false;
   const addresses = Array.from({ length: options.nodes ?? 1 }, (_, index) => `gate-${index}:7401`);
   const nodes: ScriptedNode[] = [];
   for (const address of addresses) nodes.push(await ScriptedNode.start(cluster, transport, address));

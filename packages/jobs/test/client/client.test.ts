@@ -376,6 +376,19 @@ describe("asking", () => {
     ]);
   });
 
+  it("passes on what a list is to hold, and shows the cluster as the node sees it", async () => {
+    await using t = await setup();
+    const filter = { statuses: ["failed"] as const, search: "import", limit: 7, cursor: "c" };
+    expect(await settle(t.clock, t.client.list(filter))).toEqual({ jobs: [], nextCursor: "more" });
+    await settle(t.clock, t.client.list());
+    expect(t.node.lists).toEqual([filter, { limit: 50 }]);
+    await t.submit();
+    expect(await settle(t.clock, t.client.cluster())).toMatchObject({
+      node: { role: "gate" },
+      activeJobs: 1,
+    });
+  });
+
   it("leaves no timer behind", async () => {
     const t = await setup();
     const { jobId } = await t.submit();

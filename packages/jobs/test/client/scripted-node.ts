@@ -5,18 +5,23 @@ import { seededRandom, silentLogger } from "@holdfast/kernel";
 import type { VirtualClock } from "@holdfast/kernel/testing";
 import {
   cancelJob,
+  getCluster,
   getJob,
   getResult,
   type InputOf,
   type JobEvent,
   type JobResult,
   type JobStatus,
+  jobEvents,
+  listJobs,
   type OutputOf,
   ping,
   submitJob,
+  submitJobs,
 } from "@holdfast/protocol/contract";
 import { JobNotFoundError } from "../../src/errors.ts";
 import { jobStream } from "../../src/model/job-stream.ts";
+import { answerEach } from "../../src/node/answer-each.ts";
 import { EventFeed } from "../../src/node/event-feed.ts";
 
 /** What several scripted nodes share: jobs and their logs, as gates share a store. */
@@ -25,6 +30,8 @@ export class ScriptedCluster {
   readonly store: CoordinationStore<unknown>;
   readonly jobs = new Map<string, { key: string; status: JobStatus; result: JobResult | undefined }>();
   readonly nodes: ScriptedNode[] = [];
+  /** Whether nodes started from now on know `jobs.submit-all`. */
+  takesBundles = false;
 
   constructor(clock: VirtualClock) {
     this.clock = clock;
@@ -75,6 +82,37 @@ export const logLine = (message: string): JobEvent => ({
   message,
 });
 
+/** A subscription that was opened with the answer to a submission. */
+export class OpenedFeed {
+  readonly jobId: string;
+  readonly want: string;
+  readonly #subscriptionId: string;
+  readonly #peer: Peer;
+  #offset = 0;
+
+  constructor(jobId: string, follow: { readonly subscriptionId: string; readonly want: string }, peer: Peer) {
+    this.jobId = jobId;
+    this.want = follow.want;
+    this.#subscriptionId = follow.subscriptionId;
+    this.#peer = peer;
+  }
+
+  /** Pushes what comes next in the job's log. */
+  push(
+    events: readonly JobEvent[],
+    more: { readonly end?: boolean; readonly lostCount?: number } = {},
+  ): void {
+    this.#offset += more.lostCount ?? 0;
+    const positioned = events.map((event) => {
+      this.#offset += 1;
+      return { position: { epoch: "1", offset: `${this.#offset}` }, event };
+    });
+    const { jobId } = this;
+    const subscriptionId = this.#subscriptionId;
+    this.#peer.push(jobEvents, { subscriptionId, jobId, events: positioned, end: more.end ?? false });
+  }
+}
+
 type Submission = InputOf<typeof submitJob>;
 type Cancellation = InputOf<typeof cancelJob>;
 
@@ -86,6 +124,11 @@ export class ScriptedNode {
   /** What connected sides said of themselves, newest last. */
   readonly callers: Peer["remote"][] = [];
   followCount = 0;
+  /** Whether a submission that asks for a subscription gets one; its pushes are up to the test. */
+  opensFeeds = false;
+  readonly feeds: OpenedFeed[] = [];
+  /** What lists were asked for, newest last. */
+  readonly lists: InputOf<typeof listJobs>[] = [];
   /** Asked before each answer; an error that it returns is the answer. */
   onSubmit: (input: Submission) => Promise<Error | undefined> | Error | undefined = () => undefined;
   /** Asked after a submission was carried out, before the answer leaves. */
@@ -145,7 +188,7 @@ export class ScriptedNode {
       },
     });
     feed.register(handlers);
-    handlers.onRequest(submitJob, async (input) => {
+    const submit = async (input: Submission, peer: Peer): Promise<OutputOf<typeof submitJob>> => {
       this.submissions.push(input);
       const refusal = await this.onSubmit(input);
       if (refusal !== undefined) throw refusal;
@@ -159,8 +202,31 @@ export class ScriptedNode {
       await this.afterSubmit(input);
       const { head } = await store.log.bounds(jobStream(jobId));
       const position = toWirePosition({ epoch: head.epoch, offset: 0n });
-      return { jobId, status: known(jobId).status, position, leader, duplicate };
+      const follow = this.opensFeeds ? input.follow : undefined;
+      if (follow !== undefined) this.feeds.push(new OpenedFeed(jobId, follow, peer));
+      const followed = follow === undefined ? {} : { followed: true };
+      return { jobId, status: known(jobId).status, position, leader, duplicate, ...followed };
+    };
+    handlers.onRequest(submitJob, (input, { peer }) => submit(input, peer));
+    if (this.#cluster.takesBundles) {
+      handlers.onRequest(submitJobs, async ({ submissions }, { peer }) => {
+        const answers = await answerEach(submissions, (input) => submit(input, peer));
+        return { answers: answers.map(({ value, refused }) => ({ accepted: value, refused })) };
+      });
+    }
+    handlers.onRequest(listJobs, async (input) => {
+      this.lists.push(input);
+      return { jobs: [], nextCursor: "more" };
     });
+    handlers.onRequest(
+      getCluster,
+      async (): Promise<OutputOf<typeof getCluster>> => ({
+        node: { nodeId: this.nodeId, role: "gate", address: this.#listen, state: "active", version: "0.1.0" },
+        gates: [],
+        datacenters: [],
+        activeJobs: jobs.size,
+      }),
+    );
     handlers.onRequest(getResult, async ({ jobId }) => {
       const { status, result } = known(jobId);
       return { jobId, status, ...(result === undefined ? {} : { result }) };
