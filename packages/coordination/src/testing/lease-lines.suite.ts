@@ -120,6 +120,49 @@ export const leaseLinesSuite = (setUp: LeasesSetUp): void => {
       expect(await test.leases.read("x")).toBeUndefined();
     });
 
+    it("are there yet after a lease that lapsed went to who asked first, and after its renewal", async () => {
+      await using test = await open();
+      const first = granted(await test.leases.grant("x", { owner: "paused", ttlMs: 1000 }));
+      const a = await test.wait("a");
+      await test.elapse(1001);
+      const late = granted(await test.leases.grant("x", { owner: "late", ttlMs: 60_000 }));
+      expect(late.token).toBeGreaterThan(first.token);
+      expect(await test.leases.release(first)).toBe(false);
+      expect(await test.leases.renew([late], { ttlMs: 80_000 })).toEqual([true]);
+      expect(await test.leases.release(late)).toBe(true);
+      expect((await a.waitForHanded()).token).toBeGreaterThan(late.token);
+    });
+
+    it("are handed a lease that lapsed by its release, when nobody looked in between", async () => {
+      await using test = await open();
+      const first = granted(await test.leases.grant("x", { owner: "paused", ttlMs: 1000 }));
+      const a = await test.wait("a");
+      await test.elapse(1001);
+      expect(await test.leases.release(first)).toBe(true);
+      const second = await a.waitForHanded();
+      expect(second.token).toBeGreaterThan(first.token);
+      expect(await test.leases.release(first)).toBe(false);
+      expect((await test.leases.read("x"))?.token).toBe(second.token);
+    });
+
+    it("get the lease, and others the news, when both wait for one release", async () => {
+      await using test = await open();
+      const first = await test.hold();
+      let isTold = false;
+      const stop = test.leases.onReleased("x", () => {
+        isTold = true;
+      });
+      const a = await test.wait("a");
+      await test.leases.list("x", { awaitRelease: true });
+      // It begins to listen in its own time, and says then that something may have been missed.
+      await until(() => isTold);
+      isTold = false;
+      await test.leases.release(first);
+      await until(() => isTold);
+      await a.waitForHanded();
+      stop();
+    });
+
     it("forget who gives up, and free what it was handed meanwhile for who comes next", async () => {
       await using test = await open();
       const first = await test.hold();

@@ -14,11 +14,11 @@ if ARGV[2] ~= '' then
     return 1
   end
 end
-local packed = call('HGET', KEYS[1], '\0' .. name)
-local line = packed and cmsgpack.unpack(packed) or {}
+local known = call('HMGET', KEYS[1], '\0' .. name, '')
+local line = known[1] and cmsgpack.unpack(known[1]) or {}
 local store = function()
   if #line > 0 then call('HSET', KEYS[1], '\0' .. name, cmsgpack.pack(line))
-  elseif packed then call('HDEL', KEYS[1], '\0' .. name) end
+  elseif known[1] then call('HDEL', KEYS[1], '\0' .. name) end
 end
 if ARGV[2] == '' then
   for index, place in ipairs(line) do
@@ -39,8 +39,8 @@ local heir = table.remove(line, 1)
 while heir and heir[2] <= now do heir = table.remove(line, 1) end
 store()
 if heir then
-  local token, last = at, tonumber(call('HGET', KEYS[1], ''))
-  if last and last >= now then token = string.format('%016.0f', last + 1) end
+  local token, last = at, known[2]
+  if last and last >= at then token = string.format('%016.0f', (tonumber(last) or at) + 1) end
   local ttl = string.sub(heir[4], 1, 8)
   call('HSET', KEYS[1], '', token, name,
     token .. at .. ttl .. (#line > 0 and '2' or '0') .. string.sub(heir[4], 10))
