@@ -42,6 +42,8 @@ export type GateView = OutputOf<typeof getCluster>;
 export interface GateStats {
   /** Jobs that this gate leads now. */
   readonly ledJobs: number;
+  /** Jobs that ended here a moment ago and are still in memory. */
+  readonly finishedJobs: number;
   readonly takeOvers: number;
   /** Jobs whose writes were refused because another gate led them by then. */
   readonly deposedJobs: number;
@@ -329,6 +331,7 @@ class GateNode implements Gate {
   stats(): GateStats {
     return {
       ledJobs: this.#book?.size ?? 0,
+      finishedJobs: this.#book?.finished.size ?? 0,
       takeOvers: this.#book?.takeOverCount ?? 0,
       deposedJobs: this.#book?.deposedCount ?? 0,
       commits: this.#commits?.stats ?? { batches: 0, items: 0, failures: 0 },

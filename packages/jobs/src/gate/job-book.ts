@@ -62,7 +62,7 @@ export class JobBook {
 
   constructor(options: JobBookOptions) {
     this.#options = options;
-    this.finished = new FinishedJobs({ onForgotten: options.onLeadership });
+    this.finished = new FinishedJobs({ clock: options.clock, onForgotten: options.onLeadership });
   }
 
   get size(): number {
@@ -206,6 +206,7 @@ export class JobBook {
   /** Returns the gates that were alive when it looked. */
   async #sweep(signal: AbortSignal): Promise<readonly LiveNode[]> {
     const { lease, store, onLive } = this.#options;
+    this.finished.forgetOld();
     const live = await lease.live({ signal });
     onLive(live);
     const liveOwners = live.map(({ ownerId }) => ownerId);
