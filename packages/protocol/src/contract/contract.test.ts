@@ -7,7 +7,7 @@ type Message = contract.RequestDefinition | contract.PushDefinition | contract.S
 
 const isMessage = (value: unknown): value is Message =>
   typeof value === "object" && value !== null && "kind" in value && "scope" in value;
-const messages = Object.values(contract).filter(isMessage);
+const messages = Object.values<unknown>(contract).filter(isMessage);
 const named = (filter: (message: Message) => boolean): readonly string[] =>
   messages
     .filter(filter)
