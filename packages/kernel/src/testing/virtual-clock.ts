@@ -3,7 +3,7 @@ import { type Clock, sleepOn, type Timer } from "../clock.ts";
 interface Entry {
   readonly at: number;
   readonly order: number;
-  readonly callback: () => void;
+  callback: () => void;
   cancelled: boolean;
 }
 
@@ -54,6 +54,8 @@ export class VirtualClock implements Clock {
     return {
       cancel: () => {
         entry.cancelled = true;
+        // It stays in the line until its time; what it would have called need not.
+        entry.callback = () => undefined;
       },
     };
   }
