@@ -20,8 +20,8 @@ const JOBS = Number(flags.jobs);
 const LAPS = Number(flags.laps);
 const WORKFLOWS_PER_JOB = 10;
 const IN_FLIGHT = 10;
-/** The heap may grow by so much from the middle of the run to its end: caches that are bounded fill up. */
-const GROWTH_MAX_BYTES = 24 * 1024 * 1024;
+/** The heap may grow by so much from the middle of the run to its end: small caches that are bounded fill up. */
+const GROWTH_MAX_BYTES = 8 * 1024 * 1024;
 const CONSOLE_EVERY_MS = 250;
 const KINDS = ["Timeout", "TCPSocketWrap", "TCPServerWrap"];
 
