@@ -57,6 +57,17 @@ describe("EventBuffer", () => {
     );
   });
 
+  it("passes over an event that only a later version can read, and misses nothing after it", () => {
+    const { buffer, take } = newBuffer();
+    const events = push(1, 3).events.map((entry, index) =>
+      index === 1 ? { ...entry, event: { type: "later" as const } } : entry,
+    );
+    buffer.take(push(1, 3, { events }));
+    buffer.take(push(4, 1));
+    expect(take()).toEqual([1, 3, 4]);
+    expect(buffer.needsFollow).toBe(false);
+  });
+
   it("sees that the first events are missing, and asks from before them", () => {
     const { buffer, take } = newBuffer();
     buffer.take(push(5, 2));

@@ -16,7 +16,7 @@ export type BufferWake =
 
 /**
  * What was pushed and not yet consumed of one watch. It lets through only what continues the position: repeats
- * are dropped, and after a gap, or when the consumer is too slow, it takes nothing more until the caller has
+ * are dropped, what only a later version can read is passed over, and after a gap, or when the consumer is too slow, it takes nothing more until the caller has
  * consumed what is here and follows again from `position`.
  */
 export class EventBuffer implements PushTarget {
@@ -82,7 +82,7 @@ export class EventBuffer implements PushTarget {
       }
       this.#position = position;
       this.#acceptsAny = false;
-      this.#add({ kind: "event", position, event }, approximateBytes(event));
+      if (event.type !== "later") this.#add({ kind: "event", position, event }, approximateBytes(event));
     }
     if (push.end && !this.#needsFollow) this.#isEnded = true;
     this.wake();

@@ -181,4 +181,21 @@ describe("what a worker reports", () => {
     expect(taken([...logs, line])).toBe(false);
     expect(taken([{ ...line, message: `${line.message}x` }])).toBe(false);
   });
+
+  it("lets a reader take events of types that a later version added, and refuses known ones that are not as they say", () => {
+    const entry = (event: object) => ({ position: { epoch: "1", offset: "1" }, event });
+    const pushed = (...events: object[]) =>
+      contract.jobEvents.payload.safeParse({
+        subscriptionId: "s",
+        jobId: "j",
+        end: false,
+        events: events.map(entry),
+      });
+    const known = { type: "job.status", at: 1, status: "running" };
+    expect(pushed(known, { type: "job.moved", to: ["moon"] }).data?.events.map(({ event }) => event)).toEqual(
+      [known, { type: "later" }],
+    );
+    expect(pushed({ ...known, status: "unheard of" }).success).toBe(false);
+    expect(pushed({ type: 7 }).success).toBe(false);
+  });
 });

@@ -165,7 +165,16 @@ export const jobEvent = z.discriminatedUnion("type", [
   resultEvent,
 ]);
 
-export const positionedEvent = z.object({ position, event: jobEvent });
+const KNOWN_TYPES = new Set(jobEvent.options.map(({ shape }) => shape.type.value as string));
+
+/** An event whose type a later minor version added: it keeps its place in the log, and says nothing here. */
+const laterEvent = z
+  .object({
+    type: z.string().refine((type) => !KNOWN_TYPES.has(type), "an event that is not as its type says"),
+  })
+  .transform(() => ({ type: "later" as const }));
+
+export const positionedEvent = z.object({ position, event: z.union([jobEvent, laterEvent]) });
 
 export type JobEvent = z.output<typeof jobEvent>;
 export type JobResult = z.output<typeof jobResult>;

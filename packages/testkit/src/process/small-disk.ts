@@ -64,7 +64,8 @@ export const mountSmallDisk = async (
             ({ bytesWritten }) => bytesWritten === step,
             () => false,
           );
-          if (!fits) step = Math.floor(step / 2);
+          // It grows again where others gave space back meanwhile: byte by byte a few MiB would take minutes.
+          step = fits ? Math.min(step * 2, CHUNK.length) : Math.floor(step / 2);
         }
       } finally {
         await file.close();
