@@ -1,6 +1,7 @@
 import {
   type Clock,
   childController,
+  type Deferred,
   deferred,
   type Logger,
   silentLogger,
@@ -58,7 +59,11 @@ class Worker {
   readonly #running = new Set<HeldTask>();
   /** Everything claimed whose end is not reported yet. */
   #heldCount = 0;
-  #onChange: (() => void) | undefined;
+  /** Asked for in claims that are not answered yet. */
+  #askedCount = 0;
+  /** The last claim found all that it asked for. */
+  #isPlentiful = false;
+  #change: Deferred<void> | undefined;
   #isStopping = false;
 
   constructor(options: WorkerOptions) {
@@ -117,39 +122,68 @@ class Worker {
   }
 
   async #claimUntil(signal: AbortSignal): Promise<void> {
+    const loops = [this.#claimLoop(signal, false)];
+    // A second claim on its way keeps the store busy while the answer of the first is read. Which of them gets the earlier
+    // tasks is open, so whoever runs one at a time claims one at a time.
+    if (this.#prefetch > 0 && this.#concurrency > 1) loops.push(this.#claimLoop(signal, true));
+    await Promise.all(loops);
+  }
+
+  /** @param isSecond Claims only beside the first, and where there is plenty. */
+  async #claimLoop(signal: AbortSignal, isSecond: boolean): Promise<void> {
     const { queue, worker } = this.#options;
     const types = [...new Set([...Object.keys(this.#handlers), ...Object.keys(this.#batches)])];
-    const capacity = this.#concurrency + this.#prefetch;
     while (!signal.aborted) {
+      const maxCount = this.#countToAsk(isSecond);
       try {
-        const room = capacity - this.#heldCount;
-        // A slot that could run is filled at once; what is only fetched ahead comes in larger pieces.
-        const isHungry = this.#running.size + this.#readyCount < this.#concurrency;
-        if (room === 0 || !(isHungry || room > this.#prefetch / 2)) {
+        if (maxCount === 0) {
           await untilAborted(this.#changed(), signal);
           continue;
         }
+        this.#askedCount += maxCount;
         const { tasks, askedAt } = await claimOrWait(queue, {
           worker,
-          maxCount: Math.min(room, 10_000),
+          maxCount,
           leaseMs: this.#leaseMs,
           types,
-          waitMs: this.#leaseMs,
+          waitMs: isSecond ? 0 : this.#leaseMs,
           clock: this.#clock,
           onEmpty: () => {
+            this.#isPlentiful = false;
             if (this.#heldCount === 0) this.#options.events?.emit("idle", { worker });
           },
           signal,
+        }).finally(() => {
+          this.#askedCount -= maxCount;
         });
+        this.#isPlentiful = tasks.length === maxCount;
         this.#heldCount += tasks.length;
         this.#ready.push(...this.#claims.keep(tasks, askedAt));
         this.#startReady();
+        this.#tellChange();
       } catch (err) {
         if (signal.aborted) return;
+        this.#isPlentiful = false;
         this.#logger.warn({ err }, "could not claim tasks; trying again");
         await this.#clock.sleep(OUTAGE_PAUSE_MS, { signal }).catch(() => undefined);
       }
     }
+  }
+
+  /** How many to claim now: 0 while it is better to wait for a change. */
+  #countToAsk(isSecond: boolean): number {
+    const capacity = this.#concurrency + this.#prefetch;
+    const unfinished = this.#running.size + this.#readyCount;
+    // Where there is plenty, what has ended holds no place while it is reported, up to as many as are fetched ahead.
+    const reporting = this.#isPlentiful ? Math.min(this.#heldCount - unfinished, this.#prefetch) : 0;
+    const room = capacity - this.#heldCount + reporting - this.#askedCount;
+    // A slot that could run is filled at once; what is only fetched ahead comes in larger pieces.
+    const isHungry = unfinished + this.#askedCount < this.#concurrency;
+    const isWorthIt = room > this.#prefetch / 2;
+    if (isSecond ? !(this.#isPlentiful && isWorthIt) : room <= 0 || !(isHungry || isWorthIt)) return 0;
+    // In two pieces at least, so that one can be worked on and reported while the other comes.
+    const piece = this.#prefetch === 0 ? room : Math.max(this.#concurrency, Math.ceil(capacity / 2));
+    return Math.min(room, piece, 10_000);
   }
 
   get #readyCount(): number {
@@ -157,15 +191,14 @@ class Worker {
   }
 
   #changed(): Promise<void> {
-    const change = deferred<void>();
-    this.#onChange = () => change.resolve();
-    return change.promise;
+    this.#change ??= deferred<void>();
+    return this.#change.promise;
   }
 
   #tellChange(): void {
-    const onChange = this.#onChange;
-    this.#onChange = undefined;
-    onChange?.();
+    const change = this.#change;
+    this.#change = undefined;
+    change?.resolve();
   }
 
   #startReady(): void {

@@ -1,7 +1,7 @@
 import { createMemoryStore } from "@holdfast/coordination/memory";
 import { Emitter, seededRandom, silentLogger, TaskGroup } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { runWorker } from "./run-worker.ts";
 import type { NewTask } from "./task-queue.ts";
 import type { WorkerEvents, WorkerOptions } from "./worker-options.ts";
@@ -58,6 +58,78 @@ describe("a worker", () => {
     expect(most).toBe(2);
     expect(await queue.stats()).toMatchObject({ completed: 6, pending: 4, claimed: 0 });
     expect((await queue.list({ states: ["pending"] })).every(({ attempt }) => attempt === 0)).toBe(true);
+  });
+
+  it("has two claims on their way while there is plenty, and never holds more than it may", async () => {
+    const { clock, queue, start } = setUp();
+    const claim = queue.claim.bind(queue);
+    const complete = queue.complete.bind(queue);
+    let claiming = 0;
+    let mostClaiming = 0;
+    let held = 0;
+    let mostHeld = 0;
+    vi.spyOn(queue, "claim").mockImplementation(async (options) => {
+      claiming += 1;
+      mostClaiming = Math.max(mostClaiming, claiming);
+      await clock.sleep(10);
+      const claimed = await claim(options);
+      claiming -= 1;
+      held += claimed.length;
+      mostHeld = Math.max(mostHeld, held);
+      return claimed;
+    });
+    vi.spyOn(queue, "complete").mockImplementation(async (completions, options) => {
+      await clock.sleep(25);
+      held -= completions.length;
+      return complete(completions, options);
+    });
+    const runs = new Map<string, number>();
+    const worker = start({
+      concurrency: 4,
+      prefetch: 16,
+      handlers: {
+        work: async ({ task }) => {
+          runs.set(task.id, (runs.get(task.id) ?? 0) + 1);
+          return undefined;
+        },
+      },
+    });
+    await queue.enqueue(tasks(200));
+    await clock.advance(3000);
+    expect((await queue.stats()).completed).toBe(200);
+    expect([...runs.values()]).toEqual(Array.from({ length: 200 }, () => 1));
+    expect(mostClaiming).toBe(2);
+    expect(mostHeld).toBeGreaterThan(20);
+    expect(mostHeld).toBeLessThanOrEqual(36);
+    worker.stop();
+    await clock.advance(10);
+    await worker.ended;
+    expect(clock.pendingCount).toBe(0);
+  });
+
+  it("starts tasks in their order with a concurrency of one, however long each claim takes", async () => {
+    const { clock, queue, start } = setUp();
+    const claim = queue.claim.bind(queue);
+    const random = seededRandom(2);
+    vi.spyOn(queue, "claim").mockImplementation(async (options) => {
+      const claimed = await claim(options);
+      await clock.sleep(100 * random.next());
+      return claimed;
+    });
+    const started: number[] = [];
+    start({
+      concurrency: 1,
+      prefetch: 7,
+      handlers: {
+        work: async ({ task }) => {
+          started.push(task.payload as number);
+          return undefined;
+        },
+      },
+    });
+    await queue.enqueue(tasks(60));
+    await clock.advance(5000);
+    expect(started).toEqual(Array.from({ length: 60 }, (_, index) => index));
   });
 
   it("hands tasks of a type to a batch handler together, and fails those alone that it says", async () => {

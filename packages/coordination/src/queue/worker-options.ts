@@ -55,6 +55,10 @@ export interface WorkerOptions extends Abortable {
   /**
    * Tasks claimed ahead of those that run, so that short ones need not wait for the store, 0 to 10_000. They are under
    * the worker's lease, so others cannot take them meanwhile. Default 0.
+   *
+   * While the queue has plenty, two claims are on their way at a time, and tasks that have ended no longer count while
+   * they are reported, up to `prefetch` of them. Tasks then start in order but for those of two claims that overlap; with
+   * a concurrency of 1 they always start in order.
    */
   readonly prefetch?: number;
   /**
