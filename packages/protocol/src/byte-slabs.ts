@@ -4,7 +4,7 @@
  */
 export const SLAB_BYTES = 64 * 1024;
 /** What is larger gets memory of its own: a slab should serve several. */
-const SHARED_MAX_BYTES = SLAB_BYTES / 4;
+export const SHARED_MAX_BYTES = SLAB_BYTES / 4;
 
 const host = (globalThis as { Buffer?: { allocUnsafeSlow(size: number): Uint8Array } }).Buffer;
 

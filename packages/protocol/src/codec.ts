@@ -1,5 +1,5 @@
-import { Packr } from "msgpackr";
-import { newSlab, SLAB_BYTES } from "./byte-slabs.ts";
+import { Packr, RESERVE_START_SPACE, REUSE_BUFFER_MODE } from "msgpackr";
+import { allocate, newSlab, SHARED_MAX_BYTES, SLAB_BYTES } from "./byte-slabs.ts";
 import { SerializationError } from "./errors.ts";
 import { checkMessagePack } from "./messagepack-check.ts";
 
@@ -22,6 +22,25 @@ packr.useBuffer(newSlab());
 /** What a message smaller than a slab lets the memory grow to. */
 const GROWN_MAX_BYTES = 4 * SLAB_BYTES;
 
+/** Left free behind every value, since so many bytes before the next one in the same memory are nobody's. */
+export const BACK_BYTES = 4;
+
+/** The memory that was written to, and where: BACK_BYTES that are nobody's, `frontBytes` of the caller's, the value. */
+type Packed = Uint8Array & { readonly start: number; readonly end: number };
+
+const pack = (value: unknown, frontBytes: number): Packed => {
+  try {
+    const options = REUSE_BUFFER_MODE | RESERVE_START_SPACE | (BACK_BYTES + frontBytes);
+    const memory = packr.pack(value, options) as Uint8Array as Packed;
+    // It grows to four times a message that did not fit; small ones after a large one would keep it all alive.
+    const isGrown = memory.length > GROWN_MAX_BYTES;
+    if (isGrown && memory.end - memory.start < SLAB_BYTES) packr.useBuffer(newSlab());
+    return memory;
+  } catch (error) {
+    throw new SerializationError("holds a value that cannot be sent", { cause: error });
+  }
+};
+
 /**
  * The bytes of a value made of null, undefined, booleans, numbers, bigints within 64 bits, strings, dates,
  * byte arrays, arrays and plain objects. Sets and maps arrive as arrays and objects.
@@ -29,14 +48,22 @@ const GROWN_MAX_BYTES = 4 * SLAB_BYTES;
  * @throws SerializationError for anything else, and for values that contain themselves.
  */
 export const encodeValue = (value: unknown): Uint8Array => {
-  try {
-    const bytes = packr.pack(value);
-    // The memory grows to four times a message that did not fit; small ones after a large one would keep it all alive.
-    if (bytes.length < SLAB_BYTES && bytes.buffer.byteLength > GROWN_MAX_BYTES) packr.useBuffer(newSlab());
-    return bytes;
-  } catch (error) {
-    throw new SerializationError("holds a value that cannot be sent", { cause: error });
-  }
+  const memory = pack(value, 0);
+  return memory.subarray(memory.start + BACK_BYTES, memory.end);
+};
+
+/**
+ * The same bytes in one piece with `frontBytes` (at most 251) before and {@link BACK_BYTES} behind them, for the
+ * caller to fill: so a value is framed where it was written.
+ */
+export const encodeValueWithin = (value: unknown, frontBytes: number): Uint8Array => {
+  const memory = pack(value, frontBytes);
+  const { start, end } = memory;
+  if (end - start <= SHARED_MAX_BYTES && end + BACK_BYTES <= memory.length)
+    return memory.subarray(start + BACK_BYTES, end + BACK_BYTES);
+  const alone = allocate(end - start);
+  alone.set(memory.subarray(start + BACK_BYTES, end));
+  return alone;
 };
 
 /**

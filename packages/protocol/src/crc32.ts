@@ -55,4 +55,4 @@ const NATIVE_MIN_BYTES = 112;
 export const crc32 = (bytes: Uint8Array, start = 0, end: number = bytes.length): number =>
   nativeCrc32 === undefined || end - start < NATIVE_MIN_BYTES
     ? crc32ByTable(bytes, start, end)
-    : nativeCrc32(bytes.subarray(start, end));
+    : nativeCrc32(new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start));

@@ -41,7 +41,7 @@ export class FrameSplitter {
       if (available >= LENGTH_BYTES) {
         const size = LENGTH_BYTES + readFrameLength(chunk, at, this.frameMaxBytes);
         if (available >= size) {
-          onFrame(chunk.subarray(at, at + size));
+          onFrame(size === chunk.length ? chunk : chunk.subarray(at, at + size));
           at += size;
           continue;
         }

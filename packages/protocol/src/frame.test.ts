@@ -1,11 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { encodeValue } from "./codec.ts";
 import type { Compression } from "./compression.ts";
 import { crc32 } from "./crc32.ts";
 import {
   COMPRESSION_MIN_BYTES,
   decodeFrame,
   encodeFrame,
+  encodeMessage,
   FRAME_MAX_BYTES,
   FRAME_OVERHEAD_BYTES,
   FRAME_TYPES,
@@ -105,6 +107,28 @@ describe("frame", () => {
     );
   });
 
+  it("is the same when a value is written straight into it, beside others of any size", () => {
+    const value = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.integer(), fc.string());
+    const sizes = fc.constantFrom(0, 1, 7, 4_096, 16_000, 16_384, 65_500, 70_000, 300_000);
+    fc.assert(
+      fc.property(fc.array(fc.tuple(value, sizes), { minLength: 1, maxLength: 40 }), (values) => {
+        const made = values.map(([small, size], index) => {
+          const sent = [small, Buffer.alloc(size, index)];
+          // Others write into the same memory too, and nobody into what was framed before.
+          encodeValue(small);
+          return { sent, bytes: encodeMessage("push", BigInt(index), sent, LIMIT) };
+        });
+        for (const [index, { sent, bytes }] of made.entries()) {
+          const expected = encodeFrame(
+            { type: "push", sequence: BigInt(index), payload: encodeValue(sent) },
+            LIMIT,
+          );
+          expect(Buffer.compare(bytes, expected)).toBe(0);
+        }
+      }),
+    );
+  });
+
   it("detects a change of any single byte after the length, flags and type included", () => {
     fc.assert(
       fc.property(anyFrame, fc.nat(), fc.integer({ min: 1, max: 255 }), (frame, place, difference) => {
@@ -180,6 +204,17 @@ describe("frame", () => {
 });
 
 describe("compressed frame", () => {
+  it("is the same when it is made of a value, and the limits hold for that too", () => {
+    for (const value of ["a".repeat(5_000), "short"]) {
+      const payload = encodeValue(value);
+      const expected = encodeFrame({ type: "push", sequence: 1n, payload }, SQUEEZED);
+      expect(hex(encodeMessage("push", 1n, value, SQUEEZED))).toBe(hex(expected));
+    }
+    const refused = expect.objectContaining({ code: "PROTOCOL_FRAME_TOO_LARGE" });
+    for (const options of [{ frameMaxBytes: 100 }, { ...SQUEEZED, frameMaxBytes: 2_000 }])
+      expect(() => encodeMessage("push", 1n, "a".repeat(5_000), options)).toThrow(refused);
+  });
+
   const run = (size: number): Frame => ({
     type: "push",
     sequence: 3n,

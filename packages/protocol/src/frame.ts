@@ -1,4 +1,5 @@
 import { allocate } from "./byte-slabs.ts";
+import { BACK_BYTES, encodeValueWithin } from "./codec.ts";
 import type { Compression } from "./compression.ts";
 import { crc32 } from "./crc32.ts";
 import {
@@ -59,7 +60,8 @@ export const COMPRESSION_MIN_BYTES = 1_024;
 
 export const LENGTH_BYTES = 4;
 const HEADER_BYTES = 1 + 1 + 8;
-const CHECKSUM_BYTES = 4;
+const CHECKSUM_BYTES = BACK_BYTES;
+const PAYLOAD_AT = LENGTH_BYTES + HEADER_BYTES;
 const BODY_MIN_BYTES = HEADER_BYTES + CHECKSUM_BYTES;
 /** Every byte of a frame that is not payload. */
 export const FRAME_OVERHEAD_BYTES = LENGTH_BYTES + BODY_MIN_BYTES;
@@ -74,23 +76,51 @@ const TYPE_NUMBERS = new Map<FrameType, number>(FRAME_TYPES.map((type, index) =>
  * @throws FrameTooLargeError when the payload cannot travel under `frameMaxBytes`; nothing is allocated for it.
  */
 export const encodeFrame = (frame: Frame, options: FrameOptions): Uint8Array => {
-  const payloadMaxBytes = options.frameMaxBytes - BODY_MIN_BYTES;
-  // Measured before compression: the other side refuses an original size above its limit.
-  if (frame.payload.length > payloadMaxBytes) {
-    throw new FrameTooLargeError(frame.payload.length + BODY_MIN_BYTES, options.frameMaxBytes);
+  const { type, sequence, payload } = frame;
+  checkPayloadSize(payload.length, options);
+  const squeezed = compressed(payload, options);
+  const carried = squeezed ?? payload;
+  const payloadAt = PAYLOAD_AT + (squeezed === undefined ? 0 : ORIGINAL_SIZE_BYTES);
+  const bytes = allocate(payloadAt + carried.length + CHECKSUM_BYTES);
+  if (squeezed !== undefined) writeUint32(bytes, PAYLOAD_AT, payload.length);
+  bytes.set(carried, payloadAt);
+  return sealed(bytes, type, sequence, squeezed === undefined ? 0 : FLAG_COMPRESSED);
+};
+
+/**
+ * The frame whose payload is {@link encodeValue} of `value`, written in one piece where it is small and plain.
+ * Meant to be sent, not to be kept.
+ * @throws SerializationError, FrameTooLargeError.
+ */
+export const encodeMessage = (
+  type: FrameType,
+  sequence: bigint,
+  value: unknown,
+  options: FrameOptions,
+): Uint8Array => {
+  const bytes = encodeValueWithin(value, PAYLOAD_AT);
+  const payloadBytes = bytes.length - FRAME_OVERHEAD_BYTES;
+  if (isWorthCompressing(payloadBytes, options)) {
+    const payload = bytes.subarray(PAYLOAD_AT, PAYLOAD_AT + payloadBytes);
+    return encodeFrame({ type, sequence, payload }, options);
   }
-  const squeezed = compressed(frame.payload, options);
-  const isCompressed = squeezed !== undefined;
-  const payload = isCompressed ? squeezed : frame.payload;
-  const prefixBytes = isCompressed ? ORIGINAL_SIZE_BYTES : 0;
-  const length = BODY_MIN_BYTES + prefixBytes + payload.length;
-  const bytes = allocate(LENGTH_BYTES + length);
-  writeUint32(bytes, 0, length);
-  bytes[4] = isCompressed ? FLAG_COMPRESSED : 0;
-  bytes[5] = TYPE_NUMBERS.get(frame.type) as number;
-  writeUint64(bytes, 6, frame.sequence);
-  if (isCompressed) writeUint32(bytes, LENGTH_BYTES + HEADER_BYTES, frame.payload.length);
-  bytes.set(payload, LENGTH_BYTES + HEADER_BYTES + prefixBytes);
+  checkPayloadSize(payloadBytes, options);
+  return sealed(bytes, type, sequence, 0);
+};
+
+/** Measured before compression: the other side refuses an original size above its limit. */
+const checkPayloadSize = (payloadBytes: number, { frameMaxBytes }: FrameOptions): void => {
+  if (payloadBytes > frameMaxBytes - BODY_MIN_BYTES) {
+    throw new FrameTooLargeError(payloadBytes + BODY_MIN_BYTES, frameMaxBytes);
+  }
+};
+
+/** Writes around what is carried. */
+const sealed = (bytes: Uint8Array, type: FrameType, sequence: bigint, flags: number): Uint8Array => {
+  writeUint32(bytes, 0, bytes.length - LENGTH_BYTES);
+  bytes[4] = flags;
+  bytes[5] = TYPE_NUMBERS.get(type) as number;
+  writeUint64(bytes, 6, sequence);
   const checksumAt = bytes.length - CHECKSUM_BYTES;
   writeUint32(bytes, checksumAt, crc32(bytes, LENGTH_BYTES, checksumAt));
   return bytes;
@@ -135,10 +165,13 @@ export const readFrameLength = (bytes: Uint8Array, at: number, frameMaxBytes: nu
   return length;
 };
 
+const isWorthCompressing = (payloadBytes: number, options: FrameOptions): boolean =>
+  options.compression !== undefined && payloadBytes > (options.compressionMinBytes ?? COMPRESSION_MIN_BYTES);
+
 /** The payload made smaller, where that was agreed on, is worth trying, and works. */
 const compressed = (payload: Uint8Array, options: FrameOptions): Uint8Array | undefined => {
-  const { compression, compressionCounts, compressionMinBytes = COMPRESSION_MIN_BYTES } = options;
-  if (compression === undefined || payload.length <= compressionMinBytes) return undefined;
+  const { compression, compressionCounts } = options;
+  if (compression === undefined || !isWorthCompressing(payload.length, options)) return undefined;
   const squeezed = compression.compress(payload);
   const isSmaller = squeezed.length + ORIGINAL_SIZE_BYTES < payload.length;
   if (compressionCounts !== undefined) {

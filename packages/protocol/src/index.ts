@@ -16,6 +16,7 @@ export {
   COMPRESSION_MIN_BYTES,
   decodeFrame,
   encodeFrame,
+  encodeMessage,
   FRAME_MAX_BYTES,
   FRAME_OVERHEAD_BYTES,
   FRAME_TYPES,

@@ -22,7 +22,9 @@ export interface IncomingRequestsOptions {
   readonly granted: Grant;
   readonly maxCount: number;
   readonly logger: Logger;
-  readonly send: (type: "answer" | "failure" | "item", sequence: bigint, payload: Uint8Array) => void;
+  /** @throws SerializationError, FrameTooLargeError, and then nothing was sent. */
+  readonly answer: (sequence: bigint, output: unknown) => void;
+  readonly send: (type: "failure" | "item", sequence: bigint, payload: Uint8Array) => void;
   /** Whether more unsent bytes are held than streams may add to; call `onDrain` when that is over. */
   readonly isCongested: () => boolean;
   /** Called when the last request that was being handled is answered. */
@@ -183,7 +185,7 @@ export class IncomingRequests {
   #respond(sequence: bigint, running: Running, output: unknown): void {
     if (this.#running.get(sequence) !== running) return;
     try {
-      this.#options.send("answer", sequence, encodeValue(output));
+      this.#options.answer(sequence, output);
     } catch (error) {
       this.#fail(sequence, running, error);
       return;

@@ -24,7 +24,9 @@ export interface OutgoingRequestsOptions {
   readonly clock: Clock;
   readonly remoteAddress: string;
   readonly maxCount: number;
-  readonly send: (type: "request" | "cancel" | "credit", sequence: bigint, payload: Uint8Array) => void;
+  /** Sends a request. @throws SerializationError, FrameTooLargeError, and then nothing was sent. */
+  readonly ask: (sequence: bigint, envelope: readonly unknown[]) => void;
+  readonly send: (type: "cancel" | "credit", sequence: bigint, payload: Uint8Array) => void;
   /** Called when the last request in flight has settled. */
   readonly onIdle: () => void;
 }
@@ -52,7 +54,7 @@ export class OutgoingRequests implements InFlightOwner {
   ): Promise<OutputOf<D>> {
     return new Promise((resolve, reject) => {
       const { repeatable = definition.idempotent, signal, timeoutMs = REQUEST_TIMEOUT_MS } = options;
-      const payload = this.#payloadOf(definition, input, timeoutMs, signal);
+      const envelope = this.#envelopeOf(definition, input, timeoutMs, signal);
       const entry = new Request(
         this,
         this.#nextSequence,
@@ -61,7 +63,7 @@ export class OutgoingRequests implements InFlightOwner {
         resolve as Answered,
         reject,
       );
-      this.#start(entry, payload, signal);
+      this.#start(entry, envelope, signal);
       this.#deadlines.add(timeoutMs, entry);
     });
   }
@@ -75,13 +77,13 @@ export class OutgoingRequests implements InFlightOwner {
     const { repeatable = definition.idempotent, signal, timeoutMs = REQUEST_TIMEOUT_MS } = options;
     try {
       const windowBytes = whole("windowBytes", options.windowBytes ?? WINDOW_BYTES, WINDOW_RANGE);
-      const payload = this.#payloadOf(definition, input, timeoutMs, signal, windowBytes);
+      const envelope = this.#envelopeOf(definition, input, timeoutMs, signal, windowBytes);
       const entry = new ItemStream(this, this.#nextSequence, definition, {
         repeatable,
         timeoutMs,
         windowBytes,
       });
-      this.#start(entry, payload, signal);
+      this.#start(entry, envelope, signal);
       return entry;
     } catch (error) {
       return failedStream(error);
@@ -154,13 +156,13 @@ export class OutgoingRequests implements InFlightOwner {
   }
 
   /** @throws signal.reason; OverloadedError; what is wrong with the input. */
-  #payloadOf(
+  #envelopeOf(
     definition: RequestDefinition | StreamDefinition,
     input: unknown,
     timeoutMs: number,
     signal: AbortSignal | undefined,
     windowBytes?: number,
-  ): Uint8Array {
+  ): readonly unknown[] {
     if (signal?.aborted) throw signal.reason;
     const { maxCount, remoteAddress } = this.#options;
     if (this.#inFlight.size >= maxCount) {
@@ -171,12 +173,12 @@ export class OutgoingRequests implements InFlightOwner {
     checkShape(definition.input, input, definition.name, "input");
     const envelope = [definition.name, timeoutMs, input];
     if (windowBytes !== undefined) envelope.push(windowBytes);
-    return encodeValue(envelope);
+    return envelope;
   }
 
-  #start(entry: InFlight, payload: Uint8Array, signal: AbortSignal | undefined): void {
+  #start(entry: InFlight, envelope: readonly unknown[], signal: AbortSignal | undefined): void {
     // Before anything is noted: a frame that is too large must leave nothing behind, not even a used number.
-    this.#options.send("request", entry.sequence, payload);
+    this.#options.ask(entry.sequence, envelope);
     this.#nextSequence += 1n;
     this.#inFlight.set(entry.sequence, entry);
     if (signal !== undefined) entry.abortWith(signal);

@@ -3,7 +3,7 @@ import {
   checkShape,
   decodeFrame,
   encodeFrame,
-  encodeValue,
+  encodeMessage,
   type Frame,
   type FrameOptions,
   type FrameType,
@@ -95,6 +95,7 @@ export class WirePeer implements Peer {
       clock: options.clock,
       remoteAddress: options.remote.address,
       maxCount: options.requestsMaxCount,
+      ask: (sequence, envelope) => this.#sendMessage("request", sequence, envelope),
       send: (type, sequence, payload) => this.#send(type, sequence, payload),
       onIdle: () => this.#endWhenIdle(),
     });
@@ -105,7 +106,10 @@ export class WirePeer implements Peer {
       granted: options.granted,
       maxCount: options.requestsMaxCount,
       logger: options.logger,
-      send: (type, sequence, payload) => this.#respond(type, sequence, payload),
+      answer: (sequence, output) =>
+        this.#respond(encodeMessage("answer", sequence, output, this.#frameOptions)),
+      send: (type, sequence, payload) =>
+        this.#respond(encodeFrame({ type, sequence, payload }, this.#frameOptions)),
       isCongested: () => this.#link.bufferedBytes > options.sendBufferMaxBytes,
       onIdle: () => this.#endWhenIdle(),
     });
@@ -179,7 +183,7 @@ export class WirePeer implements Peer {
   push<D extends PushDefinition>(definition: D, payload: import("zod").input<D["payload"]>): boolean {
     if (this.#state !== "open" || this.#link.bufferedBytes > this.#options.sendBufferMaxBytes) return false;
     checkShape(definition.payload, payload, definition.name, "payload");
-    this.#send("push", this.#nextPush, encodeValue([definition.name, payload]));
+    this.#sendMessage("push", this.#nextPush, [definition.name, payload]);
     this.#nextPush += 1n;
     return true;
   }
@@ -319,16 +323,23 @@ export class WirePeer implements Peer {
   }
 
   #send(type: FrameType, sequence: bigint, payload: Uint8Array): void {
-    const frame = encodeFrame({ type, sequence, payload }, this.#frameOptions);
+    this.#sendFrame(encodeFrame({ type, sequence, payload }, this.#frameOptions));
+  }
+
+  #sendMessage(type: FrameType, sequence: bigint, value: unknown): void {
+    this.#sendFrame(encodeMessage(type, sequence, value, this.#frameOptions));
+  }
+
+  #sendFrame(frame: Uint8Array): void {
     this.#traffic.framesOut += 1;
     this.#traffic.bytesOut += frame.length;
     this.#link.send(frame);
   }
 
   /** Answers cannot be refused to anyone, so who asks without reading loses the connection. */
-  #respond(type: "answer" | "failure" | "item", sequence: bigint, payload: Uint8Array): void {
+  #respond(frame: Uint8Array): void {
     if (this.#state === "closed") return;
-    this.#send(type, sequence, payload);
+    this.#sendFrame(frame);
     if (this.#link.bufferedBytes > 2 * this.#options.sendBufferMaxBytes) {
       this.destroy(this.#lost(`it leaves ${this.#link.bufferedBytes} bytes unread`));
     }
