@@ -47,6 +47,12 @@ export class ConnectionLostError extends HoldfastError {
   }
 }
 
+/** Why a connection ended, in words; `error` undefined: nobody cut it. */
+export const reasonOf = (error: Error | undefined): string => {
+  if (error === undefined) return "the other side closed it";
+  return error instanceof ConnectionLostError ? error.reason : error.message;
+};
+
 /** The other side is about to close and takes no new requests; nothing was sent. Retryable elsewhere. */
 export class ConnectionDrainingError extends HoldfastError {
   override readonly name = "ConnectionDrainingError";

@@ -17,7 +17,12 @@ import type {
   StreamDefinition,
 } from "@holdfast/protocol/contract";
 import type { Credential, Grant } from "../endpoint.ts";
-import { ConnectionDrainingError, ConnectionLostError, UnsupportedFeatureError } from "../errors.ts";
+import {
+  ConnectionDrainingError,
+  ConnectionLostError,
+  reasonOf,
+  UnsupportedFeatureError,
+} from "../errors.ts";
 import type { HandlerTable } from "../handlers.ts";
 import type { Peer, PeerTraffic, RemoteIdentity, RequestOptions, StreamOptions } from "../peer.ts";
 import type { Link } from "../transport.ts";
@@ -95,7 +100,7 @@ export class WirePeer implements Peer {
       clock: options.clock,
       remoteAddress: options.remote.address,
       maxCount: options.requestsMaxCount,
-      ask: (sequence, envelope) => this.#sendMessage("request", sequence, envelope),
+      ask: (sequence, envelope) => this.#sendFrame(this.#message("request", sequence, envelope)),
       send: (type, sequence, payload) => this.#send(type, sequence, payload),
       onIdle: () => this.#endWhenIdle(),
     });
@@ -106,8 +111,7 @@ export class WirePeer implements Peer {
       granted: options.granted,
       maxCount: options.requestsMaxCount,
       logger: options.logger,
-      answer: (sequence, output) =>
-        this.#respond(encodeMessage("answer", sequence, output, this.#frameOptions)),
+      answer: (sequence, output) => this.#respond(this.#message("answer", sequence, output)),
       send: (type, sequence, payload) =>
         this.#respond(encodeFrame({ type, sequence, payload }, this.#frameOptions)),
       isCongested: () => this.#link.bufferedBytes > options.sendBufferMaxBytes,
@@ -183,7 +187,7 @@ export class WirePeer implements Peer {
   push<D extends PushDefinition>(definition: D, payload: import("zod").input<D["payload"]>): boolean {
     if (this.#state !== "open" || this.#link.bufferedBytes > this.#options.sendBufferMaxBytes) return false;
     checkShape(definition.payload, payload, definition.name, "payload");
-    this.#sendMessage("push", this.#nextPush, [definition.name, payload]);
+    this.#sendFrame(this.#message("push", this.#nextPush, [definition.name, payload]));
     this.#nextPush += 1n;
     return true;
   }
@@ -326,8 +330,8 @@ export class WirePeer implements Peer {
     this.#sendFrame(encodeFrame({ type, sequence, payload }, this.#frameOptions));
   }
 
-  #sendMessage(type: FrameType, sequence: bigint, value: unknown): void {
-    this.#sendFrame(encodeMessage(type, sequence, value, this.#frameOptions));
+  #message(type: FrameType, sequence: bigint, value: unknown): Uint8Array {
+    return encodeMessage(type, sequence, value, this.#frameOptions);
   }
 
   #sendFrame(frame: Uint8Array): void {
@@ -397,9 +401,4 @@ const subscribe = <T>(listeners: Set<T>, listener: T): (() => void) => {
   return () => {
     listeners.delete(listener);
   };
-};
-
-const reasonOf = (error: Error | undefined): string => {
-  if (error === undefined) return "the other side closed it";
-  return error instanceof ConnectionLostError ? error.reason : error.message;
 };
