@@ -45,13 +45,13 @@ export class ConnectionLostError extends HoldfastError {
     });
     this.reason = reason;
   }
-}
 
-/** Why a connection ended, in words; `error` undefined: nobody cut it. */
-export const reasonOf = (error: Error | undefined): string => {
-  if (error === undefined) return "the other side closed it";
-  return error instanceof ConnectionLostError ? error.reason : error.message;
-};
+  /** Why a connection ended, in words; `error` undefined: nobody cut it. */
+  static reasonOf(error: Error | undefined): string {
+    if (error === undefined) return "the other side closed it";
+    return error instanceof ConnectionLostError ? error.reason : error.message;
+  }
+}
 
 /** The other side is about to close and takes no new requests; nothing was sent. Retryable elsewhere. */
 export class ConnectionDrainingError extends HoldfastError {

@@ -17,12 +17,7 @@ import type {
   StreamDefinition,
 } from "@holdfast/protocol/contract";
 import type { Credential, Grant } from "../endpoint.ts";
-import {
-  ConnectionDrainingError,
-  ConnectionLostError,
-  reasonOf,
-  UnsupportedFeatureError,
-} from "../errors.ts";
+import { ConnectionDrainingError, ConnectionLostError, UnsupportedFeatureError } from "../errors.ts";
 import type { HandlerTable } from "../handlers.ts";
 import type { Peer, PeerTraffic, RemoteIdentity, RequestOptions, StreamOptions } from "../peer.ts";
 import type { Link } from "../transport.ts";
@@ -354,7 +349,7 @@ export class WirePeer implements Peer {
     this.#state = "closed";
     this.#error = error;
     this.#heartbeat.stop();
-    const reason = reasonOf(error);
+    const reason = ConnectionLostError.reasonOf(error);
     this.#outgoing.failAll(reason, error);
     this.#pings.failAll(this.#lost(reason, error));
     this.#logins.failAll(this.#lost(reason, error));
@@ -376,7 +371,7 @@ export class WirePeer implements Peer {
   #notOpen(): Error {
     return this.#isClosedByUs
       ? new ClosedError(`connection to ${this.remote.address}`)
-      : this.#lost(reasonOf(this.#error), this.#error);
+      : this.#lost(ConnectionLostError.reasonOf(this.#error), this.#error);
   }
 
   #emit<T extends unknown[]>(listeners: ReadonlySet<(...event: T) => void>, ...event: T): void {
