@@ -61,8 +61,10 @@ class Worker {
   #heldCount = 0;
   /** Asked for in claims that are not answered yet. */
   #askedCount = 0;
-  /** The last claim found all that it asked for. */
-  #isPlentiful = false;
+  /** No claim found less than it asked for since one that found all was sent. Assumed at first. */
+  #isPlentiful = true;
+  /** How many claims found less. */
+  #shortCount = 0;
   #change: Deferred<void> | undefined;
   #isStopping = false;
 
@@ -141,6 +143,7 @@ class Worker {
           continue;
         }
         this.#askedCount += maxCount;
+        const shortCount = this.#shortCount;
         const { tasks, askedAt } = await claimOrWait(queue, {
           worker,
           maxCount,
@@ -149,25 +152,31 @@ class Worker {
           waitMs: isSecond ? 0 : this.#leaseMs,
           clock: this.#clock,
           onEmpty: () => {
-            this.#isPlentiful = false;
+            this.#found(false);
             if (this.#heldCount === 0) this.#options.events?.emit("idle", { worker });
           },
           signal,
         }).finally(() => {
           this.#askedCount -= maxCount;
         });
-        this.#isPlentiful = tasks.length === maxCount;
+        if (tasks.length < maxCount) this.#found(false);
+        else if (shortCount === this.#shortCount) this.#found(true);
         this.#heldCount += tasks.length;
         this.#ready.push(...this.#claims.keep(tasks, askedAt));
         this.#startReady();
         this.#tellChange();
       } catch (err) {
         if (signal.aborted) return;
-        this.#isPlentiful = false;
+        this.#found(false);
         this.#logger.warn({ err }, "could not claim tasks; trying again");
         await this.#clock.sleep(OUTAGE_PAUSE_MS, { signal }).catch(() => undefined);
       }
     }
+  }
+
+  #found(isAll: boolean): void {
+    this.#isPlentiful = isAll;
+    if (!isAll) this.#shortCount += 1;
   }
 
   /** How many to claim now: 0 while it is better to wait for a change. */
@@ -181,7 +190,7 @@ class Worker {
     const isHungry = unfinished + this.#askedCount < this.#concurrency;
     const isWorthIt = room > this.#prefetch / 2;
     if (isSecond ? !(this.#isPlentiful && isWorthIt) : room <= 0 || !(isHungry || isWorthIt)) return 0;
-    // In two pieces at least, so that one can be worked on and reported while the other comes.
+    // In two pieces, so that one can be worked on and reported while the other comes.
     const piece = this.#prefetch === 0 ? room : Math.max(this.#concurrency, Math.ceil(capacity / 2));
     return Math.min(room, piece, 10_000);
   }

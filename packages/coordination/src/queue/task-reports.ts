@@ -68,8 +68,11 @@ export class TaskReports {
   }
 
   async #complete(): Promise<void> {
-    // Let what ends in this turn join the first call.
-    await Promise.resolve();
+    // Let what ends in this turn join the first call, also what starts only as others end.
+    for (let count = 0; count < this.#completed.length; ) {
+      count = this.#completed.length;
+      await Promise.resolve();
+    }
     while (this.#completed.length > 0) {
       const ends =
         this.#completed.length <= BATCH_MAX_COUNT

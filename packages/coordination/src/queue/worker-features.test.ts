@@ -107,6 +107,17 @@ describe("a worker", () => {
     expect(clock.pendingCount).toBe(0);
   });
 
+  it("reports in one call what ends in one turn, also what starts only as others end", async () => {
+    const { clock, queue, start } = setUp();
+    const complete = vi.spyOn(queue, "complete");
+    await queue.enqueue(tasks(10));
+    start({ concurrency: 2, prefetch: 8, handlers: { work: async () => undefined } });
+    await clock.advance(100);
+    expect((await queue.stats()).completed).toBe(10);
+    // Two claims at most; each of them ran five times as many as may run at a time.
+    expect(complete.mock.calls.length).toBeLessThanOrEqual(2);
+  });
+
   it("starts tasks in their order with a concurrency of one, however long each claim takes", async () => {
     const { clock, queue, start } = setUp();
     const claim = queue.claim.bind(queue);

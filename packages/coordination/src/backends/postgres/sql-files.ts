@@ -67,6 +67,7 @@ const MIGRATION_FILES = [
   "0002-queue-features.sql",
   "0003-states-and-lease-waiters.sql",
   "0004-claims-by-priority.sql",
+  "0005-stats-by-index.sql",
 ] as const;
 
 const read = async (path: string, schema: string): Promise<string> => {
