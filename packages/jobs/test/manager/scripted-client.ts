@@ -33,7 +33,7 @@ export class ScriptedClient {
   async attach(manager: Manager): Promise<void> {
     const handlers = createHandlers();
     handlers.onPush(jobEvents, ({ jobId, events, end }) => {
-      this.events.push(...events.map(({ event }) => event));
+      for (const { event } of events) if (event.type !== "later") this.events.push(event);
       if (end) this.ended.add(jobId);
     });
     this.#peer = await this.#cluster.connect(manager.address, { nodeId: "", role: "client" }, handlers);
