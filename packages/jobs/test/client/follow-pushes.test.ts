@@ -92,13 +92,27 @@ describe("pushes of events", () => {
     await t.push(3, 1, { events: "garbage" });
     await t.push(3, 1, { jobId: 7 });
     await t.push(3, 1, {
-      events: [{ position: { epoch: "1", offset: "3" }, event: { type: "unheard of" } }],
+      events: [
+        { position: { epoch: "1", offset: "3" }, event: { type: "job.status", at: 3, status: "odd" } },
+      ],
     });
     await t.push(3, 1, { subscriptionId: "sub-unknown", jobId: "another" });
     expect(t.seen).toEqual([1, 2]);
     await t.push(3, 1, { end: true });
     await settle(t.clock, t.watch);
     expect(t.seen).toEqual([1, 2, 3]);
+  });
+
+  it("of a type that a later version added keep their place, and are not asked for again", async () => {
+    await using t = await setup();
+    await t.push(1, 2);
+    await t.push(3, 1, {
+      events: [{ position: { epoch: "1", offset: "3" }, event: { type: "job.moved", to: "elsewhere" } }],
+    });
+    await t.push(4, 1, { end: true });
+    await settle(t.clock, t.watch);
+    expect(t.seen).toEqual([1, 2, 4]);
+    expect(t.follows.length).toBe(1);
   });
 
   it("change nothing after the end", async () => {
