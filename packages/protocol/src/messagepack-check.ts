@@ -7,6 +7,10 @@ export const DEPTH_MAX_COUNT = 128;
 const EXTENSION_UNDEFINED = 0;
 const EXTENSION_TIMESTAMP = 255;
 
+/** Values still to come at each open level; a map counts keys and values, keys on even remainders. Of one check at a time. */
+const remaining = new Int32Array(DEPTH_MAX_COUNT + 1);
+const isMap = new Uint8Array(DEPTH_MAX_COUNT + 1);
+
 /**
  * Proves that `bytes` is exactly one MessagePack value of the kinds that we exchange, without building it:
  * every announced length fits into the bytes that are there, map keys are strings, no extension but
@@ -16,9 +20,8 @@ const EXTENSION_TIMESTAMP = 255;
  */
 export const checkMessagePack = (bytes: Uint8Array): void => {
   const end = bytes.length;
-  /** Values still to come at each open level; a map counts keys and values, keys on even remainders. */
-  const remaining: number[] = [1];
-  const isMap: boolean[] = [false];
+  remaining[0] = 1;
+  isMap[0] = 0;
   let depth = 0;
   let at = 0;
   while (depth >= 0) {
@@ -31,7 +34,7 @@ export const checkMessagePack = (bytes: Uint8Array): void => {
     if (at >= end) throw cut();
     const token = bytes[at] as number;
     at += 1;
-    if (isMap[depth] === true && left % 2 === 0 && !isString(token)) {
+    if (isMap[depth] === 1 && left % 2 === 0 && !isString(token)) {
       throw new SerializationError("has a map key that is not a string");
     }
 
@@ -120,7 +123,7 @@ export const checkMessagePack = (bytes: Uint8Array): void => {
       throw new SerializationError(`is nested deeper than ${DEPTH_MAX_COUNT} levels`);
     }
     remaining[depth] = children;
-    isMap[depth] = map;
+    isMap[depth] = map ? 1 : 0;
   }
   if (at !== end) throw new SerializationError(`has ${end - at} bytes after its end`);
 };

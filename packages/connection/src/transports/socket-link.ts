@@ -67,8 +67,9 @@ export class SocketLink implements Link {
     this.#outgoingBytes += frame.length;
     if (this.#isFlushPlanned) return;
     this.#isFlushPlanned = true;
-    // After the promise callbacks that are due now: the answers of a whole burst of requests leave together.
-    queueMicrotask(this.#flushNextTick);
+    // Asked for by a promise callback, as nearly always, it comes after all that are due now: the answers of a whole
+    // burst of requests leave together.
+    process.nextTick(this.#flush);
   }
 
   onDrain(listener: () => void): void {
@@ -118,8 +119,6 @@ export class SocketLink implements Link {
       this.destroy(error instanceof Error ? error : new Error(String(error)));
     }
   }
-
-  readonly #flushNextTick = (): void => process.nextTick(this.#flush);
 
   readonly #flush = (): void => {
     this.#isFlushPlanned = false;
