@@ -22,6 +22,7 @@ export {
   type WireError,
 } from "./errors.ts";
 export { newId } from "./id.ts";
+export { keepNewest } from "./keep-newest.ts";
 export { type Logger, silentLogger } from "./logger.ts";
 export { Mutex } from "./mutex.ts";
 export { type Random, randomHex, randomInt, seededRandom, systemRandom } from "./random.ts";

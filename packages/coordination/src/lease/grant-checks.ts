@@ -9,18 +9,7 @@ export const METADATA_MAX_BYTES = 8192;
  */
 export const LAPSED_KEPT_MS = 86_400_000;
 
-/** A text is usually that of the call before. */
-const checkedOnce = (field: string, maxLength: number) => {
-  let passed: string | undefined;
-  return (text: string): void => {
-    if (text === passed) return;
-    checkText(field, text, maxLength);
-    passed = text;
-  };
-};
-
-export const checkLeaseName = checkedOnce("lease.name", 512);
-const checkOwner = checkedOnce("lease.owner", 256);
+export const checkLeaseName = (name: string): void => checkText("lease.name", name, 512);
 
 export const checkTtl = (field: string, ttlMs: number): void =>
   checkNumber(field, ttlMs, LEASE_TTL_MIN_MS, LEASE_TTL_MAX_MS);
@@ -28,7 +17,7 @@ export const checkTtl = (field: string, ttlMs: number): void =>
 /** Checks a grant's input and returns its metadata as JSON text. @throws InvalidInputError, PayloadTooLargeError */
 export const checkGrant = (name: string, options: GrantOptions): string => {
   checkLeaseName(name);
-  checkOwner(options.owner);
+  checkText("lease.owner", options.owner, 256);
   checkTtl("lease.ttlMs", options.ttlMs);
   if (options.requestId !== undefined) checkText("lease.requestId", options.requestId, 256);
   if (options.metadata === undefined) return "null";

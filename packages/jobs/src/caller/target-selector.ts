@@ -1,3 +1,5 @@
+import { keepNewest } from "@holdfast/kernel";
+
 /** Most jobs whose target is remembered; the one used longest ago is forgotten first. */
 const REMEMBERED_MAX_COUNT = 10_000;
 
@@ -84,10 +86,7 @@ export class TargetSelector {
     if (jobId === undefined) return;
     this.#byJob.delete(jobId);
     this.#byJob.set(jobId, address);
-    for (const oldest of this.#byJob.keys()) {
-      if (this.#byJob.size <= REMEMBERED_MAX_COUNT) break;
-      this.#byJob.delete(oldest);
-    }
+    keepNewest(this.#byJob, REMEMBERED_MAX_COUNT);
   }
 
   /**

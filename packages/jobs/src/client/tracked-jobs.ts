@@ -1,4 +1,5 @@
 import type { WirePosition } from "@holdfast/coordination";
+import { keepNewest } from "@holdfast/kernel";
 
 /** Most jobs remembered; the one submitted longest ago is forgotten first. */
 const TRACKED_MAX_COUNT = 10_000;
@@ -10,10 +11,7 @@ export class TrackedJobs {
   add(jobId: string, position: WirePosition, at: number): void {
     this.#starts.delete(jobId);
     this.#starts.set(jobId, { position, at });
-    for (const oldest of this.#starts.keys()) {
-      if (this.#starts.size <= TRACKED_MAX_COUNT) break;
-      this.#starts.delete(oldest);
-    }
+    keepNewest(this.#starts, TRACKED_MAX_COUNT);
   }
 
   get(jobId: string): { readonly position: WirePosition; readonly at: number } | undefined {

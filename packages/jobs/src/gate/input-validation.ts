@@ -1,4 +1,4 @@
-import { hasCode, isHoldfastError } from "@holdfast/kernel";
+import { hasCode, isHoldfastError, keepNewest } from "@holdfast/kernel";
 import { type JobSpec, submitJob } from "@holdfast/protocol/contract";
 import type { z } from "zod";
 import { isUnreachable } from "../caller/transient.ts";
@@ -46,10 +46,7 @@ export class InputValidation {
   #remember(key: string, until: number): void {
     this.#good.delete(key);
     this.#good.set(key, until);
-    for (const oldest of this.#good.keys()) {
-      if (this.#good.size <= CACHE_MAX_COUNT) break;
-      this.#good.delete(oldest);
-    }
+    keepNewest(this.#good, CACHE_MAX_COUNT);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { ClaimedTask, TaskQueue, TaskRecord } from "@holdfast/coordination";
-import type { Logger } from "@holdfast/kernel";
+import { keepNewest, type Logger } from "@holdfast/kernel";
 
 export interface FailedWorkersOptions {
   readonly queue: Pick<TaskQueue<unknown>, "get">;
@@ -30,10 +30,7 @@ export class FailedWorkers {
     workers.add(worker);
     this.#byTask.delete(taskId);
     this.#byTask.set(taskId, workers);
-    for (const oldest of this.#byTask.keys()) {
-      if (this.#byTask.size <= REMEMBERED_MAX_COUNT) break;
-      this.#byTask.delete(oldest);
-    }
+    keepNewest(this.#byTask, REMEMBERED_MAX_COUNT);
   }
 
   /** By task id, for those of the tasks that are not tried for the first time. Never throws. */

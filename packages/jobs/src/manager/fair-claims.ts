@@ -1,5 +1,5 @@
 import type { ClaimedTask, TaskPriority, TaskQueue } from "@holdfast/coordination";
-import type { Clock, Logger } from "@holdfast/kernel";
+import { type Clock, keepNewest, type Logger } from "@holdfast/kernel";
 import { evenShare } from "./task-priority.ts";
 
 export interface FairClaimsOptions {
@@ -102,12 +102,7 @@ export class FairClaims {
     const line = this.#lines.get(kind) ?? { handedOut: 0, next: 0, nothingUntil: [] };
     this.#lines.delete(kind);
     this.#lines.set(kind, line);
-    if (this.#lines.size > KINDS_MAX_COUNT) {
-      for (const oldest of this.#lines.keys()) {
-        this.#lines.delete(oldest);
-        break;
-      }
-    }
+    keepNewest(this.#lines, KINDS_MAX_COUNT);
     return line;
   }
 }

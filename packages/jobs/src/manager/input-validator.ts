@@ -1,4 +1,11 @@
-import { type Abortable, type Clock, type Random, randomInt, untilAborted } from "@holdfast/kernel";
+import {
+  type Abortable,
+  type Clock,
+  keepNewest,
+  type Random,
+  randomInt,
+  untilAborted,
+} from "@holdfast/kernel";
 import {
   VALIDATIONS_MAX_COUNT,
   type ValidateInputAnswer,
@@ -73,10 +80,7 @@ export class InputValidator {
     const answer = this.#ask(workflow, input);
     const entry = { answer, version: registry.version, until: clock.monotonicNow() + CACHE_MS };
     this.#cache.set(key, entry);
-    for (const oldest of this.#cache.keys()) {
-      if (this.#cache.size <= CACHE_MAX_COUNT) break;
-      this.#cache.delete(oldest);
-    }
+    keepNewest(this.#cache, CACHE_MAX_COUNT);
     answer.catch(() => {
       if (this.#cache.get(key) === entry) this.#cache.delete(key);
     });

@@ -1,5 +1,5 @@
 import type { TaskRecord } from "@holdfast/coordination";
-import type { Clock, Logger } from "@holdfast/kernel";
+import { type Clock, keepNewest, type Logger } from "@holdfast/kernel";
 import type { JobRow, JobStore } from "../model/job-table.ts";
 import { SHARD_QUEUE, type ShardPayload } from "../model/shard-task.ts";
 import type { ShardAttempt } from "./decide/shard-ends.ts";
@@ -180,11 +180,7 @@ export class LedJobs {
 
   #remember(jobId: string): void {
     this.#ended.add(jobId);
-    if (this.#ended.size <= ENDED_MAX_COUNT) return;
-    for (const oldest of this.#ended) {
-      this.#ended.delete(oldest);
-      break;
-    }
+    keepNewest(this.#ended, ENDED_MAX_COUNT);
   }
 }
 

@@ -1,3 +1,5 @@
+import { keepNewest } from "@holdfast/kernel";
+
 /** Outcomes remembered, so that a worker which missed the answer is told the same again. */
 const KEPT_MAX_COUNT = 20_000;
 
@@ -9,11 +11,7 @@ export class RecentOutcomes {
   add(taskId: string, token: bigint): void {
     this.#tokens.delete(taskId);
     this.#tokens.set(taskId, token);
-    if (this.#tokens.size <= KEPT_MAX_COUNT) return;
-    for (const oldest of this.#tokens.keys()) {
-      this.#tokens.delete(oldest);
-      break;
-    }
+    keepNewest(this.#tokens, KEPT_MAX_COUNT);
   }
 
   has(taskId: string, token: bigint): boolean {

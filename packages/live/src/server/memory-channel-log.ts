@@ -2,6 +2,7 @@ import {
   type Abortable,
   type Clock,
   ClosedError,
+  keepNewest,
   OverloadedError,
   type Random,
   randomInt,
@@ -179,11 +180,7 @@ export class MemoryChannelLog implements ChannelLog {
   #remember(key: string, published: Published, at: number): void {
     this.#keys.delete(key);
     this.#keys.set(key, { published, at });
-    if (this.#keys.size <= this.#idempotencyMaxCount) return;
-    for (const oldest of this.#keys.keys()) {
-      this.#keys.delete(oldest);
-      break;
-    }
+    keepNewest(this.#keys, this.#idempotencyMaxCount);
   }
 
   /** The channel, begun if need be, and marked as used. */

@@ -1,3 +1,4 @@
+import { keepNewest } from "@holdfast/kernel";
 import { FrameCache } from "./channel.ts";
 import type { ChannelEvent } from "./channel-log.ts";
 import { EncodedEvent } from "./encoded-event.ts";
@@ -41,12 +42,7 @@ export class PageFrames {
     const frames = this.#kept.get(key) ?? new FrameCache((form) => EncodedEvent.framesOf(events, form));
     this.#kept.delete(key);
     this.#kept.set(key, frames);
-    if (this.#kept.size > KEPT_MAX_COUNT) {
-      for (const oldest of this.#kept.keys()) {
-        this.#kept.delete(oldest);
-        break;
-      }
-    }
+    keepNewest(this.#kept, KEPT_MAX_COUNT);
     return { events, frames };
   }
 }
