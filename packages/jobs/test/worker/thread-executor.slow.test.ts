@@ -256,6 +256,21 @@ describe("the threads", () => {
     expect(threads.size).toBe(2);
   });
 
+  it("that idle for 30 s are ended, and one fresh thread is ready for the next attempt", async () => {
+    const whereabouts = async (): Promise<unknown> => {
+      const outcome = await run(shared, "whereabouts");
+      return outcome.kind === "completed" ? outcome.output : outcome;
+    };
+    const first = await whereabouts();
+    await sharedClock.advance(29_000);
+    expect(await whereabouts()).toEqual(first);
+    await sharedClock.advance(29_000);
+    expect(await whereabouts()).toEqual(first);
+    await sharedClock.advance(31_000);
+    await vi.waitFor(async () => expect(await whereabouts()).not.toEqual(first));
+    await expectStillWorking(shared);
+  });
+
   it("validate inputs, and survive a schema that never ends", async () => {
     const clock = sharedClock;
     const executor = shared;

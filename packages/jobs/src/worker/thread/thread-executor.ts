@@ -11,6 +11,7 @@ import { WorkerDrainingError } from "../../errors.ts";
 import type { Execution, Executor, ShardUpdate } from "../executor.ts";
 import type { WorkerDatabase } from "../worker-database.ts";
 import { moduleUrl } from "../workflow-module.ts";
+import { FreeThreads } from "./free-threads.ts";
 import { ThreadExecution } from "./thread-execution.ts";
 import { WorkflowThread } from "./workflow-thread.ts";
 
@@ -39,7 +40,9 @@ const VALIDATION_TIMEOUT_MS = 5_000;
  *
  * Guaranteed: a workflow that blocks, loops for ever, runs out of heap, calls process.exit or throws outside
  * its promise ends at most its own attempt, with a failure that says why; the node goes on. A thread that was
- * ended is replaced. Not isolated: the environment, the file system, and memory outside the heap.
+ * ended is replaced. A thread that idles for 30 s after an attempt is ended too, and with it what the attempt left
+ * in memory; one fresh thread stays ready. Not isolated: the environment, the file system, and memory outside the
+ * heap.
  */
 export const createThreadExecutor = (options: ThreadExecutorOptions): Executor => new ThreadExecutor(options);
 
@@ -49,8 +52,7 @@ class ThreadExecutor implements Executor {
   readonly #moduleUrl: string;
   readonly #threads = new Set<WorkflowThread>();
   readonly #executions = new Set<ThreadExecution>();
-  /** Free threads, the one used last at the end: its caches are warm. */
-  #free: WorkflowThread[] = [];
+  readonly #free: FreeThreads;
   #checker: WorkflowThread | undefined;
   #lastId = 0;
   #isClosed = false;
@@ -63,12 +65,16 @@ class ThreadExecutor implements Executor {
       logger: options.logger ?? silentLogger,
     };
     this.#moduleUrl = moduleUrl(options.modulePath).href;
+    this.#free = new FreeThreads({
+      clock: this.#options.clock,
+      onIdle: (thread) => this.#renew(thread),
+    });
   }
 
   async start(): Promise<readonly WorkflowCatalogEntry[]> {
     const thread = this.#launch();
     const catalog = await thread.ready;
-    this.#free.push(thread);
+    this.#free.giveFresh(thread);
     return catalog;
   }
 
@@ -118,6 +124,7 @@ class ThreadExecutor implements Executor {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#free.close();
     for (const execution of this.#executions)
       execution.abandon(new WorkerDrainingError(this.#options.nodeId));
     await Promise.all([...this.#threads].map((thread) => thread.terminate()));
@@ -128,14 +135,27 @@ class ThreadExecutor implements Executor {
   }
 
   #takeFree(): WorkflowThread {
-    return this.#free.pop() ?? this.#launch();
+    return this.#free.take() ?? this.#launch();
   }
 
   /** Keeps at most a thread per core and one for validations. */
   #giveFree(thread: WorkflowThread): void {
     if (!thread.isFree || this.#isClosed) return;
-    if (this.#free.length > this.capacity) void thread.terminate();
-    else this.#free.push(thread);
+    if (this.#free.count > this.capacity) void thread.terminate();
+    else this.#free.giveUsed(thread);
+  }
+
+  /** Ends a thread that idles, with all that its workflows left; the last one leaves a fresh one in its place. */
+  #renew(idle: WorkflowThread): void {
+    const { logger } = this.#options;
+    idle
+      .terminate()
+      .then(() => {
+        if (this.#threads.size === 0 && !this.#isClosed) this.#free.giveFresh(this.#launch());
+      })
+      .catch((error: unknown) =>
+        logger.warn({ err: error }, "no fresh thread could be started; the next attempt tries again"),
+      );
   }
 
   #launch(): WorkflowThread {
@@ -149,7 +169,7 @@ class ThreadExecutor implements Executor {
       logger,
       onExit: (gone) => {
         this.#threads.delete(gone);
-        this.#free = this.#free.filter((free) => free !== gone);
+        this.#free.delete(gone);
       },
     });
     this.#threads.add(thread);
