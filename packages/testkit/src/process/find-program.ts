@@ -25,6 +25,9 @@ export const findProgram = (...names: readonly string[]): string | undefined => 
   return undefined;
 };
 
+/** The server that speaks Redis: Redis itself, else Valkey. */
+export const findRedisProgram = (): string | undefined => findProgram("redis-server", "valkey-server");
+
 const VERSIONED_ROOTS = ["/usr/lib/postgresql", "/opt/homebrew/opt"];
 
 /**

@@ -61,7 +61,7 @@ const find: { readonly [Name in ServiceName]: () => string | undefined } = {
     const reason = extension("Citus", "citus");
     return reason?.startsWith("Citus") ? `${reason} (Debian does not package it)` : reason;
   },
-  redis: () => program("Redis", "redis-server"),
+  redis: () => program("Redis", "redis-server", "valkey-server"),
   etcd: () => program("etcd", "etcd"),
   haproxy: () => program("HAProxy", "haproxy"),
   patroni: () => find.postgres() ?? find.etcd() ?? find.haproxy() ?? program("Patroni", "patroni"),

@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { findProgram } from "../process/find-program.ts";
+import { findRedisProgram } from "../process/find-program.ts";
 import { startProcess } from "../process/managed-process.ts";
 import { reservePort } from "../process/reserve-port.ts";
 import { building, type ResourceStack } from "../process/resource-stack.ts";
@@ -40,8 +40,7 @@ class Sentinel extends ServerProcess {
     const name = `sentinel on port ${port}`;
     super({
       name,
-      launch: () =>
-        startProcess(findProgram("redis-server") ?? "redis-server", [config, "--sentinel"], { name }),
+      launch: () => startProcess(findRedisProgram() ?? "redis-server", [config, "--sentinel"], { name }),
       ready: (sentinel) => sentinel.waitForLine(/\+monitor master/),
       resources,
     });

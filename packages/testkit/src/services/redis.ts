@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { findProgram } from "../process/find-program.ts";
+import { findRedisProgram } from "../process/find-program.ts";
 import { startProcess } from "../process/managed-process.ts";
 import { reservePort } from "../process/reserve-port.ts";
 import { building, type ResourceStack } from "../process/resource-stack.ts";
@@ -77,7 +77,7 @@ class Redis extends ServerProcess implements RedisServer {
  */
 export const startRedis = async (options: RedisOptions = {}): Promise<RedisServer> => {
   requireService("redis");
-  const program = findProgram("redis-server") ?? "redis-server";
+  const program = findRedisProgram() ?? "redis-server";
   return building(async (resources) => {
     const directory = resources.use(await makeTempDirectory("holdfast-redis-"));
     const port = resources.use(await reservePort()).port;
