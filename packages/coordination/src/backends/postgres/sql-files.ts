@@ -68,6 +68,7 @@ const MIGRATION_FILES = [
   "0003-states-and-lease-waiters.sql",
   "0004-claims-by-priority.sql",
   "0005-stats-by-index.sql",
+  "0006-payloads-as-text.sql",
 ] as const;
 
 const read = async (path: string, schema: string): Promise<string> => {

@@ -111,7 +111,7 @@ export class TaskIntake {
       [
         this.#queue,
         arrayLiteral(ids),
-        jsonArray(drafts),
+        lines(drafts),
         first.type,
         first.priorityRank,
         first.delayMs,
@@ -139,7 +139,7 @@ export class TaskIntake {
         this.#queue,
         arrayLiteral(indexes.map((index) => ids[index])),
         arrayLiteral(chosen.map(({ type }) => type)),
-        jsonArray(chosen),
+        lines(chosen),
         arrayLiteral(chosen.map(({ priorityRank }) => priorityRank)),
         arrayLiteral(chosen.map(({ delayMs }) => delayMs)),
         arrayLiteral(chosen.map(({ maxAttempts }) => maxAttempts)),
@@ -219,9 +219,9 @@ const isSameBackoff = (one: Backoff | undefined, other: Backoff | undefined): bo
     one.capMs === other.capMs &&
     one.jitter === other.jitter);
 
-/** The payloads are JSON already: as one array they need no escaping. */
-const jsonArray = (drafts: readonly TaskDraft[]): string =>
-  `[${drafts.map(({ payloadText }) => payloadText).join(",")}]`;
+/** JSON as we write it holds no line breaks, so payloads need no escaping, and the server need not read them. */
+const lines = (drafts: readonly TaskDraft[]): string =>
+  drafts.map(({ payloadText }) => payloadText).join("\n");
 
 const encodeBackoff = ({ kind, baseMs, factor, capMs, jitter }: Backoff): string =>
   arrayLiteral([BACKOFF_KINDS.indexOf(kind), baseMs, factor, capMs, JITTER_KINDS.indexOf(jitter)]);

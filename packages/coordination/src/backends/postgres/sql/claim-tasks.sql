@@ -43,7 +43,7 @@ claimed AS (
   RETURNING t.id, t.type, t.payload, t.task_group, t.token, t.attempt, t.max_attempts, t.enqueued_at, t.timeout_ms,
             t.keep, t.priority, t.run_at, t.seq
 )
-SELECT c.id, c.type, c.payload::text AS payload, c.task_group, c.token, c.attempt, c.max_attempts,
+SELECT c.id, c.type, c.payload, c.task_group, c.token, c.attempt, c.max_attempts,
        :"schema".to_ms(c.enqueued_at) AS enqueued_ms, c.timeout_ms, c.keep, c.priority, date_part('epoch', c.run_at) * 1000000 AS run_us,
        c.seq
 FROM gate g LEFT JOIN claimed c ON true

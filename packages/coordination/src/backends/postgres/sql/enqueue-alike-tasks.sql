@@ -1,5 +1,5 @@
 -- Adds tasks that have everything but id and payload in common, and nothing out of the ordinary: the fast way.
--- Inputs: $1 queue; per task $2 id, $3 payload (one JSON array of them); for all of them $4 type, $5 priority, $6 delay in ms,
+-- Inputs: $1 queue; per task $2 id, $3 payload (JSON texts, one a line); for all of them $4 type, $5 priority, $6 delay in ms,
 --   $7 most attempts, $8 group or null, $9 whether completed ones are kept; $10 what to notify,
 --   $11 backoff (text of an array) or null.
 -- Result: id of each task that was added; the others were there already.
@@ -11,7 +11,7 @@ added AS (
   )
   SELECT $1::text, i.id, $4::text, i.payload, $5::smallint,
          c.now + $6::float8 * interval '1 millisecond', c.now, $7::int, $8::text, $9::boolean, $11::text::float8[]
-  FROM clock c, ROWS FROM (unnest($2::text[]), json_array_elements($3::json)) WITH ORDINALITY AS i (id, payload, n)
+  FROM clock c, ROWS FROM (unnest($2::text[]), string_to_table($3::text, E'\n')) WITH ORDINALITY AS i (id, payload, n)
   ORDER BY i.n
   ON CONFLICT DO NOTHING
   RETURNING id

@@ -8,6 +8,6 @@ added AS (
   )
   SELECT $1::text, i.id, $4::text, i.payload, $5::smallint,
          c.now + $6::float8 * interval '1 millisecond', c.now, $7::int, $8::text, $9::boolean, $11::text::float8[]
-  FROM clock c, ROWS FROM (unnest($2::text[]), json_array_elements($3::json)) AS i (id, payload)
+  FROM clock c, ROWS FROM (unnest($2::text[]), string_to_table($3::text, E'\n')) AS i (id, payload)
 )
 SELECT pg_notify(:'channel', $10::text)

@@ -1,5 +1,5 @@
 -- Adds tasks, leaving out those whose id or dedupe key is there already.
--- Inputs: $1 queue; per task $2 id, $3 type, $4 payload (one JSON array of them), $5 priority, $6 delay in ms, $7 most attempts,
+-- Inputs: $1 queue; per task $2 id, $3 type, $4 payload (JSON texts, one a line), $5 priority, $6 delay in ms, $7 most attempts,
 --   $8 backoff (text of an array) or null, $9 group, $10 dedupe key, $11 how long that counts in ms or null,
 --   $12 limit key, $13 how many tasks it waits for or null, $14 timeout in ms, $15 kept when completed;
 --   $16 what to notify.
@@ -8,7 +8,7 @@
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
 input AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
-    json_array_elements($4::json),
+    string_to_table($4::text, E'\n'),
     unnest(
       $2::text[], $3::text[], $5::smallint[], $6::float8[], $7::int[], $8::text[], $9::text[], $10::text[],
       $11::float8[], $12::text[], $13::int[], $14::float8[], $15::boolean[])
