@@ -69,6 +69,7 @@ const MIGRATION_FILES = [
   "0004-claims-by-priority.sql",
   "0005-stats-by-index.sql",
   "0006-payloads-as-text.sql",
+  "0007-times-inline.sql",
 ] as const;
 
 const read = async (path: string, schema: string): Promise<string> => {
