@@ -423,15 +423,25 @@ describeService("patroni", "a cluster under Patroni", () => {
     const changes: PrimaryChange[] = [];
     database.on("primary", (change) => changes.push(change));
     await cluster.holdSending(leader);
+    await using patient = await cluster.open({ primaryWaitMs: 60_000 });
     const session = database.session();
     await session.query("INSERT INTO pairs VALUES (55, 1)", []);
     const { position } = session;
     // The place of the loss is told by what was seen of the old primary's log.
     await database.refresh();
     const undo = await cluster.inflict("kill -9 of PostgreSQL and Patroni", leader);
+    // Who waits is let in on a connection that was there before the new primary was: it told of its promotion.
+    const first = patient.query(
+      `SELECT application_name, backend_start < (pg_stat_file('pg_wal/' ||
+         substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.history')).modification AS "wasThereBefore"
+       FROM pg_stat_activity WHERE pid = pg_backend_pid()`,
+      [],
+      { repeatable: true },
+    );
     const change = await waitUntil("the next primary", () => changes.find(({ to }) => to !== undefined), {
       timeoutMs: 30_000,
     });
+    expect(await first).toEqual([{ application_name: "holdfast", wasThereBefore: true }]);
     expect(change.leftBehindBytes).toBeGreaterThan(0n);
     expect(change.forkLsn).toBeLessThan(position?.lsn ?? 0n);
     await expect(session.read("SELECT 1", [])).rejects.toMatchObject({

@@ -1,5 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { type Clock, type Logger, Mutex, TaskGroup } from "@holdfast/kernel";
+import type { DriverSettings } from "../postgres/driver-client.ts";
 import type { ServerAddress } from "../postgres/server-address.ts";
 import type { ClusterCondition, ClusterStatus, PrimaryChange } from "./cluster-status.ts";
 import type { Discovery, MemberHint } from "./discovery.ts";
@@ -7,12 +8,17 @@ import { type Bounds, judge, type ObservedNode } from "./judge.ts";
 import { formatPosition } from "./log-position.ts";
 import type { NodeReport } from "./node-probe.ts";
 import { type Lag, PrimaryLog } from "./primary-log.ts";
-import { ProbeLink, type ProbeOutcome } from "./probe-link.ts";
+import { ProbeLink, type ProbeOutcome, type VerifiedConnection } from "./probe-link.ts";
 import { Repeating } from "./repeating.ts";
 import { mergeHistories, type TimelineSwitch } from "./timeline-history.ts";
 
 /** While there is no primary, or somebody noticed a failure, servers are asked this often. */
 const URGENT_PAUSE_MS = 50;
+/**
+ * While there is no primary a replica answers when it is promoted, or after this time. It looks by itself, so that we
+ * know within milliseconds and it is asked four times a second.
+ */
+const PROMOTION_WAIT_MS = 250;
 /** And Patroni, which has to ask its store for every answer. */
 const URGENT_ASK_PAUSE_MS = 500;
 /** A server is not asked more often, however many callers fail. */
@@ -24,6 +30,8 @@ export interface MonitorOptions {
   readonly discovery: Discovery;
   /** Where we reach a member, and as whom. */
   readonly addressOf: (member: MemberHint) => ServerAddress;
+  /** How connections for statements are made; those for probes are made alike. */
+  readonly statements: Omit<DriverSettings, "address">;
   readonly pollEveryMs: number;
   readonly probeTimeoutMs: number;
   readonly bounds: Bounds;
@@ -44,6 +52,10 @@ interface Watched {
   reportedAt: number | undefined;
   problem: string | undefined;
   writableSince: number | undefined;
+  /** The connection on which it told of its promotion, until the next answer. */
+  promoted: VerifiedConnection | undefined;
+  /** How long the last round took. */
+  roundMs: number;
   /** Whether it is watched no more. */
   isGone: boolean;
 }
@@ -96,6 +108,17 @@ export class ClusterMonitor {
     return this.#watched.get(name)?.address;
   }
 
+  /**
+   * The connection on which the server has just said that it takes writes; it is the caller's then. Who waits for a
+   * primary is spared the opening of one.
+   */
+  takePromoted(name: string): VerifiedConnection | undefined {
+    const watched = this.#watched.get(name);
+    const promoted = watched?.promoted;
+    if (watched !== undefined) watched.promoted = undefined;
+    return promoted?.connection.closeReason === undefined ? promoted : undefined;
+  }
+
   start(): void {
     this.#options.discovery.start(this.#tasks, () => this.#update());
     this.#update();
@@ -136,7 +159,7 @@ export class ClusterMonitor {
   async stop(): Promise<void> {
     for (const watched of this.#watched.values()) watched.loop.stop();
     await this.#tasks.stop();
-    await Promise.all([...this.#watched.values()].map(({ link }) => link.close()));
+    await Promise.all([...this.#watched.values()].map(closeConnections));
   }
 
   #pause(urgentMs: number): number {
@@ -228,19 +251,22 @@ export class ClusterMonitor {
   }
 
   #watch(hint: MemberHint, address: ServerAddress): Watched {
-    const { clock, probeTimeoutMs } = this.#options;
-    const link = new ProbeLink({ address, clock, timeoutMs: probeTimeoutMs });
+    const { clock, statements, probeTimeoutMs } = this.#options;
+    const link = new ProbeLink({ address, statements, clock, timeoutMs: probeTimeoutMs });
     const watched: Watched = {
       hint,
       address,
       link,
       loop: new Repeating({
         clock,
-        pauseMs: () => (this.#isAboutToLead(watched) ? 0 : this.#pause(URGENT_PAUSE_MS)),
+        pauseMs: () => Math.max(0, this.#pause(URGENT_PAUSE_MS) - watched.roundMs),
         restMs: PROBE_REST_MS,
         body: async (signal) => {
           const askedAt = clock.monotonicNow();
-          const outcome = await link.ask(signal);
+          const outcome = await link.ask({ signal, untilPromotedMs: this.#promotionWaitMs(watched) });
+          watched.roundMs = clock.monotonicNow() - askedAt;
+          // Nobody has waited for a primary.
+          void this.takePromoted(hint.name)?.connection.close("closed");
           if (!signal.aborted && !watched.isGone) this.#take(watched, outcome, askedAt);
         },
       }),
@@ -249,27 +275,24 @@ export class ClusterMonitor {
       reportedAt: undefined,
       problem: undefined,
       writableSince: undefined,
+      promoted: undefined,
+      roundMs: 0,
       isGone: false,
     };
     watched.loop.start(`probe ${hint.name}`, this.#tasks);
     return watched;
   }
 
-  /** It has the leader's key and is not promoted yet, which is a matter of a moment. */
-  #isAboutToLead({ hint, report }: Watched): boolean {
-    const { leaders } = this.#options.discovery.current;
-    return (
-      this.#status.primary === undefined &&
-      report?.inRecovery === true &&
-      leaders?.includes(hint.name) === true
-    );
+  #promotionWaitMs({ report }: Watched): number {
+    const mayLead = this.#status.primary === undefined && report?.inRecovery === true;
+    return mayLead ? Math.min(PROMOTION_WAIT_MS, this.#options.probeTimeoutMs / 2) : 0;
   }
 
   #unwatch(watched: Watched): void {
     watched.isGone = true;
     watched.loop.stop();
     this.#watched.delete(watched.hint.name);
-    this.#tasks.spawn("close a probe", () => watched.link.close());
+    this.#tasks.spawn("close a probe", () => closeConnections(watched));
   }
 
   #take(watched: Watched, outcome: ProbeOutcome, askedAt: number): void {
@@ -279,7 +302,10 @@ export class ClusterMonitor {
       this.#systemId ??= report.systemId;
       // Only a promotion that we have seen ourselves may be newer than what Patroni said.
       if (report.inRecovery) watched.writableSince = undefined;
-      else if (watched.lastReport?.inRecovery === true) watched.writableSince = clock.monotonicNow();
+      else if (watched.lastReport?.inRecovery === true) {
+        watched.writableSince = clock.monotonicNow();
+        watched.promoted = watched.link.handOver(report);
+      }
       watched.report = report;
       watched.lastReport = report;
       watched.reportedAt = clock.monotonicNow();
@@ -352,6 +378,10 @@ export class ClusterMonitor {
     this.#options.onPrimary(change);
   }
 }
+
+const closeConnections = async ({ link, promoted }: Watched): Promise<void> => {
+  await Promise.all([link.close(), promoted?.connection.close("closed")]);
+};
 
 /** Whether two conditions are the same to whoever is told of changes. */
 export const isSameCondition = (a: ClusterCondition, b: ClusterCondition): boolean =>

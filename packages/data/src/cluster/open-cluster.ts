@@ -173,6 +173,7 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
       ...named,
       ...(options.mapAddress?.({ name, host, port }) ?? { host, port }),
     }),
+    statements: pool,
     pollEveryMs: settings.pollEveryMs,
     probeTimeoutMs: settings.probeTimeoutMs,
     bounds: { lagMaxMs: settings.lagMaxMs, lagMaxBytes: settings.lagMaxBytes },
@@ -186,6 +187,7 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
     settings: pool,
     owner: router.owner,
     onMismatch: () => monitor.poke(),
+    takePromoted: (name) => monitor.takePromoted(name),
     logger,
   });
   router.use({ monitor, pools, pool, settings, logger });
