@@ -70,6 +70,7 @@ const MIGRATION_FILES = [
   "0005-stats-by-index.sql",
   "0006-payloads-as-text.sql",
   "0007-times-inline.sql",
+  "0008-room-for-claims.sql",
 ] as const;
 
 const read = async (path: string, schema: string): Promise<string> => {
