@@ -213,6 +213,20 @@ describeService("postgres", "the PostgreSQL store on a server", () => {
       });
     });
 
+    it("put what cannot be read into dead letter, as it is, and hand out the others", async () => {
+      const schema = nextSchema();
+      await using store = await createPostgresStore({ sql, schema });
+      const queue = store.queue("q");
+      await queue.enqueue(["a", "b"].map((id) => ({ id, type: "t", payload: { of: id } })));
+      await sql.query(`UPDATE "${schema}".tasks SET payload = '{"of":' WHERE id = 'a'`, []);
+      const claimed = await queue.claim({ worker: "w", maxCount: 9, leaseMs: 60_000 });
+      expect(claimed.map(({ id }) => id)).toEqual(["b"]);
+      expect(await queue.list({ states: ["dead"] })).toMatchObject([
+        { id: "a", payload: '{"of":', failures: [{ worker: "w", error: { code: "DAMAGED" } }] },
+      ]);
+      expect(await queue.stats()).toMatchObject({ pending: 0, claimed: 1, dead: 1, total: 2 });
+    });
+
     it("go to others while a transaction that claimed is open", async () => {
       const schema = nextSchema();
       await using store = await createPostgresStore({ sql, schema });

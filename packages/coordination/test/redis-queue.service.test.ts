@@ -60,10 +60,11 @@ describeService("redis", "the task queues of the Redis store", () => {
       await server.command("HDEL", keyOf("t"), "b");
       const claimed = await queue.claim({ worker: "w", maxCount: 9, leaseMs: 1000 });
       expect(claimed.map(({ id }) => id)).toEqual(["c"]);
-      await server.command("HSET", keyOf("t"), "a", stored);
       expect(await queue.list({ states: ["dead"] })).toMatchObject([
-        { id: "a", failures: [{ error: { code: "DAMAGED" } }] },
+        { id: "a", type: "t", payload: "", failures: [{ error: { code: "DAMAGED" } }] },
       ]);
+      await server.command("HSET", keyOf("t"), "a", stored.slice(0, 36));
+      expect(await queue.get("a")).toMatchObject({ id: "a", type: "", payload: stored.slice(0, 36) });
       expect(await queue.stats()).toMatchObject({ pending: 0, claimed: 1, dead: 1, total: 2 });
     });
 

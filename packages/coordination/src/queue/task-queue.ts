@@ -164,6 +164,7 @@ export interface TaskRecord {
   readonly id: string;
   readonly type: string;
   readonly state: TaskState;
+  /** What cannot be read any more (its last failure then says DAMAGED) is the stored text. */
   readonly payload: Json;
   readonly group: string | undefined;
   readonly attempt: number;
@@ -205,7 +206,10 @@ export interface TaskQueue<Tx> {
   readonly name: string;
   /** Returns the id of each task, in order; of the existing one where an id or dedupe key was there already. */
   enqueue(tasks: readonly NewTask[], options?: Abortable & { readonly tx?: Tx }): Promise<readonly string[]>;
-  /** Takes up to `maxCount` due tasks for `leaseMs`. Empty when none is due: see `onAvailable`. */
+  /**
+   * Takes up to `maxCount` due tasks for `leaseMs`. Empty when none is due: see `onAvailable`. A task that cannot be
+   * read any more goes into dead letter instead, with DAMAGED as its failure, and into the log.
+   */
   claim(
     options: Abortable & {
       readonly worker: string;

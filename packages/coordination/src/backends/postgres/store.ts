@@ -94,7 +94,7 @@ class PostgresStore implements CoordinationStore<SqlExecutor> {
     this.leases = new PostgresLeases(statements, notifier);
     this.log = new PostgresLog({ statements, notifier, clock, payloadMaxBytes });
     this.states = new PostgresStates({ statements, notifier, log: this.log, valueMaxBytes: payloadMaxBytes });
-    this.#queueParts = { statements, notifier, clock, random, payloadMaxBytes };
+    this.#queueParts = { statements, notifier, clock, random, logger, payloadMaxBytes };
     this.#loops.spawn("sweep", (signal) => this.#sweep(clock, logger, signal));
   }
 

@@ -1,11 +1,11 @@
 import type { Abortable, Clock } from "@holdfast/kernel";
 import { priorityRanks } from "../../queue/queue-checks.ts";
-import type { ClaimedTask, TaskPriority } from "../../queue/task-queue.ts";
+import type { TaskPriority } from "../../queue/task-queue.ts";
 import { arrayLiteral } from "./array-literal.ts";
 import { ClaimCursor } from "./claim-cursor.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
-import { type ClaimRow, toClaimedTask } from "./task-rows.ts";
+import type { ClaimRow } from "./task-rows.ts";
 
 interface ClaimOptions extends Abortable {
   readonly worker: string;
@@ -43,7 +43,7 @@ export class TaskClaims {
     this.#cursor.reset();
   }
 
-  async claim(options: ClaimOptions): Promise<readonly ClaimedTask[]> {
+  async claim(options: ClaimOptions): Promise<readonly ClaimRow[]> {
     const { types, maxCount, worker, leaseMs } = options;
     const values = [this.#queue, maxCount, types === undefined ? null : arrayLiteral(types), worker, leaseMs];
     // Settings come and go while others claim, so either way of asking may answer that it is the other's turn.
@@ -57,7 +57,7 @@ export class TaskClaims {
         : await this.#claimFreely(values, options);
       if (rows.length !== 1 || rows[0]?.id !== null) {
         this.#forgets = rows[0] === undefined ? this.#forgets : !rows[0].keep;
-        return rows.map(toClaimedTask);
+        return rows;
       }
       this.#isLimited = !this.#isLimited;
     }

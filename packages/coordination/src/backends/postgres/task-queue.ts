@@ -1,8 +1,9 @@
-import type { Abortable, Clock, Random } from "@holdfast/kernel";
+import type { Abortable, Clock, Logger, Random } from "@holdfast/kernel";
 import { checkBatch, checkInteger, checkNumber, checkText, compareByCodePoint } from "../../input-checks.ts";
 import type { Json } from "../../json.ts";
 import { checkLimit, LIST_LIMIT_DEFAULT } from "../../lease/grant-checks.ts";
 import { encodeWakeUp, type Notifier } from "../../notifier.ts";
+import { buryDamaged, damagedTask } from "../../queue/damaged-tasks.ts";
 import {
   checkClaim,
   checkLeaseMs,
@@ -42,6 +43,7 @@ import {
   type RecordRow,
   type SettingsRow,
   type StatsRow,
+  toClaimedTask,
   toRecord,
   toSettings,
   toStats,
@@ -56,6 +58,7 @@ export interface QueueParts {
   readonly statements: StatementRunner;
   readonly notifier: Notifier;
   readonly random: Random;
+  readonly logger: Logger;
   readonly payloadMaxBytes: number;
 }
 
@@ -67,6 +70,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   readonly #notifier: Notifier;
   readonly #random: Random;
   readonly #payloadMaxBytes: number;
+  readonly #logger: Logger;
   readonly #wakeUp: string;
   readonly #claims: TaskClaims;
 
@@ -76,6 +80,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     this.#notifier = parts.notifier;
     this.#random = parts.random;
     this.#payloadMaxBytes = parts.payloadMaxBytes;
+    this.#logger = parts.logger;
     this.#claims = new TaskClaims(name, parts);
     this.#wakeUp = encodeWakeUp([queueKey(name)]);
     this.#intake = new TaskIntake(name, this.#wakeUp, parts);
@@ -99,7 +104,18 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     },
   ): Promise<readonly ClaimedTask[]> {
     checkClaim(options);
-    return this.#claims.claim(options);
+    const claimed: ClaimedTask[] = [];
+    const damaged: TaskFailure[] = [];
+    for (const row of await this.#claims.claim(options)) {
+      try {
+        claimed.push(toClaimedTask(row));
+      } catch (error) {
+        damaged.push(damagedTask({ id: row.id as string, token: BigInt(row.token) }, error));
+      }
+    }
+    const { tx, signal } = options;
+    await buryDamaged(this, damaged, { logger: this.#logger, tx, signal });
+    return claimed;
   }
 
   async renew(

@@ -1,4 +1,5 @@
 import type { Json } from "../../json.ts";
+import { jsonOrText } from "../../queue/damaged-tasks.ts";
 import type {
   ClaimedTask,
   Limits,
@@ -58,7 +59,7 @@ export const toRecord = (row: RecordRow): TaskRecord => ({
   id: row.id,
   type: row.type,
   state: row.state,
-  payload: JSON.parse(row.payload) as Json,
+  payload: jsonOrText(row.payload),
   group: row.task_group ?? undefined,
   attempt: row.attempt,
   maxAttempts: row.max_attempts,

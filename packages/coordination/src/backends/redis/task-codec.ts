@@ -1,4 +1,5 @@
 import type { Json } from "../../json.ts";
+import { jsonOrText } from "../../queue/damaged-tasks.ts";
 import { BACKOFF_DEFAULT, type TaskDraft } from "../../queue/task-draft.ts";
 
 /** What a stored task says besides its payload; see task-steps.lua. */
@@ -46,23 +47,41 @@ export const encodeTask = (draft: TaskDraft): string => {
   return `${flags}${JSON.stringify(meta)}\n${draft.payloadText}`;
 };
 
+const NO_META: TaskMeta = { t: "", m: 0 };
+
+const enqueuedAt = (stored: string): number => Number(stored.slice(14, 30)) / 1000;
+
 /** Remembers the last metadata it read: the tasks of a batch mostly share theirs. */
 export class TaskReader {
   #text = "";
-  #meta: TaskMeta = { t: "", m: 0 };
+  #meta = NO_META;
 
   /** @throws SyntaxError when what was stored is damaged. */
   read(stored: string): StoredTask {
     const end = stored.indexOf("\n", 33);
-    const text = stored.slice(33, end);
+    return {
+      meta: this.#readMeta(stored.slice(33, end)),
+      enqueuedAt: enqueuedAt(stored),
+      payload: JSON.parse(stored.slice(end + 1)) as Json,
+    };
+  }
+
+  /** The same, but what is damaged is left as the text it is, and no type is known where that was lost too. */
+  inspect(stored: string): StoredTask {
+    const end = stored.indexOf("\n", 33);
+    try {
+      const meta = this.#readMeta(stored.slice(33, end));
+      return { meta, enqueuedAt: enqueuedAt(stored), payload: jsonOrText(stored.slice(end + 1)) };
+    } catch {
+      return { meta: NO_META, enqueuedAt: enqueuedAt(stored), payload: stored };
+    }
+  }
+
+  #readMeta(text: string): TaskMeta {
     if (text !== this.#text) {
       this.#meta = JSON.parse(text) as TaskMeta;
       this.#text = text;
     }
-    return {
-      meta: this.#meta,
-      enqueuedAt: Number(stored.slice(14, 30)) / 1000,
-      payload: JSON.parse(stored.slice(end + 1)) as Json,
-    };
+    return this.#meta;
   }
 }

@@ -3,6 +3,7 @@ import { checkBatch, checkInteger, checkNumber, checkText } from "../../input-ch
 import type { Json } from "../../json.ts";
 import { checkLimit, LIST_LIMIT_DEFAULT } from "../../lease/grant-checks.ts";
 import type { Notifier } from "../../notifier.ts";
+import { buryDamaged, damagedTask } from "../../queue/damaged-tasks.ts";
 import {
   checkClaim,
   checkLeaseMs,
@@ -112,21 +113,11 @@ export class RedisTaskQueue implements TaskQueue<never> {
           timeoutMs: meta.o,
         });
       } catch (error) {
-        if (!(error instanceof SyntaxError)) throw error;
-        damaged.push({ id, token, retry: false, error: { code: "DAMAGED", message: error.message } });
+        damaged.push(damagedTask({ id, token }, error));
       }
     }
-    if (damaged.length > 0) await this.#bury(damaged);
+    await buryDamaged(this, damaged, { logger: this.#parts.logger, signal: options.signal });
     return claimed;
-  }
-
-  /** What cannot be read would be claimed again and again; in dead letter somebody can look at it. */
-  async #bury(damaged: readonly TaskFailure[]): Promise<void> {
-    this.#parts.logger.error(
-      { queue: this.name, taskIds: damaged.map(({ id }) => id) },
-      "found damaged tasks; they are in dead letter now",
-    );
-    await this.fail(damaged);
   }
 
   async renew(

@@ -1,4 +1,4 @@
-import type { Json } from "../../json.ts";
+import { jsonOrText } from "../../queue/damaged-tasks.ts";
 import type { Limits, QueueSettings, QueueStats, TaskRecord, TaskState } from "../../queue/task-queue.ts";
 import type { TaskReader } from "./task-codec.ts";
 
@@ -18,14 +18,14 @@ export type RecordReply = readonly [
 
 export const toRecord = (reply: RecordReply, reader: TaskReader): TaskRecord => {
   const [id, task, state, attempt, worker, hasResult, result, finishedAt, progress, flat] = reply;
-  const { meta, enqueuedAt, payload } = reader.read(task);
+  const { meta, enqueuedAt, payload } = reader.inspect(task);
   const failures: TaskRecord["failures"][number][] = [];
   for (let index = 0; index < flat.length; index += 4) {
     failures.push({
       attempt: Number(flat[index]),
       at: Number(flat[index + 1]) / 1000,
       worker: flat[index + 2] as string,
-      error: JSON.parse(flat[index + 3] as string) as Json,
+      error: jsonOrText(flat[index + 3] as string),
     });
   }
   return {
@@ -36,10 +36,10 @@ export const toRecord = (reply: RecordReply, reader: TaskReader): TaskRecord => 
     group: meta.g,
     attempt: Number(attempt),
     maxAttempts: meta.m,
-    result: hasResult === "1" ? (JSON.parse(result) as Json) : undefined,
+    result: hasResult === "1" ? jsonOrText(result) : undefined,
     failures,
     worker: worker === "" ? undefined : worker,
-    progress: progress === "" ? undefined : (JSON.parse(progress) as Json),
+    progress: progress === "" ? undefined : jsonOrText(progress),
     enqueuedAt,
     finishedAt: finishedAt === "" ? undefined : Number(finishedAt) / 1000,
   };
