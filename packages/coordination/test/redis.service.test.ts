@@ -48,6 +48,28 @@ describeService("redis", "the Redis store", () => {
       expect(await store.log.read("s")).toMatchObject({ kind: "reset", bounds: { trimmedTo: 3n } });
     });
 
+    it("tells a reader of entries that cannot be read or are missing, and brings all the others", async () => {
+      await using store = await fresh();
+      await store.log.append([1, 2, 3, 4, 5, 6, 7].map((payload) => ({ stream: "s", payload })));
+      const log = `{store-${count}}:log:s`;
+      const stored = (await server.command("XRANGE", log, "-", "+")) as [string, string[]][];
+      await server.command("DEL", log);
+      for (const [id, fields] of stored) {
+        if (id === "6-0") continue;
+        const damaged = ["2-0", "3-0"].includes(id);
+        await server.command("XADD", log, id, ...(damaged ? fields.with(1, "gar bage") : fields));
+      }
+      const items: unknown[] = [];
+      const tail = store.log.tail("s", { signal: AbortSignal.timeout(10_000) });
+      for await (const item of tail) {
+        items.push(
+          item.kind === "entries" ? item.entries.map(({ payload }) => payload) : item.bounds.trimmedTo,
+        );
+        if (items.flat().includes(7)) break;
+      }
+      expect(items).toEqual([[1], 3n, [4, 5], 6n, [7]]);
+    });
+
     it("grows tokens and changes epochs also when the server lost everything", async () => {
       await using store = await fresh();
       const before = await store.leases.grant("a", { owner: "a", ttlMs: 1000 });

@@ -1,14 +1,11 @@
 import type { Abortable, Logger } from "@holdfast/kernel";
-import type { Json } from "../json.ts";
+import { type Json, parseJson } from "../json.ts";
 import type { TaskFailure, TaskQueue, TaskRef } from "./task-queue.ts";
 
 /** Stored JSON, or the text itself where it cannot be read: for who looks at a damaged task. */
 export const jsonOrText = (text: string): Json => {
-  try {
-    return JSON.parse(text) as Json;
-  } catch {
-    return text;
-  }
+  const json = parseJson(text);
+  return json === undefined ? text : json;
 };
 
 /**

@@ -1,5 +1,5 @@
 import type { Abortable, Clock } from "@holdfast/kernel";
-import type { Json } from "../../json.ts";
+import { type Json, parseJson } from "../../json.ts";
 import { followLog } from "../../log/follow.ts";
 import type {
   Log,
@@ -74,20 +74,19 @@ export class RedisLog implements Log<never> {
     if (isOver) return { kind: "reset", reason: "epoch-changed", bounds };
     const resume = resumePoint(after, bounds);
     if (resume.kind === "reset") return { kind: "reset", reason: resume.reason, bounds };
-    const entries: LogEntry[] = [];
-    for (let index = 3; index < reply.length; index += 3) {
-      entries.push({
-        stream,
-        position: { epoch: bounds.head.epoch, offset: BigInt(reply[index] as string) },
-        payload: JSON.parse(reply[index + 1] as string) as Json,
-        appendedAt: Number(reply[index + 2]),
-      });
+    const found = toEntries(reply, stream);
+    const first = found.findIndex(({ payload }) => payload !== undefined);
+    const firstOffset = found[first]?.position.offset ?? (found.at(-1)?.position ?? bounds.head).offset + 1n;
+    // Damaged, or evicted behind our back by a server short of memory: that is a loss, not a silence.
+    if (firstOffset !== resume.afterOffset + 1n) {
+      return { kind: "reset", reason: "trimmed", bounds: { ...bounds, trimmedTo: firstOffset - 1n } };
     }
-    // A server short of memory may have evicted entries behind our back: that is a loss, not a silence.
-    const first = entries[0]?.position.offset ?? bounds.head.offset + 1n;
-    if (first !== resume.afterOffset + 1n) {
-      return { kind: "reset", reason: "trimmed", bounds: { ...bounds, trimmedTo: first - 1n } };
-    }
+    const whole = found.findIndex(
+      ({ payload, position }, index) =>
+        payload === undefined || position.offset !== firstOffset + BigInt(index),
+    );
+    // What comes after a loss is read next, and then begins with it.
+    const entries = (whole < 0 ? found : found.slice(0, whole)) as readonly LogEntry[];
     return { kind: "entries", entries, bounds };
   }
 
@@ -144,6 +143,25 @@ export class RedisLog implements Log<never> {
     return [`${this.#parts.slot}:head:${stream}`, `${this.#parts.slot}:log:${stream}`];
   }
 }
+
+/** The entries of a reply; a payload that cannot be read is undefined. */
+const toEntries = (
+  reply: readonly string[],
+  stream: string,
+): readonly (Omit<LogEntry, "payload"> & { readonly payload: Json | undefined })[] => {
+  const epoch = BigInt(reply[0] ?? 0);
+  const entries = [];
+  for (let index = 3; index < reply.length; index += 3) {
+    const offset = BigInt(reply[index] as string);
+    entries.push({
+      stream,
+      position: { epoch, offset },
+      payload: parseJson(reply[index + 1] as string),
+      appendedAt: Number(reply[index + 2]),
+    });
+  }
+  return entries;
+};
 
 const wakeUpFor = (streams: readonly string[]): string => encodeWakeUp([...new Set(streams)].map(streamKey));
 

@@ -1,5 +1,5 @@
 import type { Abortable } from "@holdfast/kernel";
-import type { Json } from "../../json.ts";
+import { type Json, parseJson } from "../../json.ts";
 import { checkPosition, checkReadLimit, resumePoint } from "../../log/log-checks.ts";
 import { encodeWakeUp, type Notifier } from "../../notifier.ts";
 import type { Position } from "../../position.ts";
@@ -117,7 +117,7 @@ export class RedisStates implements States<never> {
     if (resume.kind === "reset") return { kind: "reset", reason: resume.reason, head: position };
     const changes: StateChange[] = [];
     for (let index = 0; index < reply.length; index += 3) {
-      changes.push(toChange(BigInt(reply[index] as string), parse(reply[index + 1] as string)));
+      changes.push(toChange(BigInt(reply[index] as string), parseJson(reply[index + 1] as string)));
     }
     // A server short of memory may have evicted some behind our back.
     if ((changes[0]?.revision ?? position.offset + 1n) !== resume.afterOffset + 1n) {
@@ -214,22 +214,14 @@ const toNews = (message: unknown): StateNews | undefined => {
   };
 };
 
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-};
-
 /** A value lies as `revision size metadata value`, size being that of the metadata in bytes. */
 const decode = (key: string, stored: string, remaining: string): StateEntry | CorruptEntry => {
   const match = /^(\d+) (\d+) /.exec(stored);
   if (match === null) return { key, isCorrupt: true };
   const body = Buffer.from(stored.slice(match[0].length));
   const size = Number(match[2]);
-  const metadata = parse(body.toString("utf8", 0, size));
-  const value = parse(body.toString("utf8", size));
+  const metadata = parseJson(body.toString("utf8", 0, size));
+  const value = parseJson(body.toString("utf8", size));
   if (metadata === undefined || value === undefined) return { key, isCorrupt: true };
   return {
     key,
