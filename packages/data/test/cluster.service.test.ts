@@ -2,8 +2,10 @@ import { seededRandom, systemClock } from "@holdfast/kernel";
 import { waitUntil } from "@holdfast/testkit";
 import { describeService, expectFigure } from "@holdfast/testkit/vitest";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { parseLsn } from "../src/cluster/log-position.ts";
 import {
   type ClusterDatabase,
+  type ClusterSession,
   type ListenInterruption,
   PatroniClient,
   type PrimaryChange,
@@ -393,6 +395,47 @@ describeService("patroni", "a cluster under Patroni", () => {
     await leader.start();
     await cluster.untilReady();
     await waitUntil("everything to be well", () => hurried.status().condition.kind === "healthy");
+  }, 90_000);
+
+  it("does not count on what no replica has confirmed, nor lets it make a failover look like a loss", async () => {
+    const leader = await cluster.untilReady();
+    const { nodes } = cluster.servers;
+    const answer = (await (await leader.ask("/cluster")).json()) as {
+      members: { name: string; role: string }[];
+    };
+    const { name } = answer.members.find(({ role }) => role === "sync_standby") ?? {};
+    const confirming = nodes.find((node) => node.name === name);
+    if (confirming === undefined) throw new Error("no replica confirms commits");
+    const url = `postgres://postgres@${nodes.map(({ host, port }) => `${host}:${port}`).join(",")}/postgres`;
+    const open = (): Promise<ClusterDatabase> =>
+      cluster.open({ url, discovery: { kind: "hosts" }, mapAddress: undefined, max: 1 });
+    const durableOf = (session: ClusterSession): bigint => parseLsn(session.token()?.split(":")[3] ?? "");
+    await using plain = await open();
+    const session = plain.session();
+    await session.query("INSERT INTO pairs VALUES (77, 1)", []);
+    const confirmed = durableOf(session);
+    // Nobody fails over or changes who confirms: the leader's Patroni is gone, and so is the only one who may follow it.
+    await leader.killPatroni();
+    await confirming.kill();
+    const waiting = leader.sql("INSERT INTO pairs VALUES (78, 1)");
+    await waitUntil("a commit to wait", async () => {
+      const count = await leader.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+      return count === "1";
+    });
+    const read = "SELECT 1 FROM pairs WHERE worker = 78";
+    expect(await session.read(read, [], { from: "primary" })).toEqual([]);
+    const flushed = parseLsn(await leader.sql("SELECT pg_current_wal_flush_lsn()"));
+    expect(durableOf(session)).toBeGreaterThanOrEqual(confirmed);
+    expect(durableOf(session)).toBeLessThan(flushed);
+    // One that came later cannot know whether all that it sees was confirmed: the server might have started anew.
+    await using late = await open();
+    const stranger = late.session();
+    await stranger.read(read, [], { from: "primary" });
+    expect(durableOf(stranger)).toBeGreaterThanOrEqual(flushed);
+    await confirming.start();
+    await leader.start();
+    await waiting;
+    await cluster.untilReady();
   }, 90_000);
 
   it("loses no acknowledged write, keeps no refused one, lets no session see time run back, and goes on writing, whatever happens to the leader", async () => {

@@ -95,20 +95,27 @@ export const probeUntilPromoted = (
 };
 
 /**
- * Where a session stands after a statement on the same connection. `durable` is the part that a failover keeps: what
- * a synchronous replica has confirmed, where there is one. What became visible to us is at most that.
+ * Where a session stands after a statement on the same connection, and what the synchronous replicas have confirmed.
+ * Where they have all gone while commits wait for them, their slots tell what they had confirmed at most.
  */
 export const POSITION = `SELECT pg_is_in_recovery() AS in_recovery,
   ${TIMELINE_SQL} AS timeline,
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
        WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn()
        ELSE pg_current_wal_flush_lsn() END::text AS lsn,
-  (SELECT CASE WHEN bool_or(sync_state = 'quorum') THEN max(flush_lsn) ELSE min(flush_lsn) END
-     FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))::text AS confirmed`;
+  attached.confirmed::text AS confirmed,
+  CASE WHEN attached.confirmed IS NULL AND NOT pg_is_in_recovery()
+         AND current_setting('synchronous_standby_names') <> ''
+       THEN (SELECT max(restart_lsn) FROM pg_replication_slots WHERE slot_type = 'physical' AND strpos(
+         translate(lower(current_setting('synchronous_standby_names')), '-.', '__'), slot_name::text) > 0)
+       END::text AS confirmed_before
+  FROM (SELECT CASE WHEN bool_or(sync_state = 'quorum') THEN max(flush_lsn) ELSE min(flush_lsn) END AS confirmed
+     FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) AS attached`;
 
 export interface PositionRow {
   readonly in_recovery: boolean;
   readonly timeline: number;
   readonly lsn: string | null;
   readonly confirmed: string | null;
+  readonly confirmed_before: string | null;
 }

@@ -3,7 +3,7 @@ import { type ClusterRouter, type ReadOptions, refuseWrite } from "../cluster/cl
 import { NoReplicaError, PositionLostError } from "../cluster/cluster-errors.ts";
 import { formatLsn, formatPosition, parseLsn } from "../cluster/log-position.ts";
 import type { NodePool } from "../cluster/node-pools.ts";
-import { POSITION, type PositionRow } from "../cluster/node-probe.ts";
+import type { PositionRow } from "../cluster/node-probe.ts";
 import { continuityOf } from "../cluster/timeline-history.ts";
 import {
   ConnectError,
@@ -22,6 +22,7 @@ import type {
 import { encodeParameters, type WireValue } from "../sql/parameter.ts";
 import type { SqlSession } from "../sql/session.ts";
 import { refuseInsideTransaction } from "../sql/transaction-scope.ts";
+import { askPosition } from "./ask-position.ts";
 import { formatToken, parseToken, type SessionPosition } from "./session-token.ts";
 
 /** How often a replica that is behind is asked again. */
@@ -158,7 +159,7 @@ class Session implements ClusterSession {
         const session: SqlSession = {
           run: (text, ...rest) => {
             const result = lease.session.run(text, ...rest);
-            if (text === "COMMIT") position = askPosition(lease.session);
+            if (text === "COMMIT") position = askPosition(lease);
             return result as never;
           },
         };
@@ -193,7 +194,7 @@ class Session implements ClusterSession {
             () => position,
             () => {
               const result = run(lease.session);
-              position = askPosition(lease.session);
+              position = askPosition(lease);
               return result;
             },
           );
@@ -271,7 +272,7 @@ class Session implements ClusterSession {
           const leftMs = options.waitUntil - clock.monotonicNow();
           if (leftMs <= 0) return undefined;
           await clock.sleep(Math.min(CATCH_UP_POLL_MS, leftMs), { signal });
-        } while (!this.#isReached(pool, await askPosition(lease.session)));
+        } while (!this.#isReached(pool, await askPosition(lease)));
       }
     } finally {
       lease.release();
@@ -289,9 +290,9 @@ class Session implements ClusterSession {
     values: readonly WireValue[],
     options: StatementOptions,
   ): Promise<Answer<Row>> {
-    const before = this.#at === undefined ? undefined : askPosition(lease.session);
+    const before = this.#at === undefined ? undefined : askPosition(lease);
     const answer = lease.session.run<Row>(text, values, { ...options, repeatable: true });
-    const after = askPosition(lease.session);
+    const after = askPosition(lease);
     // Whatever the answer is, all three are awaited: the connection is lent again afterwards.
     const [start, result, end] = await Promise.allSettled([before, answer, after]);
     if (start.status === "fulfilled" && before !== undefined && !this.#isReached(pool, start.value)) {
@@ -367,15 +368,6 @@ const holdUntil = (lease: Lease, position: () => Promise<unknown> | undefined): 
     else void pending.then(() => lease.release());
   },
 });
-
-/** Undefined when it could not be asked; what else failed says why. */
-const askPosition = async (session: SqlSession): Promise<PositionRow | undefined> => {
-  try {
-    return (await session.run<PositionRow>(POSITION, [], { repeatable: true })).rows[0];
-  } catch {
-    return undefined;
-  }
-};
 
 const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
