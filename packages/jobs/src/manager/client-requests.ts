@@ -131,8 +131,11 @@ export class ClientRequests {
     return { jobId: input.jobId, status: "submitted", position: LOG_START, leader, duplicate: false };
   }
 
-  #check(input: SubmitInput, { signal }: RequestContext): Promise<CheckedJob> {
-    return checkSubmission(input.jobId, input.spec, this.#options.validator, { signal });
+  /** Takes no longer than workers may take to answer; who asked may have gone by then. */
+  async #check(input: SubmitInput, { signal }: RequestContext): Promise<CheckedJob> {
+    const checked = await checkSubmission(input.jobId, input.spec, this.#options.validator);
+    signal.throwIfAborted();
+    return checked;
   }
 
   async #store(input: SubmitInput, peer: Peer, hash: string, checked: CheckedJob): Promise<SubmitAnswer> {

@@ -1,11 +1,4 @@
-import {
-  type Abortable,
-  type Clock,
-  keepNewest,
-  type Random,
-  randomInt,
-  untilAborted,
-} from "@holdfast/kernel";
+import { type Clock, keepNewest, type Random, randomInt } from "@holdfast/kernel";
 import {
   VALIDATIONS_MAX_COUNT,
   type ValidateInputAnswer,
@@ -61,8 +54,8 @@ export class InputValidator {
    * @throws NodeNotReadyError when no worker is connected or none answers; retryable.
    * @throws UnknownWorkflowError, InvalidWorkflowInputError.
    */
-  async validate(workflow: string, input: unknown, options: Abortable = {}): Promise<ValidateInputAnswer> {
-    const answer = await untilAborted(this.#cached(workflow, input), options.signal);
+  async validate(workflow: string, input: unknown): Promise<ValidateInputAnswer> {
+    const answer = await this.#cached(workflow, input);
     if (answer.outcome === "unknown-workflow") throw new UnknownWorkflowError(workflow, answer.known);
     if (answer.outcome === "invalid") throw new InvalidWorkflowInputError(workflow, answer.issues);
     return answer;

@@ -1,4 +1,4 @@
-import { type Abortable, InvalidInputError } from "@holdfast/kernel";
+import { InvalidInputError } from "@holdfast/kernel";
 import type { JobSpec, ValidateInputAnswer, WorkflowSpec } from "@holdfast/protocol/contract";
 import { dependencyGraph } from "../model/dependency-graph.ts";
 import { expandSpec } from "../model/expand-spec.ts";
@@ -21,7 +21,6 @@ export const checkSubmission = async (
   jobId: string,
   spec: JobSpec,
   validator: InputValidator,
-  options: Abortable,
 ): Promise<CheckedJob> => {
   refuseNul("jobId", jobId);
   refuseNul("spec.name", spec.name);
@@ -29,7 +28,7 @@ export const checkSubmission = async (
   dependencyGraph(spec.workflows);
   const answers = new Map<WorkflowSpec["id"], ValidateInputAnswer>();
   const validate = async ({ id, workflow, input }: WorkflowSpec): Promise<ValidateInputAnswer> => {
-    const answer = answers.get(id) ?? (await validator.validate(workflow, input, options));
+    const answer = answers.get(id) ?? (await validator.validate(workflow, input));
     answers.set(id, answer);
     return answer;
   };

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { type Logger, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { type ClusterShape, defaultShape, SimulatedCluster } from "./cluster.ts";
@@ -56,6 +57,8 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRu
     datacenters: Object.keys(shape.datacenters),
   });
   const stop = new AbortController();
+  // Every job of the plan waits for it: many are no leak.
+  setMaxListeners(0, stop.signal);
   const jobs = plan.map((planned) => new SimulatedJob(planned));
   let faults = 0;
   let isHealed = false;
