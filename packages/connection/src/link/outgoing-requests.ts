@@ -205,6 +205,19 @@ type Answered = (answer: unknown) => void;
 
 /** One request in flight. */
 class Request extends InFlight {
+  /**
+   * Never asked. A full collection that finds no request alive throws away the machine code that was made for them:
+   * on a connection with nothing in flight, the next thousand took 8 % more processor time.
+   */
+  static readonly example: Request = new Request(
+    {} as InFlightOwner,
+    0n,
+    {} as RequestDefinition,
+    { repeatable: false, timeoutMs: 0 },
+    () => undefined,
+    () => undefined,
+  );
+
   readonly #definition: RequestDefinition;
   readonly #resolve: Answered;
   override readonly reject: (reason: unknown) => void;
