@@ -144,6 +144,27 @@ describe("a worker", () => {
     expect((await queue.get("t0"))?.attempt).toBe(2);
   });
 
+  it("takes back all that dead workers left, however much, with its next look", async () => {
+    const { clock, queue, start } = setUp();
+    await queue.enqueue(tasks(3500));
+    await queue.claim({ worker: "dead", maxCount: 3500, leaseMs: LEASE_MS });
+    start(async () => 1, { concurrency: 100, prefetch: 900 });
+    await clock.advance(LEASE_MS - 1);
+    expect(await queue.stats()).toMatchObject({ completed: 0, claimed: 3500 });
+    await clock.advance(LEASE_MS / 4 + 1);
+    expect(await queue.stats()).toMatchObject({ completed: 3500, total: 3500 });
+  });
+
+  it("looks for what dead workers left as soon as it starts", async () => {
+    const { clock, queue, start } = setUp();
+    await queue.enqueue(tasks(3));
+    await queue.claim({ worker: "dead", maxCount: 3, leaseMs: LEASE_MS });
+    await clock.advance(LEASE_MS);
+    start(async () => 1);
+    await clock.advance(1);
+    expect(await queue.stats()).toMatchObject({ completed: 3, total: 3 });
+  });
+
   it("lets running tasks finish when it stops, and claims no more", async () => {
     const { clock, queue, start } = setUp();
     const worker = start(

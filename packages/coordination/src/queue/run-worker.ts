@@ -15,6 +15,7 @@ import { checkInteger, checkNumber } from "../input-checks.ts";
 import type { Json } from "../json.ts";
 import { claimOrWait } from "./claim-or-wait.ts";
 import { HeldClaims, type HeldTask, sharedSignal } from "./held-claims.ts";
+import type { LapsedTask } from "./task-queue.ts";
 import { type Reported, TaskReports } from "./task-reports.ts";
 import type { BatchHandler, TaskHandler, WorkerOptions } from "./worker-options.ts";
 
@@ -25,6 +26,8 @@ class DrainedError extends Error {
 
 /** A dead worker's tasks wait at most so long after their leases ended, also where leases are long. */
 const RECOVER_EVERY_MAX_MS = 2000;
+/** Lapsed claims that are taken back in one call; where there are more, the next call follows at once. */
+const RECOVER_MAX_COUNT = 1000;
 
 /** Pause after the store did not answer. */
 const OUTAGE_PAUSE_MS = 500;
@@ -355,16 +358,22 @@ class Worker {
     this.#tellChange();
   }
 
+  /** Begins at once: where workers die young, none might live until its second look. */
   async #recover(signal: AbortSignal): Promise<void> {
+    const { queue } = this.#options;
     for (;;) {
-      await this.#clock.sleep(Math.min(this.#leaseMs / 4, RECOVER_EVERY_MAX_MS), { signal });
       try {
-        const lapsed = await this.#options.queue.recoverLapsed({ signal });
-        for (const task of lapsed) this.#logger.warn({ ...task }, "took back a task whose claim had lapsed");
+        let lapsed: readonly LapsedTask[];
+        do {
+          lapsed = await queue.recoverLapsed({ limit: RECOVER_MAX_COUNT, signal });
+          for (const task of lapsed)
+            this.#logger.warn({ ...task }, "took back a task whose claim had lapsed");
+        } while (lapsed.length === RECOVER_MAX_COUNT);
       } catch (err) {
         if (signal.aborted) return;
         this.#logger.warn({ err }, "could not look for lapsed claims; trying again");
       }
+      await this.#clock.sleep(Math.min(this.#leaseMs / 4, RECOVER_EVERY_MAX_MS), { signal });
     }
   }
 }

@@ -1,4 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { VirtualClock } from "@holdfast/kernel/testing";
+import { describe, expect, it, vi } from "vitest";
+import { runWorker } from "../queue/run-worker.ts";
+import type { TaskQueue } from "../queue/task-queue.ts";
 import type { TasksSetUp } from "./harness.ts";
 import { claim, claimOne, idsOf, task } from "./task-fixtures.ts";
 
@@ -251,6 +254,39 @@ export const taskClaimsSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       const ids = idsOf(recovered.flat());
       expect(ids).toHaveLength(100);
       expect(new Set(ids).size).toBe(100);
+    });
+
+    it("starts everything again that dead workers held, however much, with the next worker's first look", async () => {
+      await using harness = await setUp();
+      const queue = harness.store.queue("q");
+      const ids = Array.from({ length: 1500 }, (_, index) => `t${`${index}`.padStart(4, "0")}`);
+      await queue.enqueue(ids.map((id) => task(id)));
+      expect(await claim(queue, 1500)).toHaveLength(1500);
+      await harness.elapse(10_001);
+      const started: string[] = [];
+      const stopping = new AbortController();
+      const worker = runWorker({
+        queue: queue as TaskQueue<never>,
+        worker: "w2",
+        handlers: {
+          work: async ({ task: { id } }) => {
+            started.push(id);
+            return undefined;
+          },
+        },
+        concurrency: 100,
+        prefetch: 400,
+        // It stands still: there is no second look, and nothing is found by polling.
+        clock: new VirtualClock(),
+        signal: stopping.signal,
+      });
+      try {
+        await vi.waitFor(() => expect(started).toHaveLength(1500));
+      } finally {
+        stopping.abort(new Error("enough"));
+        await worker;
+      }
+      expect(started.sort()).toEqual(ids);
     });
   });
 };
