@@ -2,6 +2,8 @@
 export const streamKey = (stream: string): string => `s${stream}`;
 /** The key under which tasks that may be claimable are announced. */
 export const queueKey = (queue: string): string => `q${queue}`;
+/** The key under which it is announced besides that lapsed tasks are back in their old places. */
+export const returnsKey = (queue: string): string => `r${queue}`;
 
 /** The key under which the release of a lease is announced; with a name that ends in `/`, of each lease right below it. */
 export const leaseKey = (name: string): string => `l${name}`;

@@ -20,7 +20,8 @@ const BEGINNING: readonly Place[] = Array.from({ length: 4 }, () => [null, null]
  * stays open anywhere in the database holds vacuum up. A claim therefore begins where the last one ended, priority by
  * priority. What became visible before that place since (an enqueueing or a claim whose transaction took long) is found
  * when a claim looks from the beginning again: when it did not find all it asked for, and every 200 ms, or, where that
- * is slow, for a twentieth of the time, but every 5 s.
+ * is slow, for a twentieth of the time, but every 5 s. Claims that lapsed go back to before that place, and whoever takes
+ * them back announces it: the next claim of each who hears it looks from the beginning.
  */
 export class ClaimCursor {
   readonly #clock: Clock;
@@ -28,6 +29,7 @@ export class ClaimCursor {
   #after: Place[] = [...BEGINNING];
   #types = "";
   #fullAgainAt = Number.NEGATIVE_INFINITY;
+  #resetCount = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -39,21 +41,28 @@ export class ClaimCursor {
     return this.#after.flat();
   }
 
+  /** To be noted before a look from the beginning, so that a reset during the look is not forgotten. */
+  get resetCount(): number {
+    return this.#resetCount;
+  }
+
   /** What stands for the beginning. */
   static get beginning(): readonly (number | string | null)[] {
     return BEGINNING.flat();
   }
 
-  /** Notes what a claim found, in claim order. `startedAt` is set for one that looked from the beginning. */
+  /** Notes what a claim found, in claim order. `look` is set for one that looked from the beginning: when it began to. */
   found(
     types: readonly string[] | undefined,
     rows: readonly ClaimRow[],
-    startedAt: number | undefined,
+    look?: { readonly startedAt: number; readonly resetCount: number },
   ): void {
-    if (startedAt !== undefined) {
-      const now = this.#clock.monotonicNow();
-      this.#fullAgainAt =
-        now + Math.min(FULL_EVERY_MAX_MS, Math.max(FULL_EVERY_MS, (now - startedAt) / FULL_SHARE));
+    if (look !== undefined) {
+      if (look.resetCount === this.#resetCount) {
+        const now = this.#clock.monotonicNow();
+        this.#fullAgainAt =
+          now + Math.min(FULL_EVERY_MAX_MS, Math.max(FULL_EVERY_MS, (now - look.startedAt) / FULL_SHARE));
+      }
       this.#after = [...BEGINNING];
       this.#types = keyOf(types);
     }
@@ -61,7 +70,9 @@ export class ClaimCursor {
       this.#after[3 - priority] = [Math.round(Number(run_us)), seq];
   }
 
+  /** The next claim looks from the beginning, whatever those find that are on their way. */
   reset(): void {
+    this.#resetCount += 1;
     this.#fullAgainAt = Number.NEGATIVE_INFINITY;
   }
 }

@@ -1,6 +1,8 @@
 import type { Abortable, Clock } from "@holdfast/kernel";
+import type { Notifier } from "../../notifier.ts";
 import { priorityRanks } from "../../queue/queue-checks.ts";
 import type { TaskPriority } from "../../queue/task-queue.ts";
+import { returnsKey } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
 import { ClaimCursor } from "./claim-cursor.ts";
 import type { SqlExecutor } from "./sql-client.ts";
@@ -22,13 +24,19 @@ export class TaskClaims {
   readonly #statements: StatementRunner;
   readonly #clock: Clock;
   readonly #cursor: ClaimCursor;
+  readonly #notifier: Notifier;
+  #isHearing = false;
   /** The queue had settings when it was last claimed from. */
   #isLimited = false;
   #forgets = false;
 
-  constructor(queue: string, parts: { readonly statements: StatementRunner; readonly clock: Clock }) {
+  constructor(
+    queue: string,
+    parts: { readonly statements: StatementRunner; readonly notifier: Notifier; readonly clock: Clock },
+  ) {
     this.#queue = queue;
     this.#statements = parts.statements;
+    this.#notifier = parts.notifier;
     this.#clock = parts.clock;
     this.#cursor = new ClaimCursor(parts.clock);
   }
@@ -41,6 +49,13 @@ export class TaskClaims {
   /** Tasks came back to their old places: the next claim looks from the beginning. */
   lookAgain(): void {
     this.#cursor.reset();
+  }
+
+  /** From now on looks again whenever anybody announces such tasks, for as long as the store lives. */
+  hearOfReturns(): void {
+    if (this.#isHearing) return;
+    this.#isHearing = true;
+    this.#notifier.subscribe(returnsKey(this.#queue), () => this.lookAgain());
   }
 
   async claim(options: ClaimOptions): Promise<readonly ClaimRow[]> {
@@ -71,18 +86,18 @@ export class TaskClaims {
     if (after !== undefined) {
       const rows = await claimAfter(after);
       if (rows.length === maxCount) {
-        if (rows[0]?.id !== null) this.#cursor.found(types, rows, undefined);
+        if (rows[0]?.id !== null) this.#cursor.found(types, rows);
       } else if (priorities === undefined) {
         // Fewer than asked for: the next one looks from the beginning.
         this.#cursor.reset();
       }
       if (rows.length > 0) return rows;
     }
-    const startedAt = this.#clock.monotonicNow();
+    const look = { startedAt: this.#clock.monotonicNow(), resetCount: this.#cursor.resetCount };
     const rows = await claimAfter(ClaimCursor.beginning);
     // Where only some priorities were looked at, nothing is known of the others.
     if (rows[0] !== undefined && rows[0].id !== null && priorities === undefined) {
-      this.#cursor.found(types, rows, startedAt);
+      this.#cursor.found(types, rows, look);
     }
     return rows;
   }

@@ -32,7 +32,7 @@ import type {
   TaskRef,
   TaskState,
 } from "../../queue/task-queue.ts";
-import { queueKey } from "../../wake-ups.ts";
+import { queueKey, returnsKey } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
 import { PostgresSchedules } from "./schedules.ts";
 import type { SqlExecutor } from "./sql-client.ts";
@@ -72,6 +72,8 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   readonly #payloadMaxBytes: number;
   readonly #logger: Logger;
   readonly #wakeUp: string;
+  /** What is announced when lapsed tasks are back in their places. */
+  readonly #returned: string;
   readonly #claims: TaskClaims;
 
   constructor(name: string, parts: QueueParts) {
@@ -83,6 +85,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     this.#logger = parts.logger;
     this.#claims = new TaskClaims(name, parts);
     this.#wakeUp = encodeWakeUp([queueKey(name)]);
+    this.#returned = encodeWakeUp([queueKey(name), returnsKey(name)]);
     this.#intake = new TaskIntake(name, this.#wakeUp, parts);
     this.schedules = new PostgresSchedules(name, parts.statements, this.#intake);
   }
@@ -219,7 +222,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
       readonly attempt: number;
       readonly worker: string;
       readonly outcome: LapsedTask["outcome"];
-    }>("recover-tasks", [this.name, limit, LAPSED_ERROR_TEXT, FAILURES_MAX_COUNT, this.#wakeUp], options);
+    }>("recover-tasks", [this.name, limit, LAPSED_ERROR_TEXT, FAILURES_MAX_COUNT, this.#returned], options);
     if (rows.length > 0) this.#claims.lookAgain();
     return rows.map(({ id, task_group, attempt, worker, outcome }) => ({
       id,
@@ -357,6 +360,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   }
 
   onAvailable(listener: () => void): () => void {
+    this.#claims.hearOfReturns();
     return this.#notifier.subscribe(queueKey(this.name), listener);
   }
 
