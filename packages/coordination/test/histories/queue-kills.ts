@@ -1,13 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
-import type { QueueStats, TaskQueue } from "@holdfast/coordination";
-import { createPostgresStore } from "@holdfast/coordination/postgres";
-import { createRedisStore } from "@holdfast/coordination/redis";
+import type { QueueStats } from "@holdfast/coordination";
 import { randomInt, seededRandom } from "@holdfast/kernel";
-import { startPostgres, startRedis } from "@holdfast/testkit";
-import { openPg } from "../pg-client.ts";
-import { openRedis } from "../redis-client.ts";
+import { Interruptions, type InterruptionsReport } from "./interruptions.ts";
+import { openKillsStore } from "./kills-store.ts";
 
 export interface KillsWorkerOptions {
   readonly on: "postgres" | "redis";
@@ -35,7 +32,7 @@ export interface QueueKillsOptions {
   readonly onProgress: (line: string) => void;
 }
 
-export interface QueueKillsReport {
+export interface QueueKillsReport extends InterruptionsReport {
   readonly on: string;
   readonly seed: number;
   readonly seconds: number;
@@ -44,13 +41,6 @@ export interface QueueKillsReport {
   readonly freezes: number;
   /** Ends that the store refused because the claim was not the newest any more. */
   readonly staleRefused: number;
-  /** Tasks that were begun by a worker when it was killed, and had not ended. */
-  readonly interrupted: number;
-  /** How many of them others began again, and how long after the kill, milliseconds. */
-  readonly again: number;
-  readonly againP50Ms: number;
-  readonly againP99Ms: number;
-  readonly againMaxMs: number;
   readonly stats: QueueStats;
   readonly violations: readonly string[];
 }
@@ -58,22 +48,18 @@ export interface QueueKillsReport {
 class KillsWorker {
   readonly child: ChildProcess;
   readonly ended: Promise<void>;
-  /** Begun and not known to have ended. */
-  readonly open = new Set<number>();
+  readonly name: string;
   isReady = false;
   isFrozen = false;
 
-  constructor(
-    options: KillsWorkerOptions,
-    bundle: string,
-    onEvent: (from: KillsWorker, event: KillsEvent) => void,
-  ) {
+  constructor(options: KillsWorkerOptions, bundle: string, onEvent: (event: KillsEvent) => void) {
+    this.name = options.worker;
     this.child = spawn(process.execPath, [bundle, JSON.stringify(options)], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     createInterface({ input: this.child.stdout as NodeJS.ReadableStream }).on("line", (line) => {
       try {
-        onEvent(this, JSON.parse(line) as KillsEvent);
+        onEvent(JSON.parse(line) as KillsEvent);
       } catch (error) {
         // The last line of one that was killed in the middle of it.
         if (!(error instanceof SyntaxError)) throw error;
@@ -84,18 +70,13 @@ class KillsWorker {
   }
 }
 
-const openStore = async (on: "postgres" | "redis") => {
-  if (on === "postgres") {
-    const server = await startPostgres({ settings: { max_connections: 200, shared_buffers: "256MB" } });
-    const sql = openPg(server.url, 4);
-    const store = await createPostgresStore({ sql });
-    return { url: server.url, store, close: [store, sql, server] };
-  }
-  const server = await startRedis();
-  const redis = await openRedis(server.url);
-  const store = await createRedisStore({ redis });
-  return { url: server.url, store, close: [store, redis, server] };
-};
+/** What a worker had sent when it died is done by then, and nothing it holds has lapsed. */
+const LAST_WORDS_MS = 200;
+/** How long after its worker died a task may begin again, besides the lease: half of it goes into finding out. */
+const AGAIN_MARGIN_MS = 2500;
+
+/** Ids grow as those that the store makes. */
+const idOf = (task: number): string => `${task}`.padStart(8, "0");
 
 /**
  * Works off very many tasks with workers that are killed, and frozen beyond their leases, evenly over the work; then
@@ -106,31 +87,24 @@ export const runQueueKills = async (options: QueueKillsOptions): Promise<QueueKi
   const random = seededRandom(options.seed);
   const log = (what: string): void =>
     options.onProgress(`${options.on} ${Math.round((performance.now() - startedAt) / 1000)} s: ${what}`);
-  const { url, store, close } = await openStore(options.on);
-  const queue = store.queue("kills") as TaskQueue<never>;
+  await using store = await openKillsStore(options.on);
+  const { queue, url } = store;
   const workers = new Set<KillsWorker>();
   const newestToken = new Map<number, bigint>();
   const acceptedToken = new Map<number, bigint>();
-  const interruptedAt = new Map<number, number>();
-  const againMs: number[] = [];
+  const interruptions = new Interruptions();
   const violations: string[] = [];
   const pending = new Set<Promise<void>>();
-  let [spawnedCount, killCount, freezeCount, staleRefused, interrupted] = [0, 0, 0, 0, 0];
+  let [spawnedCount, killCount, freezeCount, staleRefused] = [0, 0, 0, 0];
 
-  const onEvent = (from: KillsWorker, { begun = [], accepted = [], refusedCount = 0 }: KillsEvent): void => {
+  const onEvent = ({ begun = [], accepted = [], refusedCount = 0 }: KillsEvent): void => {
     for (const [task, text] of begun) {
       const token = BigInt(text);
-      from.open.add(task);
       if (token > (newestToken.get(task) ?? 0n)) newestToken.set(task, token);
-      const since = interruptedAt.get(task);
-      if (since === undefined || !workers.has(from)) continue;
-      againMs.push(performance.now() - since);
-      interruptedAt.delete(task);
+      interruptions.begun(idOf(task), token, performance.now());
     }
     for (const [task, text] of accepted) {
-      from.open.delete(task);
-      // Its end was accepted, but the worker was killed before we heard of it.
-      if (interruptedAt.delete(task)) interrupted -= 1;
+      interruptions.ended(idOf(task), BigInt(text));
       if (acceptedToken.has(task)) violations.push(`task ${task} was completed twice`);
       acceptedToken.set(task, BigInt(text));
     }
@@ -146,33 +120,43 @@ export const runQueueKills = async (options: QueueKillsOptions): Promise<QueueKi
     );
     workers.add(worker);
   };
+  const goOn = (work: Promise<void>): void => {
+    pending.add(work);
+    void work.finally(() => pending.delete(work));
+  };
+  const noteHeld = async ({ name }: KillsWorker, at: number): Promise<void> => {
+    await pause(LAST_WORDS_MS);
+    interruptions.cut(await store.heldBy(name), at);
+  };
   const kill = async (worker: KillsWorker): Promise<void> => {
     const killedAt = performance.now();
     worker.child.kill("SIGKILL");
     await worker.ended;
     workers.delete(worker);
-    for (const task of worker.open) {
-      if (acceptedToken.has(task) || interruptedAt.has(task)) continue;
-      interruptedAt.set(task, killedAt);
-      interrupted += 1;
-    }
+    goOn(noteHeld(worker, killedAt));
   };
   const freeze = (worker: KillsWorker): void => {
     worker.isFrozen = true;
     worker.child.kill("SIGSTOP");
-    const thaw = pause(options.leaseMs * 2.5).then(() => {
+    goOn(noteHeld(worker, performance.now()));
+    const thaw = async (): Promise<void> => {
+      await pause(options.leaseMs * 2.5);
       worker.child.kill("SIGCONT");
       worker.isFrozen = false;
-    });
-    pending.add(thaw);
-    void thaw.finally(() => pending.delete(thaw));
+    };
+    goOn(thaw());
   };
 
   try {
     for (let added = 0; added < options.taskCount; added += 1000) {
       const count = Math.min(1000, options.taskCount - added);
       await queue.enqueue(
-        Array.from({ length: count }, (_, n) => ({ type: "t", payload: added + n, maxAttempts: 1000 })),
+        Array.from({ length: count }, (_, n) => ({
+          id: idOf(added + n),
+          type: "t",
+          payload: added + n,
+          maxAttempts: 1000,
+        })),
       );
     }
     log("all tasks are enqueued");
@@ -214,8 +198,15 @@ export const runQueueKills = async (options: QueueKillsOptions): Promise<QueueKi
         `of ${options.taskCount} tasks ${stats.completed} are completed, ${stats.total} are there`,
       );
     }
-    againMs.sort((a, b) => a - b);
-    const share = (of: number): number => Math.round(againMs[Math.ceil(of * againMs.length) - 1] ?? 0);
+    for (const { id, token, attempt } of interruptions.open) {
+      // Its holder's last words were its end, and reached the store late.
+      if ((await queue.get(id))?.attempt === attempt) interruptions.ended(id, token);
+      else violations.push(`task ${id} was begun again and nobody said so`);
+    }
+    const again = interruptions.report();
+    if (again.againMaxMs > options.leaseMs + AGAIN_MARGIN_MS) {
+      violations.push(`a task of a killed worker began again after ${again.againMaxMs} ms only`);
+    }
     return {
       on: options.on,
       seed: options.seed,
@@ -224,11 +215,7 @@ export const runQueueKills = async (options: QueueKillsOptions): Promise<QueueKi
       kills: killCount,
       freezes: freezeCount,
       staleRefused,
-      interrupted,
-      again: againMs.length,
-      againP50Ms: share(0.5),
-      againP99Ms: share(0.99),
-      againMaxMs: share(1),
+      ...again,
       stats,
       violations: violations.slice(0, 20),
     };
@@ -236,6 +223,5 @@ export const runQueueKills = async (options: QueueKillsOptions): Promise<QueueKi
     const all = [...workers];
     for (const { child } of all) child.kill("SIGKILL");
     await Promise.all(all.map(({ ended }) => ended));
-    for (const resource of close) await resource[Symbol.asyncDispose]();
   }
 };
