@@ -70,8 +70,8 @@ class KillsWorker {
   }
 }
 
-/** What a worker had sent when it died is done by then, and nothing it holds has lapsed. */
-const LAST_WORDS_MS = 200;
+/** At this share of the lease what a worker had sent when it died is done, and nothing that it holds has lapsed. */
+const LAST_WORDS_AT = 0.1;
 /** How long after its worker died a task may begin again, besides the lease: half of it goes into finding out. */
 const AGAIN_MARGIN_MS = 2500;
 
@@ -125,7 +125,7 @@ export const runQueueKills = async (options: QueueKillsOptions): Promise<QueueKi
     void work.finally(() => pending.delete(work));
   };
   const noteHeld = async ({ name }: KillsWorker, at: number): Promise<void> => {
-    await pause(LAST_WORDS_MS);
+    await pause(options.leaseMs * LAST_WORDS_AT);
     interruptions.cut(await store.heldBy(name), at);
   };
   const kill = async (worker: KillsWorker): Promise<void> => {
