@@ -278,6 +278,11 @@ describeService("patroni", "a cluster under Patroni", () => {
     expect(writing.failures).toEqual([]);
     expect(reports[0]).toMatchObject({ from: first, timeline: 2 });
     expect(reports[1]).toMatchObject({ from: reports[0]?.to, timeline: 3 });
+    // Asked of its own Patroni: another one leaves it to the leader's next round, past the moment.
+    for (const { from } of reports) {
+      const leader = cluster.servers.nodes.find(({ name }) => name === from);
+      expect(leader?.log).toContain(`received switchover request with leader=${from}`);
+    }
     // Patroni looks once a second whether the old primary is down, which is most of it.
     const on = [await measuredOn(database)];
     for (const { pausedMs } of reports)

@@ -87,6 +87,15 @@ describe("asking Patroni", () => {
     expect(JSON.stringify(error)).not.toContain("secret");
   });
 
+  it.each([
+    ['{"synchronous_mode": true, "loop_wait": 2}', { isSynchronous: true, loopWaitMs: 2_000 }],
+    ['{"synchronous_mode": "quorum"}', { isSynchronous: true, loopWaitMs: 10_000 }],
+    ["null", { isSynchronous: false, loopWaitMs: 10_000 }],
+  ])("reads the settings %s, with the defaults of Patroni", async (text, settings) => {
+    const { client } = await serve(200, text);
+    expect(await client.settings()).toEqual(settings);
+  });
+
   it("reports a health check by its status, without touching anything", async () => {
     const { client, seen } = await serve(503, "");
     expect(await client.check("/replica?lag=10MB")).toBe(503);

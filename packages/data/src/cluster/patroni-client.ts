@@ -38,6 +38,16 @@ export interface SwitchoverRequest {
   readonly scheduledAt?: string | undefined;
 }
 
+export interface PatroniSettings {
+  /** Commits wait for a standby; only such a standby may then be promoted. */
+  readonly isSynchronous: boolean;
+  /** Milliseconds between two rounds of a node. */
+  readonly loopWaitMs: number;
+}
+
+/** Patroni's own default. */
+const LOOP_WAIT_MS = 10_000;
+
 interface Answer {
   readonly status: number;
   readonly text: string;
@@ -81,11 +91,17 @@ export class PatroniClient {
     return readHistory(await this.#document("/history", options), this.server);
   }
 
-  /** Whether commits wait for a standby; only such a standby may then be promoted. @throws as `cluster`. */
-  async isSynchronous(options: Abortable = {}): Promise<boolean> {
+  /** What all nodes are set to. @throws as `cluster`. */
+  async settings(options: Abortable = {}): Promise<PatroniSettings> {
     const config = await this.#document("/config", options);
-    const mode = (config as { readonly synchronous_mode?: unknown } | null)?.synchronous_mode;
-    return mode === true || mode === "on" || mode === "quorum";
+    const { synchronous_mode: mode, loop_wait: loopWait } = (config ?? {}) as {
+      readonly synchronous_mode?: unknown;
+      readonly loop_wait?: unknown;
+    };
+    return {
+      isSynchronous: mode === true || mode === "on" || mode === "quorum",
+      loopWaitMs: typeof loopWait === "number" ? loopWait * 1_000 : LOOP_WAIT_MS,
+    };
   }
 
   /**

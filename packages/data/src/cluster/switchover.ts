@@ -4,7 +4,7 @@ import { SwitchoverRefusedError } from "./cluster-errors.ts";
 import type { ClusterStatus, SwitchoverReport } from "./cluster-status.ts";
 import { bestCandidate } from "./judge.ts";
 import type { NodePool } from "./node-pools.ts";
-import type { PatroniClient, SwitchoverAnswer } from "./patroni-client.ts";
+import type { PatroniClient, PatroniSettings, SwitchoverAnswer } from "./patroni-client.ts";
 
 export interface SwitchoverOptions extends Abortable {
   /** The node to lead. Default: the healthy replica that Patroni prefers. */
@@ -13,13 +13,24 @@ export interface SwitchoverOptions extends Abortable {
   readonly pauseMaxMs?: number | undefined;
 }
 
-/** How far ahead the moment is set. The leader sleeps towards it, which takes its own preparations out of the pause. */
+/**
+ * How far ahead the moment is set, once the leader knows of it: it sleeps towards it from less than `loop_wait` (a
+ * second at least) on, which takes its own preparations out of the pause.
+ */
 const SCHEDULE_AHEAD_MS = 900;
 /** Writes are held back at least so long before the moment. */
 const LEAD_MIN_MS = 20;
 /** Work that took longer lately is not waited for: the pause would be felt. */
 const LEAD_MAX_MS = 500;
-const LOOK_EVERY_MS = 10;
+/** So soon that the first write still finds the connection on which the new primary told of its promotion. */
+const LOOK_EVERY_MS = 2;
+
+/** How a switchover is asked for. */
+interface Plan extends SwitchoverOptions {
+  /** The primary's own Patroni, which acts on the wish at once; where it does not answer us, those that do. */
+  readonly askable: readonly PatroniClient[];
+  readonly aheadMs: number;
+}
 
 /**
  * Hands leadership over with the help of Patroni while writes of this process wait: nothing that runs through this
@@ -49,14 +60,20 @@ export class Switchover {
    */
   async run(wish: SwitchoverOptions): Promise<SwitchoverReport> {
     const from = this.#refuseUnlessReady(wish.candidate);
-    const options = await this.#choose(wish);
+    const settings = await this.#first((client) => client.settings({ signal: wish.signal }), wish.signal);
+    const options = await this.#choose(wish, settings);
+    const { askable, isLeaders } = await this.#askable(wish.signal);
     // The shutdown checkpoint is short when there was one just before. Not everybody may ask for one.
     await from.database.execute("CHECKPOINT", undefined, { timeoutMs: 10_000 }).catch(() => undefined);
     const isScheduled = !this.#router.parts.monitor.status.isPaused;
     const pauseMaxMs = options.pauseMaxMs ?? 15_000;
-    return isScheduled
-      ? this.#atAgreedMoment(from, options, pauseMaxMs)
-      : this.#atOnce(from, options, pauseMaxMs);
+    const plan: Plan = {
+      ...options,
+      askable,
+      // From another node's Patroni the leader learns of the wish in its next round only.
+      aheadMs: SCHEDULE_AHEAD_MS + (isLeaders ? 0 : settings.loopWaitMs),
+    };
+    return isScheduled ? this.#atAgreedMoment(from, plan, pauseMaxMs) : this.#atOnce(from, plan, pauseMaxMs);
   }
 
   /**
@@ -99,29 +116,23 @@ export class Switchover {
     };
   }
 
-  async #atAgreedMoment(
-    from: NodePool,
-    options: SwitchoverOptions,
-    pauseMaxMs: number,
-  ): Promise<SwitchoverReport> {
+  async #atAgreedMoment(from: NodePool, plan: Plan, pauseMaxMs: number): Promise<SwitchoverReport> {
+    const { signal } = plan;
     const askedAt = this.#clock.monotonicNow();
     const { rows } = await from.database.execute<{ at: string }>(
       "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8::text AS at",
       [],
-      { signal: options.signal, timeoutMs: 5_000 },
+      { signal, timeoutMs: 5_000 },
     );
     // By the half of the round trip, as clocks are always compared.
     const serverNow = Number(rows[0]?.at) + (this.#clock.monotonicNow() - askedAt) / 2;
     const readAt = this.#clock.monotonicNow();
-    const scheduledAt = new Date(Math.ceil(serverNow) + SCHEDULE_AHEAD_MS).toISOString();
-    const answer = await this.#ask(
-      { leader: from.identity.name, candidate: options.candidate, scheduledAt },
-      options,
-    );
+    const scheduledAt = new Date(Math.ceil(serverNow) + plan.aheadMs).toISOString();
+    const answer = await this.#ask(plan, { leader: from.identity.name, scheduledAt });
     if (answer.kind !== "scheduled") throw new SwitchoverRefusedError(`${answer.kind}: ${answer.message}`);
     const momentAt = readAt + (Date.parse(scheduledAt) - serverNow);
     const leadMs = Math.min(LEAD_MAX_MS, Math.max(LEAD_MIN_MS, this.#router.gate.longestUseMs * 1.2 + 10));
-    await this.#clock.sleep(momentAt - leadMs - this.#clock.monotonicNow(), { signal: options.signal });
+    await this.#clock.sleep(momentAt - leadMs - this.#clock.monotonicNow(), { signal });
     return this.#paused(from, pauseMaxMs, async () => {
       await this.#router.gate.drain(Math.max(0, momentAt - this.#clock.monotonicNow()));
       const lateCount = this.#router.gate.insideCount;
@@ -135,17 +146,14 @@ export class Switchover {
     });
   }
 
-  async #atOnce(from: NodePool, options: SwitchoverOptions, pauseMaxMs: number): Promise<SwitchoverReport> {
+  async #atOnce(from: NodePool, plan: Plan, pauseMaxMs: number): Promise<SwitchoverReport> {
     return this.#paused(from, pauseMaxMs, async () => {
       await this.#router.gate.drain(LEAD_MAX_MS);
       const lateCount = this.#router.gate.insideCount;
       let answer: SwitchoverAnswer | undefined;
-      const stop = childController(options.signal);
-      const asking = this.#ask(
-        { leader: from.identity.name, candidate: options.candidate },
-        { signal: stop.signal },
-        pauseMaxMs,
-      ).then(
+      const stop = childController(plan.signal);
+      const wish = { leader: from.identity.name };
+      const asking = this.#ask({ ...plan, signal: stop.signal }, wish, pauseMaxMs).then(
         (given) => {
           answer = given;
         },
@@ -242,10 +250,9 @@ export class Switchover {
    * Names the candidate: of those that confirm commits where replication is synchronous, since only such a one can take
    * over without losing any; otherwise the replica that has received most.
    */
-  async #choose(wish: SwitchoverOptions): Promise<SwitchoverOptions> {
+  async #choose(wish: SwitchoverOptions, { isSynchronous }: PatroniSettings): Promise<SwitchoverOptions> {
     const { candidate, signal } = wish;
     const { nodes, timeline } = this.#router.parts.monitor.status;
-    const isSynchronous = await this.#first((client) => client.isSynchronous({ signal }), signal);
     if (!isSynchronous) return { ...wish, candidate: candidate ?? bestCandidate(nodes, timeline)?.name };
     const { members } = await this.#first((client) => client.cluster({ signal }), signal);
     const fit = members
@@ -264,19 +271,39 @@ export class Switchover {
     return { ...wish, candidate: candidate ?? best?.name ?? fit[0] };
   }
 
-  /** Asks one Patroni after another until one answers. */
-  #ask(
-    wish: Parameters<PatroniClient["switchover"]>[0],
-    options: Abortable,
-    timeoutMs?: number,
-  ): Promise<SwitchoverAnswer> {
-    const limits = { signal: options.signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
-    return this.#first((client) => client.switchover(wish, limits), options.signal);
+  /** The one Patroni that says that it leads; when none does within the time of an answer, all that answer. */
+  async #askable(
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly askable: readonly PatroniClient[]; readonly isLeaders: boolean }> {
+    const others: PatroniClient[] = [];
+    const checks = this.#clients.map(async (client) => {
+      if ((await client.check("/primary", { signal })) === 200) return client;
+      others.push(client);
+      throw new Error("it does not lead");
+    });
+    const leader = await Promise.any(checks).catch(() => undefined);
+    return leader === undefined
+      ? { askable: others, isLeaders: false }
+      : { askable: [leader], isLeaders: true };
   }
 
-  async #first<T>(ask: (client: PatroniClient) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  #ask(
+    { askable, candidate, signal }: Plan,
+    wish: Parameters<PatroniClient["switchover"]>[0],
+    timeoutMs?: number,
+  ): Promise<SwitchoverAnswer> {
+    const limits = { signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+    return this.#first((client) => client.switchover({ ...wish, candidate }, limits), signal, askable);
+  }
+
+  /** Asks one Patroni after another until one answers. */
+  async #first<T>(
+    ask: (client: PatroniClient) => Promise<T>,
+    signal: AbortSignal | undefined,
+    clients = this.#clients,
+  ): Promise<T> {
     let problem: unknown;
-    for (const client of this.#clients) {
+    for (const client of clients) {
       signal?.throwIfAborted();
       try {
         return await ask(client);

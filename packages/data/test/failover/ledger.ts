@@ -58,6 +58,11 @@ export class Ledger {
     this.#running = Promise.all(Array.from({ length: workerCount }, (_, worker) => this.#work(worker)));
   }
 
+  /** Errors so far, of writes and reads. */
+  get errorCount(): number {
+    return [...this.#errors.values()].reduce((sum, count) => sum + count, 0);
+  }
+
   /** The longest time without an acknowledged write that ended after `since`. */
   longestGapMs(since: number): number {
     let longest = 0;

@@ -77,6 +77,36 @@ export const cutOff = async (
   return { from: leader.name, resumedAfterMs: performance.now() - mendedAt };
 };
 
+export interface SwitchoverRecord {
+  readonly from: string;
+  readonly to: string;
+  /** Milliseconds without an acknowledged write. */
+  readonly pauseMs: number;
+  /** Errors of the workers meanwhile, which must be none. */
+  readonly failedCount: number;
+}
+
+/** Hands leadership over as planned, and waits until writes go on. */
+export const switchOver = async (
+  cluster: FaultyCluster,
+  database: ClusterDatabase,
+  ledger: Ledger,
+): Promise<SwitchoverRecord> => {
+  const leader = await cluster.untilReady();
+  await waitUntil(`writes through ${leader.name}`, () => database.status().primary === leader.name);
+  const failedBefore = ledger.errorCount;
+  const since = performance.now();
+  const { from, to } = await database.switchover();
+  const resumedFrom = ledger.acknowledgedAt.length;
+  await waitUntil("some more writes", () => ledger.acknowledgedAt.length > resumedFrom + 20);
+  return {
+    from,
+    to,
+    pauseMs: ledger.longestGapMs(since),
+    failedCount: ledger.errorCount - failedBefore,
+  };
+};
+
 /** A fault for each of `count` failovers: every kind in turn, shuffled anew each time round. */
 export const faultPlan = (
   count: number,

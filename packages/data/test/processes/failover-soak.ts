@@ -4,7 +4,14 @@ import { seededRandom } from "@holdfast/kernel";
 import { serviceUnavailable } from "@holdfast/testkit";
 import { FAULTS, FaultyCluster } from "../failover/faulty-cluster.ts";
 import { Ledger } from "../failover/ledger.ts";
-import { cutOff, type FailoverRecord, failOver, faultPlan } from "../failover/run-failovers.ts";
+import {
+  cutOff,
+  type FailoverRecord,
+  failOver,
+  faultPlan,
+  type SwitchoverRecord,
+  switchOver,
+} from "../failover/run-failovers.ts";
 
 const { values } = parseArgs({
   options: {
@@ -13,6 +20,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     workers: { type: "string", default: "6" },
     fault: { type: "string" },
+    switchovers: { type: "string", default: "20" },
   },
 });
 const failovers = Number(values.failovers);
@@ -65,9 +73,23 @@ for (const fault of plan) {
     break;
   }
 }
+const switchovers: SwitchoverRecord[] = [];
+while (problem === undefined && switchovers.length < Number(values.switchovers)) {
+  try {
+    const record = await switchOver(cluster, database, ledger);
+    switchovers.push(record);
+    console.log(
+      JSON.stringify({ switchover: switchovers.length, ...record, pauseMs: Math.round(record.pauseMs) }),
+    );
+  } catch (error) {
+    problem = `switchover ${switchovers.length + 1}: ${(error as Error).message}`;
+  }
+}
 await cluster.untilReady().catch(() => undefined);
 const counts = await ledger.finish();
 const outages = records.map(({ outageMs }) => outageMs).sort((a, b) => a - b);
+const pauses = switchovers.map(({ pauseMs }) => pauseMs).sort((a, b) => a - b);
+const failedInSwitchovers = switchovers.reduce((sum, { failedCount }) => sum + failedCount, 0);
 const history = await database.history();
 const report = {
   failovers: records.length,
@@ -86,6 +108,9 @@ const report = {
       ];
     }),
   ),
+  switchovers: switchovers.length,
+  switchoverPauseMs: { p50: percentile(pauses, 0.5), max: percentile(pauses, 1) },
+  failedInSwitchovers,
   cutsFromClients: resumedAfterMs.length,
   resumedAfterCutMaxMs: Math.round(Math.max(0, ...resumedAfterMs)),
   ...(noDisk === undefined ? {} : { leftOut: `full disk: ${noDisk}` }),
@@ -97,4 +122,5 @@ const report = {
   ...(problem === undefined ? {} : { problem }),
 };
 console.log(JSON.stringify(report));
-process.exitCode = ledger.violations.length === 0 && problem === undefined ? 0 : 1;
+process.exitCode =
+  ledger.violations.length === 0 && failedInSwitchovers === 0 && problem === undefined ? 0 : 1;
