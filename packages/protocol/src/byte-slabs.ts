@@ -28,3 +28,10 @@ export const allocate = (size: number): Uint8Array => {
   used += size;
   return bytes;
 };
+
+/** The same bytes in memory that nobody else writes to: for what must outlive a buffer that is used again. */
+export const copyOf = (bytes: Uint8Array): Uint8Array => {
+  const copy = allocate(bytes.length);
+  copy.set(bytes);
+  return copy;
+};

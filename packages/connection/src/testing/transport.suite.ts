@@ -36,6 +36,22 @@ export const transportSuite = (name: string, setUp: () => Promise<TransportHarne
       await vi.waitFor(() => expect(late).toEqual([describeFrame(frame(1, 10))]));
     });
 
+    it("leaves a frame that was handed over as it came, whatever comes later on any link", async () => {
+      await using one = await linked(await setUp());
+      await using other = await linked(await setUp());
+      const kept: Uint8Array[] = [];
+      one.near.onFrame((bytes) => kept.push(bytes));
+      const others = receive(other.near);
+      const sent: Uint8Array[] = [];
+      for (let index = 0; index < 10; index += 1) {
+        sent.push(frame(index, 5_000));
+        one.far.send(sent[index] as Uint8Array);
+        other.far.send(frame(100 + index, 5_000));
+        await vi.waitFor(() => expect([kept.length, others.length]).toEqual([index + 1, index + 1]));
+      }
+      expect(kept.map(describeFrame)).toEqual(sent.map(describeFrame));
+    });
+
     it("counts what is buffered down to zero and says so", async () => {
       await using both = await linked(await setUp());
       const drained = vi.fn();

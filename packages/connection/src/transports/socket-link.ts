@@ -79,8 +79,10 @@ export class SocketLink implements Link {
   onFrame(listener: (frame: Uint8Array) => void): void {
     const isFirst = this.#onFrame === undefined;
     this.#onFrame = listener;
+    if (!isFirst) return;
     // Reading starts with the first receiver; until then the operating system keeps what arrives.
-    if (isFirst) this.#socket.on("data", (chunk: Uint8Array) => this.#receive(chunk));
+    this.#socket.on("data", (chunk: Uint8Array) => this.receive(chunk));
+    this.#socket.resume();
   }
 
   limitFrames(frameMaxBytes: number): void {
@@ -109,7 +111,8 @@ export class SocketLink implements Link {
     this.#socket.destroy();
   }
 
-  #receive(chunk: Uint8Array): void {
+  /** Takes what was read, also from a socket that reads into a buffer of its own and emits nothing. Keeps views of it. */
+  receive(chunk: Uint8Array): void {
     if (this.#socket.destroyed) return;
     try {
       this.#splitter.push(chunk, (frame) => {

@@ -1,5 +1,6 @@
 import { createServer, connect as netConnect, type Server, type Socket } from "node:net";
 import { type Abortable, type Clock, systemClock } from "@holdfast/kernel";
+import { copyOf } from "@holdfast/protocol";
 import { formatAddress, parseAddress } from "../address.ts";
 import {
   AddressInUseError,
@@ -25,6 +26,12 @@ export const SOCKET_OPTIONS = {
   keepAliveInitialDelay: KEEP_ALIVE_MS,
 } as const;
 
+/**
+ * Where all sockets that were dialled read into, one after the other: a copy of what came costs less than the 64 KiB
+ * that Node takes for each read and gives back in part. Sockets of a server cannot be opened so.
+ */
+const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
+
 /** Links over TCP: no-delay, keep-alive, frames of one turn of the event loop in one write. Not encrypted. */
 export const tcpTransport = (options: TcpTransportOptions = {}): Transport => {
   const clock = options.clock ?? systemClock;
@@ -35,7 +42,14 @@ export const tcpTransport = (options: TcpTransportOptions = {}): Transport => {
         address,
         clock,
         ...dialOptions,
-        open: ({ host, port }) => netConnect({ host, port, ...SOCKET_OPTIONS }),
+        open: ({ host, port }, receive) => {
+          const callback = (length: number): boolean => {
+            receive(copyOf(READ_BUFFER.subarray(0, length)));
+            return true;
+          };
+          const onread = { buffer: READ_BUFFER, callback };
+          return netConnect({ host, port, ...SOCKET_OPTIONS, onread }).pause();
+        },
         readyEvent: "connect",
         toError: networkErrorOf,
       }),
@@ -53,7 +67,11 @@ export interface DialSocketOptions extends Abortable {
   readonly address: string;
   readonly clock: Clock;
   readonly timeoutMs?: number;
-  readonly open: (target: { readonly host: string; readonly port: number }) => Socket;
+  /** The socket emits what it reads as `data`, or, paused until then, gives it to `receive`. */
+  readonly open: (
+    target: { readonly host: string; readonly port: number },
+    receive: (chunk: Uint8Array) => void,
+  ) => Socket;
   readonly readyEvent: "connect" | "secureConnect";
   /** What an error means before the socket is ready. */
   readonly toError: (address: string, error: Error) => Error;
@@ -68,9 +86,9 @@ export const dialSocket = async (options: DialSocketOptions): Promise<Link> => {
   const target = parseAddress(options.address);
   const address = formatAddress(target);
   const timeoutMs = options.timeoutMs ?? DIAL_TIMEOUT_MS;
-  const socket = options.open(target);
+  const socket = options.open(target, (chunk) => link.receive(chunk));
   // Taken before it is ready, so that no early error goes unheard.
-  const link = new SocketLink(socket, {
+  const link: SocketLink = new SocketLink(socket, {
     clock,
     remoteAddress: address,
     ...(options.toLinkError === undefined ? {} : { toError: options.toLinkError }),
