@@ -291,6 +291,17 @@ describe("a cache", () => {
     await cache.close();
   });
 
+  it("asks the store for each read without a bound, and reads its text anew only when that has changed", async () => {
+    const { cache, counted, callCount } = await setUp({ ...LATEST });
+    const first = await cache.get("k", { load: counted({ id: 7 }) });
+    const before = callCount();
+    expect(await cache.get("k", { load: counted("unused") })).toBe(first);
+    expect(callCount()).toBe(before + 1);
+    await cache.put("k", { id: 8 });
+    expect(await cache.get("k", { load: counted("unused") })).toEqual({ id: 8 });
+    await cache.close();
+  });
+
   it("counts every read once, whatever became of it", async () => {
     const { cache, clock, counted, fail } = await setUp();
     await Promise.all(Array.from({ length: 10 }, () => cache.get("k", { load: counted(1) })));

@@ -30,7 +30,10 @@ export interface CacheOptions {
    * always seen. 0 to 60_000; at 0 every read asks Redis. Default 1_000.
    */
   readonly maxStalenessMs?: number;
-  /** Copies in this process. Default 10_000 entries, 64 MiB of payload; 0 entries: none. */
+  /**
+   * Copies in this process. Default 10_000 entries, 64 MiB of payload; 0 entries: none. Where Redis is asked all the
+   * same, a copy spares reading a text again that has not changed.
+   */
   readonly near?: { readonly entryMaxCount?: number; readonly bytesMax?: number };
   /** How long an entry is fresh, shortened by up to `ttlJitter` of it. Default 300_000. */
   readonly ttlMs?: number;

@@ -108,8 +108,7 @@ export class Cache implements AsyncDisposable {
     setMaxListeners(0, this.#tasks.signal);
     const tick = (): number => this.#tick();
     const counters = this.#counters;
-    const entryMaxCount =
-      settings.maxStalenessMs === 0 ? 0 : Math.ceil(settings.nearEntryMaxCount / stores.length);
+    const entryMaxCount = Math.ceil(settings.nearEntryMaxCount / stores.length);
     const bytesMax = Math.ceil(settings.nearBytesMax / stores.length);
     const partitions = stores.map((store) => {
       const near = new NearCache({ entryMaxCount, bytesMax });

@@ -79,7 +79,7 @@ export const lookAt = async (
   let encoded: Encoded | undefined;
   try {
     entry = await partition.read(lookup);
-    if (entry !== undefined) encoded = readPayload(entry.payload);
+    if (entry !== undefined) encoded = decoded(partition, lookup.key, entry.payload);
   } catch {
     return { kind: "down" };
   }
@@ -133,6 +133,12 @@ const claimAndLoad = async (
   return { encoded, kind: "shared", confirmedAt, isConfirmed: true };
 };
 
+/** What the text says, by the copy where that has the same one: most values are read more often than they change. */
+const decoded = ({ near }: Partition, key: string, payload: string): Encoded => {
+  const copy = near.get(key);
+  return copy?.encoded.payload === payload ? copy.encoded : readPayload(payload);
+};
+
 const putNear = (
   { near }: Partition,
   copy: {
@@ -145,6 +151,13 @@ const putNear = (
 ): void => {
   const { encoded, lookup, mark, confirmedAt, freshUntil } = copy;
   if (near.isOff || near.isTouched(mark, lookup.key, lookup.tags)) return;
+  const known = near.get(lookup.key);
+  if (known?.encoded === encoded) {
+    known.freshUntil = freshUntil;
+    known.confirmedAt = Math.max(known.confirmedAt, confirmedAt);
+    known.isVisited = true;
+    return;
+  }
   near.put({
     key: lookup.key,
     tags: lookup.tags,

@@ -9,9 +9,9 @@ export interface NearEntry {
   readonly promise: Promise<unknown> | undefined;
   readonly bytes: number;
   /** On this process's monotonic clock. */
-  readonly freshUntil: number;
+  freshUntil: number;
   /** When the shared store was asked; it was current then. */
-  readonly confirmedAt: number;
+  confirmedAt: number;
   /** SIEVE's mark: hit since the hand last came by. */
   isVisited: boolean;
 }
