@@ -1,13 +1,16 @@
 -- Completes claims that their token holds, of tasks that are not kept: deletes them.
 -- Inputs: $1 queue; per claim, sorted by id: $2 id, $3 token; $4 what to notify.
 -- Result: n (1 …) of each claim that was completed; the others are unchanged.
--- The ranges over i.n hold always. They and the joined state hold the planner to looking each task up by its key, also
---   where it still believes the table to be empty.
+-- The input and the joined state: see complete-kept-tasks.sql.
 WITH ended AS (
   DELETE FROM :"schema".tasks t
-  USING unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS i (id, token, n)
-  WHERE t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed' AND NOT t.keep
-    AND i.n BETWEEN 1 AND 1000000 AND i.n + 0 BETWEEN 1 AND 1000000
+  USING (
+    SELECT $1::text AS queue, u.*
+    FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS u (id, token, n)
+    WHERE u.n BETWEEN 1 AND 1000000 AND u.n + 0 BETWEEN 1 AND 1000000
+    OFFSET 0
+  ) AS i
+  WHERE t.queue = i.queue AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed' AND NOT t.keep
   RETURNING i.n, t.id, t.has_dependents
 ),
 released AS MATERIALIZED (

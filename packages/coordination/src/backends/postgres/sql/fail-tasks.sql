@@ -1,20 +1,24 @@
 -- Ends claims that their token holds: back to pending after a wait, or to dead letter.
 -- Inputs: $1 queue; per failure: $2 id, $3 token, $4 error (JSON text), $5 retry, $6 wait in ms or null for the
 --   backoff, $7 chance in [0, 1) (jitter), $8 give the attempt back; $9 failures kept, $10 what to notify.
--- The ranges over i.n and the joined state: see complete-kept-tasks.sql.
+-- The input and the joined state: see complete-kept-tasks.sql.
 -- Result: n (1 …), outcome, attempt and wait of each claim that ended; the others are stale and unchanged.
 -- Invariant: rows are locked in the order of ids before anything is decided from them.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
 held AS MATERIALIZED (
-  SELECT t.id, t.attempt AS tried, t.max_attempts, i.n, i.error, i.retry,
+  SELECT i.queue, t.id, t.attempt AS tried, t.max_attempts, i.n, i.error, i.retry,
          t.attempt - CASE WHEN i.uncounted THEN 1 ELSE 0 END AS attempt,
          coalesce(i.delay_ms, :"schema".backoff_ms(t.backoff, t.attempt, i.chance, t.last_delay_ms)) AS delay_ms
-  FROM unnest(
-    $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::float8[], $7::float8[], $8::boolean[]
-  ) WITH ORDINALITY AS i (id, token, error, retry, delay_ms, chance, uncounted, n)
+  FROM (
+    SELECT $1::text AS queue, u.*
+    FROM unnest(
+      $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::float8[], $7::float8[], $8::boolean[]
+    ) WITH ORDINALITY AS u (id, token, error, retry, delay_ms, chance, uncounted, n)
+    WHERE u.n BETWEEN 1 AND 1000000 AND u.n + 0 BETWEEN 1 AND 1000000
+    OFFSET 0
+  ) AS i
   JOIN :"schema".tasks t
-    ON t.queue = $1::text AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed'
-  WHERE i.n BETWEEN 1 AND 1000000 AND i.n + 0 BETWEEN 1 AND 1000000
+    ON t.queue = i.queue AND t.id = i.id AND t.token = i.token AND t.state || '' = 'claimed'
   ORDER BY t.id
   FOR UPDATE OF t
 ),
@@ -34,7 +38,7 @@ ended AS (
         json_build_object('attempt', d.tried, 'at', :"schema".to_ms(c.now), 'worker', t.worker,
                           'error', d.error::json))
   FROM decided d, clock c
-  WHERE t.queue = $1::text AND t.id = d.id
+  WHERE t.queue = d.queue AND t.id = d.id
   RETURNING d.n, d.is_dead, d.attempt, d.delay_ms, t.id, t.has_dependents
 ),
 released AS MATERIALIZED (
