@@ -90,6 +90,7 @@ export { formatLsn, type LogPosition, parseLsn } from "./cluster/log-position.ts
 export { type ClusterDatabase, openCluster } from "./cluster/open-cluster.ts";
 export { PatroniClient, type PatroniClientOptions, type SwitchoverAnswer } from "./cluster/patroni-client.ts";
 export type { PatroniCluster, PatroniMember } from "./cluster/patroni-documents.ts";
+export { makePatroniPrograms } from "./cluster/patroni-programs.ts";
 export type { SwitchoverOptions } from "./cluster/switchover.ts";
 export type { TimelineSwitch } from "./cluster/timeline-history.ts";
 export { createEffects, type EffectRequest, type Effects } from "./effects/effects.ts";

@@ -1,7 +1,7 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { chmod, chown, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { haproxyConfig, PatroniClient } from "@holdfast/data";
+import { haproxyConfig, makePatroniPrograms, PatroniClient } from "@holdfast/data";
 import { type Clock, type Random, randomHex } from "@holdfast/kernel";
 import { UsageError } from "../terminal/problem.ts";
 import { type ClusterState, readState, writeState } from "./cluster-state.ts";
@@ -38,11 +38,14 @@ const STOP_TIMEOUT_MS = 10_000;
 
 /** Starts a cluster, or what has ended of one that is there. Returns when it has a leader and every replica streams. */
 export const up = async (options: UpOptions, tools: Tools): Promise<ClusterState> => {
-  const programs = findPrograms(tools.path);
+  const found = findPrograms(tools.path);
   const user = serverUser();
   const known = await readState(options.directory);
   const layout = known?.layout ?? (await chooseLayout({ ...options, random: tools.random }));
   await prepareDirectory(layout, user);
+  const directoryOfPrograms = join(layout.directory, "postgres-programs");
+  const postgresBin = await makePatroniPrograms({ ...found, directory: directoryOfPrograms });
+  const programs = { ...found, postgresBin };
   const passwords = known?.passwords ?? {
     replication: randomHex(tools.random, 16),
     rewind: randomHex(tools.random, 16),

@@ -1,5 +1,6 @@
 import { chown, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makePatroniPrograms } from "@holdfast/data";
 import { findPostgresBin, findProgram } from "../process/find-program.ts";
 import { runToEnd, startProcess } from "../process/managed-process.ts";
 import { reservePort } from "../process/reserve-port.ts";
@@ -301,10 +302,15 @@ export const startPatroniNode = (options: PatroniNodeOptions): Promise<PatroniNo
         : resources.use(await mountSmallDisk(`${directory}/disk`, { sizeMiB: options.diskMiB, owner: user }));
     const dataDirectory = `${disk?.path ?? directory}/data`;
     const config = `${directory}/patroni.json`;
+    const programs = await makePatroniPrograms({ postgresBin: bin, directory: `${directory}/bin` });
     // YAML reads JSON.
     await writeFile(
       config,
-      JSON.stringify(patroniConfig(options, { directory, dataDirectory, port, restPort, bin }), null, 2),
+      JSON.stringify(
+        patroniConfig(options, { directory, dataDirectory, port, restPort, bin: programs }),
+        null,
+        2,
+      ),
     );
     if (user.uid !== undefined && user.gid !== undefined) await chown(config, user.uid, user.gid);
     const node = new PatroniNode({
