@@ -1,5 +1,6 @@
 import { Contender, type Kind, pacedP99 } from "./live/contenders.ts";
 import type { Bench, BenchResult } from "./measure/bench-result.ts";
+import { splitCores } from "./measure/core-split.ts";
 import { interleaved } from "./measure/interleaved.ts";
 
 const CLIENT_COUNT = 2_000;
@@ -12,6 +13,7 @@ const KINDS: readonly Kind[] = ["ours", "socket.io", "ws", "bare"];
 const run = async (): Promise<readonly BenchResult[]> => {
   const contenders: Contender[] = [];
   for (const kind of KINDS) contenders.push(await Contender.start(kind, { clientCount: CLIENT_COUNT }));
+  using split = splitCores(contenders.flatMap(({ pids }) => pids));
   const took = await interleaved(
     Object.fromEntries(
       contenders.map((contender) => [contender.kind, (count: number) => contender.run(count, AHEAD)]),
@@ -28,7 +30,7 @@ const run = async (): Promise<readonly BenchResult[]> => {
   const cpuOf = (kind: Kind): string => `${((cpu[kind] ?? 0) * 1_000).toFixed(1)} µs (${kind})`;
   const p99 = await pacedP99(contenders, PACE);
   for (const contender of contenders) contender.close();
-  const what = `${CLIENT_COUNT} clients on one channel, payloads of 200 bytes, server in a process of its own, clients in another.`;
+  const what = `${CLIENT_COUNT} clients on one channel, payloads of 200 bytes, server in a process of its own, clients in another${split.isInEffect ? ", each on cores of its own" : ""}.`;
   const ratio = (kind: Kind): string => (perSecond("ours") / perSecond(kind)).toFixed(2);
   return [
     {

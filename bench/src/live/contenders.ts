@@ -64,6 +64,11 @@ export class Contender {
     return new Contender(kind, children, ports, loads);
   }
 
+  /** Of its servers. */
+  get pids(): readonly number[] {
+    return this.children.flatMap(({ pid }) => pid ?? []);
+  }
+
   /** Publishes so many events, a few ahead of what has been delivered to everybody, and waits for all of them. */
   async run(count: number, ahead: number): Promise<void> {
     const before = this.loads.map(({ eventCount }) => eventCount);
