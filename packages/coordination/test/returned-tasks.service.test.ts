@@ -1,3 +1,4 @@
+import type { ClaimedTask, SqlExecutor, TaskQueue } from "@holdfast/coordination";
 import { createPostgresStore } from "@holdfast/coordination/postgres";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { startPostgres } from "@holdfast/testkit";
@@ -6,8 +7,15 @@ import { expect, it, vi } from "vitest";
 import { openPg } from "./pg-client.ts";
 import { elapseInSql } from "./sql-elapse.ts";
 
-describeService("postgres", "tasks of a dead worker that another process took back", () => {
-  it("come next everywhere, though claims remember where the last one ended", async () => {
+describeService("postgres", "tasks that go back to their place", () => {
+  it.each<[string, (queue: TaskQueue<SqlExecutor>, claimed: readonly ClaimedTask[]) => Promise<unknown>]>([
+    ["of a dead worker, taken back by another process", (queue) => queue.recoverLapsed()],
+    [
+      "of a worker that stops and gives them back",
+      (queue, claimed) =>
+        queue.fail(claimed.map(({ id, token }) => ({ id, token, error: "stops", uncounted: true }))),
+    ],
+  ])("%s, come next everywhere, though claims remember where the last one ended", async (_, giveBack) => {
     await using server = await startPostgres();
     await using sql = openPg(server.url, 6);
     const schema = "returned";
@@ -26,11 +34,11 @@ describeService("postgres", "tasks of a dead worker that another process took ba
     const ids = Array.from({ length: 20 }, (_, index) => `t${`${index}`.padStart(2, "0")}`);
     await other.queue("q").enqueue(ids.map((id) => ({ id, type: "t", payload: 0 })));
     await woken(2);
-    await other.queue("q").claim({ worker: "dead", maxCount: 5, leaseMs: 10_000 });
+    const gone = await other.queue("q").claim({ worker: "gone", maxCount: 5, leaseMs: 10_000 });
     expect(await next(5)).toEqual(ids.slice(5, 10));
     await elapseInSql(sql, schema, 10_001);
     expect(await next(2)).toEqual(ids.slice(10, 12));
-    expect(await other.queue("q").recoverLapsed()).toHaveLength(5);
+    expect(await giveBack(other.queue("q"), gone)).toHaveLength(5);
     await woken(3);
     expect(await next(10)).toEqual([...ids.slice(0, 5), ...ids.slice(12, 17)]);
   });

@@ -330,7 +330,7 @@ class Worker {
 
   #giveBack(held: HeldTask): void {
     const error = toJson(new DrainedError("the worker stops"));
-    this.#reports.add({ held, failure: { error, uncounted: true, retryDelayMs: 0 } });
+    this.#reports.add({ held, failure: { error, uncounted: true } });
   }
 
   #release(held: HeldTask): void {

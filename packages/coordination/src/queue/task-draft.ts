@@ -42,6 +42,8 @@ export interface FailureDraft {
   readonly retry: boolean;
   readonly retryDelayMs: number | undefined;
   readonly uncounted: boolean;
+  /** Goes back to before what was enqueued after it. */
+  readonly keepsPlace: boolean;
 }
 
 export const BACKOFF_DEFAULT: Backoff = {
@@ -141,13 +143,15 @@ export const draftFailures = (failures: readonly TaskFailure[]): readonly Failur
     if (failure.retryDelayMs !== undefined) {
       checkNumber("failure.retryDelayMs", failure.retryDelayMs, 0, DELAY_MAX_MS);
     }
+    const uncounted = failure.uncounted ?? false;
     return {
       id: failure.id,
       token: failure.token,
       errorText: clipError(failure.error),
       retry: failure.retry ?? true,
       retryDelayMs: failure.retryDelayMs,
-      uncounted: failure.uncounted ?? false,
+      uncounted,
+      keepsPlace: uncounted && failure.retryDelayMs === undefined,
     };
   });
 };

@@ -106,7 +106,10 @@ export interface TaskFailure extends TaskRef {
   readonly retry?: boolean;
   /** Overrides the computed backoff. */
   readonly retryDelayMs?: number;
-  /** True gives the attempt back: the task was not really tried (its worker drained or crashed for another's fault). Default false. */
+  /**
+   * True gives the attempt back: the task was not really tried (its worker drained or crashed for another's fault).
+   * Without `retryDelayMs` it gives its place back too, before what was enqueued after it. Default false.
+   */
   readonly uncounted?: boolean;
 }
 

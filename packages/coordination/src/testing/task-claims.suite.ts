@@ -146,6 +146,21 @@ export const taskClaimsSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       ]);
     });
 
+    it("gives an uncounted task its place back, before everything that was enqueued after it", async () => {
+      await using harness = await setUp();
+      const queue = harness.store.queue("q");
+      await queue.enqueue([task("a"), task("b"), task("c")]);
+      const [a, b] = await claim(queue, 2);
+      await queue.enqueue([task("d")]);
+      const error = "drained";
+      const given = [a, b].flatMap((claimed) => (claimed ? [{ ...claimed, error, uncounted: true }] : []));
+      expect(await queue.fail(given)).toEqual([
+        { outcome: "retrying", attempt: 0, retryInMs: 0 },
+        { outcome: "retrying", attempt: 0, retryInMs: 0 },
+      ]);
+      expect(idsOf(await claim(queue, 4))).toEqual(["a", "b", "c", "d"]);
+    });
+
     it("keeps the last 20 failures, each clipped to 4 KiB", async () => {
       await using harness = await setUp();
       const queue = harness.store.queue("q");

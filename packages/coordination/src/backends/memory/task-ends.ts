@@ -40,7 +40,7 @@ export class TaskEnds {
     this.#slotFreed(change);
   }
 
-  /** Pending again; a lapsed claim (`delayMs` undefined) in its old place, before what came after it. */
+  /** Pending again; without `delayMs`, as a lapsed claim, in its old place, before what came after it. */
   giveBack(
     task: Task,
     attempt: number,

@@ -170,10 +170,11 @@ export class MemoryTaskQueue implements TaskQueue<MemoryTx> {
           return { outcome: "dead", attempt };
         }
         const { backoff = BACKOFF_DEFAULT, status } = task;
-        const delayMs =
-          draft.retryDelayMs ?? backoffMs(backoff, tried, this.#parts.random.next(), status.lastDelayMs);
+        const delayMs = draft.keepsPlace
+          ? undefined
+          : (draft.retryDelayMs ?? backoffMs(backoff, tried, this.#parts.random.next(), status.lastDelayMs));
         this.#ends.giveBack(task, attempt, draft.errorText, delayMs, now, change);
-        return { outcome: "retrying", attempt, retryInMs: delayMs };
+        return { outcome: "retrying", attempt, retryInMs: delayMs ?? 0 };
       }),
     );
   }

@@ -20,8 +20,8 @@ const BEGINNING: readonly Place[] = Array.from({ length: 4 }, () => [null, null]
  * stays open anywhere in the database holds vacuum up. A claim therefore begins where the last one ended, priority by
  * priority. What became visible before that place since (an enqueueing or a claim whose transaction took long) is found
  * when a claim looks from the beginning again: when it did not find all it asked for, and every 200 ms, or, where that
- * is slow, for a twentieth of the time, but every 5 s. Claims that lapsed go back to before that place, and whoever takes
- * them back announces it: the next claim of each who hears it looks from the beginning.
+ * is slow, for a twentieth of the time, but every 5 s. Claims that lapsed or were given back go to before that place, and whoever
+ * takes them there announces it: the next claim of each who hears it looks from the beginning.
  */
 export class ClaimCursor {
   readonly #clock: Clock;

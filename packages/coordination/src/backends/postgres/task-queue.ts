@@ -180,6 +180,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   async fail(failures: readonly TaskFailure[], options: TxOption = {}): Promise<readonly FailResult[]> {
     const drafts = draftFailures(failures);
     if (drafts.length === 0) return [];
+    const keepsPlace = drafts.some((draft) => draft.keepsPlace);
     const rows = await this.#statements.run<{
       readonly n: number;
       readonly outcome: Exclude<FailOutcome, "stale">;
@@ -197,10 +198,11 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
         arrayLiteral(drafts.map(() => this.#random.next())),
         arrayLiteral(drafts.map(({ uncounted }) => uncounted)),
         FAILURES_MAX_COUNT,
-        this.#wakeUp,
+        keepsPlace ? this.#returned : this.#wakeUp,
       ],
       options,
     );
+    if (keepsPlace) this.#claims.lookAgain();
     const results: FailResult[] = drafts.map(() => ({ outcome: "stale", attempt: 0 }));
     for (const { n, outcome, attempt, delay_ms } of rows) {
       results[n - 1] =

@@ -1,6 +1,7 @@
 -- Ends claims that their token holds: back to pending after a wait, or to dead letter.
 -- Inputs: $1 queue; per failure: $2 id, $3 token, $4 error (JSON text), $5 retry, $6 wait in ms or null for the
---   backoff, $7 chance in [0, 1) (jitter), $8 give the attempt back; $9 failures kept, $10 what to notify.
+--   backoff, $7 chance in [0, 1) (jitter), $8 give the attempt back, without a wait with its place; $9 failures kept,
+--   $10 what to notify.
 -- The input and the joined state: see complete-kept-tasks.sql.
 -- Result: n (1 …), outcome, attempt and wait of each claim that ended; the others are stale and unchanged.
 -- Invariant: rows are locked in the order of ids before anything is decided from them.
@@ -8,7 +9,10 @@ WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
 held AS MATERIALIZED (
   SELECT i.queue, t.id, t.attempt AS tried, t.max_attempts, i.n, i.error, i.retry,
          t.attempt - CASE WHEN i.uncounted THEN 1 ELSE 0 END AS attempt,
-         coalesce(i.delay_ms, :"schema".backoff_ms(t.backoff, t.attempt, i.chance, t.last_delay_ms)) AS delay_ms
+         i.uncounted AND i.delay_ms IS NULL AS keeps_place,
+         CASE WHEN i.uncounted THEN coalesce(i.delay_ms, 0)
+              ELSE coalesce(i.delay_ms, :"schema".backoff_ms(t.backoff, t.attempt, i.chance, t.last_delay_ms))
+         END AS delay_ms
   FROM (
     SELECT $1::text AS queue, u.*
     FROM unnest(
@@ -29,7 +33,7 @@ ended AS (
   UPDATE :"schema".tasks t
   SET state = CASE WHEN d.is_dead THEN 'dead' ELSE 'pending' END,
       attempt = d.attempt,
-      run_at = CASE WHEN d.is_dead THEN t.run_at ELSE c.now + d.delay_ms * interval '1 millisecond' END,
+      run_at = CASE WHEN d.is_dead OR d.keeps_place THEN t.run_at ELSE c.now + d.delay_ms * interval '1 millisecond' END,
       last_delay_ms = d.delay_ms,
       finished_at = CASE WHEN d.is_dead THEN c.now END,
       worker = CASE WHEN d.is_dead THEN t.worker END,

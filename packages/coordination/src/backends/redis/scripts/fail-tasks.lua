@@ -1,6 +1,7 @@
 -- Ends claims that their token holds: back to pending after a wait, or to dead letter.
 -- KEYS and ARGV 1 and 2: see task-steps.lua. ARGV: 3 failures kept, then for each claim id, token, error (JSON text),
---   1 to retry, wait in ms or '' for the backoff, chance in [0, 1) (jitter), 1 to give the attempt back.
+--   1 to retry, wait in ms or '' for the backoff, chance in [0, 1) (jitter), 1 to give the attempt back (without a
+--   wait with its place, before what was enqueued after it).
 -- Result: for each claim outcome, attempt and wait in ms.
 local function backoffMs(plan, attempt, chance, lastMs)
   local kind, base, factor, cap, jitter = 'exponential', 1000, 2, 60000, 'half'
@@ -28,11 +29,16 @@ for at = 4, #ARGV, 7 do
     local task = redis.call('HGET', P .. 't', id)
     local meta = metaOf(task)
     local status = statusOf(id) or {}
-    local attempt = ARGV[at + 6] == '1' and claim.attempt - 1 or claim.attempt
+    local isUncounted = ARGV[at + 6] == '1'
+    local attempt = isUncounted and claim.attempt - 1 or claim.attempt
     addFailure(status, claim.attempt, claim.worker, ARGV[at + 2], tonumber(ARGV[3]))
     if ARGV[at + 3] ~= '1' or attempt >= meta.m then
       bury(id, meta, status, attempt, claim.worker)
       result[#result + 1] = {'dead', tostring(attempt), '0'}
+    elseif isUncounted and ARGV[at + 4] == '' then
+      status.d = 0
+      giveBack(id, task, meta, status, attempt, enqueuedAt(task))
+      result[#result + 1] = {'retrying', tostring(attempt), '0'}
     else
       local wait = tonumber(ARGV[at + 4]) or backoffMs(meta.b, claim.attempt, tonumber(ARGV[at + 5]), status.d)
       status.d = wait

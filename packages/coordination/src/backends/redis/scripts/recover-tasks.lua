@@ -17,7 +17,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'l', '-inf', whole(now), 'L
     if isDead then bury(id, meta, status, claim.attempt, claim.worker)
     else
       status.d = 0
-      giveBack(id, task, meta, status, claim.attempt, tonumber(string.sub(task, 15, 30)))
+      giveBack(id, task, meta, status, claim.attempt, enqueuedAt(task))
     end
     result[#result + 1] = {id, meta.g or '', tostring(claim.attempt), claim.worker, isDead and 'dead' or 'retrying'}
   end

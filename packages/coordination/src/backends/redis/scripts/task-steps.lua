@@ -126,6 +126,9 @@ local function bury(id, meta, status, attempt, worker)
   if anyWaiting() then release(id, false) end
 end
 
+-- From here on a task that goes back is before what was enqueued after it.
+local function enqueuedAt(task) return tonumber(string.sub(task, 15, 30)) end
+
 -- Gives a claim back: pending again from `dueAt` on.
 local function giveBack(id, task, meta, status, attempt, dueAt)
   endClaim(id, meta)
