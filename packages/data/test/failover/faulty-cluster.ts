@@ -8,6 +8,7 @@ import {
   startPatroniCluster,
   waitUntil,
 } from "@holdfast/testkit";
+import pg from "pg";
 import { type ClusterDatabase, type ClusterOptions, openCluster } from "../../src/index.ts";
 
 /** Ways in which a leader goes; each ends with another leader. `full disk` needs nodes with a disk of their own. */
@@ -82,20 +83,29 @@ const restartFrozen = async (node: PatroniNode, frozen: readonly number[]): Prom
 /**
  * The log is written in files of 16 MiB made in advance, so that a full disk ends a server only when the next one cannot
  * be made. Until then it refuses what needs room, and leads on, for ever where it finds old ones to use again: so it is
- * made to write, and what it frees is taken.
+ * made to write, and what it frees is taken. Over a connection of before, since a new one may need room itself.
  */
-const writeUntilItEnds = (node: PatroniNode): Promise<unknown> =>
-  waitUntil(
-    `the full disk to end ${node.name}`,
-    async () => {
-      await node.fillDisk();
-      await node
-        .sql("SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)), pg_switch_wal()")
-        .catch(() => undefined);
-      return !(await node.isLeader());
-    },
-    { timeoutMs: 60_000, intervalMs: 20 },
-  );
+const writeUntilItEnds = async (node: PatroniNode): Promise<void> => {
+  const writer = new pg.Client({ connectionString: node.url, query_timeout: 5_000 });
+  // It ends with its server.
+  writer.on("error", () => undefined);
+  await writer.connect();
+  try {
+    await waitUntil(
+      `the full disk to end ${node.name}`,
+      async () => {
+        await node.fillDisk();
+        await writer
+          .query("SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)), pg_switch_wal()")
+          .catch(() => undefined);
+        return !(await node.isLeader());
+      },
+      { timeoutMs: 60_000, intervalMs: 20 },
+    );
+  } finally {
+    await writer.end();
+  }
+};
 
 /** A Patroni cluster with synchronous replication whose every link can be cut: clients to node, node to etcd. */
 export class FaultyCluster implements AsyncDisposable {
