@@ -7,8 +7,11 @@ import type { Abortable } from "@holdfast/kernel";
 export interface Link {
   /** For logs: `host:port` of the other side, or the name of a memory address. */
   readonly remoteAddress: string;
-  /** Hands one encoded frame to the path. Never blocks; watch `bufferedBytes`. A no-op after close. */
-  send(frame: Uint8Array): void;
+  /**
+   * Hands one encoded frame to the path. Never blocks; watch `bufferedBytes`. A no-op after close.
+   * @param isAlone Hardly another frame will be sent in this turn of the event loop. Only for speed. Default false.
+   */
+  send(frame: Uint8Array, isAlone?: boolean): void;
   /** Bytes accepted by `send` and not yet taken by the operating system. */
   readonly bufferedBytes: number;
   /** Calls back each time `bufferedBytes` falls to zero. */

@@ -332,7 +332,7 @@ export class WirePeer implements Peer {
   #sendFrame(frame: Uint8Array): void {
     this.#traffic.framesOut += 1;
     this.#traffic.bytesOut += frame.length;
-    this.#link.send(frame);
+    this.#link.send(frame, this.#outgoing.size + this.#incoming.size <= 1);
   }
 
   /** Answers cannot be refused to anyone, so who asks without reading loses the connection. */

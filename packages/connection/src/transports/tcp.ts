@@ -32,7 +32,7 @@ export const SOCKET_OPTIONS = {
  */
 const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
 
-/** Links over TCP: no-delay, keep-alive, frames of one turn of the event loop in one write. Not encrypted. */
+/** Links over TCP: no-delay, keep-alive, frames of one turn of the event loop in one write, or in two. Not encrypted. */
 export const tcpTransport = (options: TcpTransportOptions = {}): Transport => {
   const clock = options.clock ?? systemClock;
   return {
