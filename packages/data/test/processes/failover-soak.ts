@@ -27,8 +27,11 @@ const failovers = Number(values.failovers);
 const endAt = performance.now() + Number(values.minutes) * 60_000;
 const random = seededRandom(Number(values.seed));
 const ttl = 5;
-/** Room for the data and its log, and for what a node that is rebuilt needs besides. */
-const DISK_MIB = 768;
+/**
+ * Room for the data and its log, and for what a node that is rebuilt needs besides. A little load between two failovers
+ * leaves the last file of each timeline there.
+ */
+const diskMiB = 768 + 16 * failovers;
 /** After so many failovers clients lose a leader that is well. */
 const CUT_OFF_EVERY = 5;
 
@@ -39,7 +42,7 @@ const noDisk = serviceUnavailable("small-disk");
 const kinds = FAULTS.filter((fault) => fault !== "full disk" || noDisk === undefined);
 await using cluster = await FaultyCluster.start({
   ttl,
-  ...(noDisk === undefined ? { diskMiB: DISK_MIB, settings: { max_wal_size: "128MB" } } : {}),
+  ...(noDisk === undefined ? { diskMiB, settings: { max_wal_size: "128MB" } } : {}),
 });
 await using database = await cluster.open();
 const ledger = new Ledger(database, random);
