@@ -34,6 +34,13 @@ export const openRedis = async (url: string): Promise<RedisClient & AsyncDisposa
   await connection.connect();
   return {
     runScript: (script, keys, args) => runScript(connection, script, keys, args),
+    async runTransaction({ commands, script, keys, args, publish }) {
+      const multi = connection.multi();
+      for (const command of commands) multi.addCommand(command as (string | Buffer)[]);
+      multi.addCommand(["EVAL", script.text, `${keys.length}`, ...keys, ...args]);
+      const [replies] = await Promise.all([multi.exec(), connection.publish(...publish)]);
+      return replies.at(-1);
+    },
     async subscribe(channel, onMessage, onInterrupted) {
       const subscriber = connection.duplicate();
       subscriber.on("error", () => onInterrupted?.());

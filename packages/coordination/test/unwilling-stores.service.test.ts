@@ -16,6 +16,8 @@ const refuseEveryWrite = async (
   const queue = store.queue("q");
   await expect(store.leases.grant("new", { owner: "a", ttlMs: 60_000 })).rejects.toMatchObject(UNAVAILABLE);
   await expect(queue.enqueue([{ type: "t", payload: 1 }])).rejects.toMatchObject(UNAVAILABLE);
+  const many = Array.from({ length: 100 }, () => ({ type: "t", payload: "long ".repeat(400) }));
+  await expect(queue.enqueue(many)).rejects.toMatchObject(UNAVAILABLE);
   await expect(queue.claim({ worker: "w", maxCount: 1, leaseMs: 60_000 })).rejects.toMatchObject(UNAVAILABLE);
   await expect(store.log.append([{ stream: "s", payload: 1 }])).rejects.toMatchObject(UNAVAILABLE);
   await expect(store.states.write("ns", [{ key: "k", kind: "set", value: 1 }])).rejects.toMatchObject(

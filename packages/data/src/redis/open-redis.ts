@@ -1,4 +1,4 @@
-import type { RedisClient, RedisScript } from "@holdfast/coordination/redis";
+import type { RedisClient, RedisScript, RedisTransaction } from "@holdfast/coordination/redis";
 import {
   type Abortable,
   type Clock,
@@ -143,10 +143,21 @@ class RedisConnections implements Redis {
     args: readonly string[],
     options: Abortable = {},
   ): Promise<unknown> {
-    const key = keys[0] ?? "";
+    return this.#onLink(keys[0] ?? "", options, (link) => link.runScript(script, keys, args));
+  }
+
+  async runTransaction(transaction: RedisTransaction, options: Abortable = {}): Promise<unknown> {
+    return this.#onLink(transaction.keys[0] ?? "", options, (link) => link.runTransaction(transaction));
+  }
+
+  async #onLink(
+    key: string,
+    options: Abortable,
+    send: (link: RedisLink) => Promise<unknown>,
+  ): Promise<unknown> {
     const { link } = await this.link(key, options);
     try {
-      return await untilAborted(link.runScript(script, keys, args), options.signal);
+      return await untilAborted(send(link), options.signal);
     } catch (error) {
       if (error instanceof Error && MOVED.test(error.message)) this.forgetLink(key);
       throw error;

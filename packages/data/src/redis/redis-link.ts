@@ -1,6 +1,6 @@
-import type { RedisScript } from "@holdfast/coordination/redis";
+import type { RedisScript, RedisTransaction } from "@holdfast/coordination/redis";
 import { type Clock, deferred, type Timer } from "@holdfast/kernel";
-import { createClient } from "redis";
+import { createClient, MultiErrorReply } from "redis";
 import { RedisConnectError } from "../errors.ts";
 import { addressName, type RedisAddress, type RedisCredentials } from "./redis-target.ts";
 
@@ -121,6 +121,19 @@ export class RedisLink {
       if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
       return this.command(["EVAL", script.text, ...rest]);
     }
+  }
+
+  /** By EVAL: when the server did not know the script, the commands before it would stay without it. */
+  async runTransaction({ commands, script, keys, args, publish }: RedisTransaction): Promise<unknown> {
+    const multi = this.#client.multi();
+    for (const command of commands) multi.addCommand(command as (string | Buffer)[]);
+    multi.addCommand(["EVAL", script.text, String(keys.length), ...keys, ...args]);
+    const replies = this.#watched(multi.exec()).catch((error: unknown) => {
+      throw error instanceof MultiErrorReply ? error.replies[error.errorIndexes[0] ?? 0] : error;
+    });
+    // Whoever misses it looks by himself sooner or later, so it says nothing of the transaction when it fails.
+    const published = this.command(["PUBLISH", ...publish]).catch(() => undefined);
+    return (await Promise.all([replies, published]))[0].at(-1);
   }
 
   /** Messages come in the order in which the server sent them, between the answers to commands. */

@@ -1,2 +1,2 @@
-export type { RedisClient, RedisScript } from "./redis-client.ts";
+export type { RedisClient, RedisScript, RedisTransaction } from "./redis-client.ts";
 export { createRedisStore, type FastStore, type RedisStoreOptions } from "./store.ts";

@@ -8,6 +8,19 @@ export interface RedisScript {
   readonly sha1: string;
 }
 
+/** Commands and a script that take effect together. All their keys lie in one slot. */
+export interface RedisTransaction {
+  readonly commands: readonly (readonly (string | Buffer)[])[];
+  readonly script: RedisScript;
+  readonly keys: readonly string[];
+  readonly args: readonly string[];
+  /**
+   * Channel and message, to be sent right after it over the same connection. Not by the script: a connection that
+   * listens itself would get the message between the replies of the transaction.
+   */
+  readonly publish: readonly [channel: string, message: string];
+}
+
 /** The smallest shape of a Redis (6.2 or newer, alone, with Sentinel or a Cluster) that this backend needs. */
 export interface RedisClient {
   /**
@@ -20,6 +33,11 @@ export interface RedisClient {
     args: readonly string[],
     options?: Abortable,
   ): Promise<unknown>;
+  /**
+   * Runs commands and then a script by MULTI and EVAL, and replies as the script does. Optional: it spares long payloads
+   * of tasks the way through a script, which takes most of the time of adding them.
+   */
+  runTransaction?(transaction: RedisTransaction, options?: Abortable): Promise<unknown>;
   /**
    * Calls `onMessage` for each message on `channel` until disposed. Survives reconnects, but misses what was sent
    * meanwhile: a client that notices calls `onInterrupted` when the connection is lost, and again once it listens anew.

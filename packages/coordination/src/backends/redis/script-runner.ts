@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Abortable, ClosedError, isHoldfastError, OutcomeUnknownError } from "@holdfast/kernel";
 import { StoreUnavailableError } from "../../errors.ts";
-import type { RedisClient, RedisScript } from "./redis-client.ts";
+import type { RedisClient, RedisScript, RedisTransaction } from "./redis-client.ts";
 
 /** The scripts lie in their own files, read from `src`; see ../postgres/sql-files.ts for why that works. */
 const HERE = new URL("../../../src/backends/redis/scripts/", import.meta.url);
@@ -93,6 +93,10 @@ export class ScriptRunner {
     this.#scripts = scripts;
   }
 
+  get hasTransactions(): boolean {
+    return this.#redis.runTransaction !== undefined;
+  }
+
   /** `isRepeatable`: a lost answer is no doubt, because the same call can be made again. */
   async run<Reply>(
     name: ScriptName,
@@ -100,11 +104,32 @@ export class ScriptRunner {
     args: readonly string[],
     options: Abortable & { readonly isRepeatable: boolean },
   ): Promise<Reply> {
+    return this.#call<Reply>(name, options, (signal) =>
+      this.#redis.runScript(this.#scripts[name], keys, args, { signal }),
+    );
+  }
+
+  /** Of a client that has them. */
+  async runTransaction<Reply>(
+    name: ScriptName,
+    transaction: Omit<RedisTransaction, "script">,
+    options: Abortable & { readonly isRepeatable: boolean },
+  ): Promise<Reply> {
+    return this.#call<Reply>(name, options, async (signal) =>
+      this.#redis.runTransaction?.({ ...transaction, script: this.#scripts[name] }, { signal }),
+    );
+  }
+
+  async #call<Reply>(
+    name: ScriptName,
+    options: Abortable & { readonly isRepeatable: boolean },
+    send: (signal: AbortSignal | undefined) => Promise<unknown>,
+  ): Promise<Reply> {
     const { signal } = options;
     signal?.throwIfAborted();
     if (this.#closed) throw new ClosedError("the coordination store");
     try {
-      return (await this.#redis.runScript(this.#scripts[name], keys, args, { signal })) as Reply;
+      return (await send(signal)) as Reply;
     } catch (cause) {
       if (isHoldfastError(cause) || !(cause instanceof Error)) throw cause;
       if (signal?.aborted && cause === signal.reason) throw cause;

@@ -1,6 +1,7 @@
 import type { Json } from "../../json.ts";
 import { jsonOrText } from "../../queue/damaged-tasks.ts";
 import { BACKOFF_DEFAULT, type TaskDraft } from "../../queue/task-draft.ts";
+import type { PieceReader } from "./payload-pieces.ts";
 
 /** What a stored task says besides its payload; see task-steps.lua. */
 export interface TaskMeta {
@@ -56,13 +57,15 @@ export class TaskReader {
   #text = "";
   #meta = NO_META;
 
-  /** @throws SyntaxError when what was stored is damaged. */
-  read(stored: string): StoredTask {
+  /** `pieces`: for a payload that lies apart. @throws SyntaxError when what was stored is damaged. */
+  read(stored: string, pieces: PieceReader): StoredTask {
     const end = stored.indexOf("\n", 33);
+    // Before anything that throws, so that the next task gets its own.
+    const payloadText = stored[end + 1] === "=" ? pieces.read() : stored.slice(end + 1);
     return {
       meta: this.#readMeta(stored.slice(33, end)),
       enqueuedAt: enqueuedAt(stored),
-      payload: JSON.parse(stored.slice(end + 1)) as Json,
+      payload: JSON.parse(payloadText) as Json,
     };
   }
 

@@ -2,7 +2,9 @@ import type { Abortable, Random } from "@holdfast/kernel";
 import { draftTasks, type TaskDraft } from "../../queue/task-draft.ts";
 import { TaskIds } from "../../queue/task-ids.ts";
 import type { NewTask } from "../../queue/task-queue.ts";
+import { type PackedPayloads, packPayloads } from "./payload-pieces.ts";
 import type { QueueScripts } from "./queue-scripts.ts";
+import type { RedisTransaction } from "./redis-client.ts";
 import { encodeTask, isKeyed } from "./task-codec.ts";
 
 /** Puts tasks into one queue, in one script. */
@@ -40,20 +42,28 @@ export class TaskIntake {
       );
     }
     const areChosen = drafts.some(({ id }) => id !== undefined);
-    const ids: string[] = [];
+    const ids = drafts.map(({ id }) => id ?? this.#ids.next());
+    // One whose id was chosen may be there already, with another payload.
+    const packed = areChosen || !this.#scripts.hasTransactions ? undefined : packPayloads(drafts, ids);
     const args = [
       `${first.priorityRank}:${first.type}`,
       `${Math.round(first.delayMs * 1000)}`,
       areChosen ? "1" : "0",
+      encodeTask({ ...first, payloadText: "" }),
     ];
-    const head = encodeTask({ ...first, payloadText: "" });
-    for (const draft of drafts) {
-      const id = draft.id ?? this.#ids.next();
-      ids.push(id);
-      args.push(id, head + draft.payloadText);
+    for (const [index, { payloadText }] of drafts.entries()) {
+      args.push(ids[index] as string, packed?.stored[index] ?? payloadText);
     }
-    await this.#scripts.run("enqueue-alike-tasks", args, options, isRepeatable);
+    if (packed === undefined) await this.#scripts.run("enqueue-alike-tasks", args, options, isRepeatable);
+    else await this.#scripts.runAfter(this.#put(packed), "enqueue-alike-tasks", args, options);
     return ids;
+  }
+
+  #put({ pieces }: PackedPayloads): RedisTransaction["commands"] {
+    return [
+      ["MSET", ...pieces.flatMap(({ ref, content }) => [this.#scripts.keyOf(`d:${ref}`), content])],
+      ["HSET", this.#scripts.keyOf("n"), ...pieces.flatMap(({ ref, count }) => [ref, `${count}`])],
+    ];
   }
 
   #encode(draft: TaskDraft): readonly string[] {

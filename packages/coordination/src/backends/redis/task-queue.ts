@@ -34,6 +34,7 @@ import type {
   TaskState,
 } from "../../queue/task-queue.ts";
 import { queueKey } from "../../wake-ups.ts";
+import { PieceReader } from "./payload-pieces.ts";
 import { QueueScripts } from "./queue-scripts.ts";
 import { RedisSchedules } from "./schedules.ts";
 import type { QueueScriptName, ScriptRunner } from "./script-runner.ts";
@@ -92,15 +93,23 @@ export class RedisTaskQueue implements TaskQueue<never> {
     if (types?.length === 0) return [];
     const ranks = priorityRanks(options.priorities).join("");
     const args = [`${maxCount}`, worker, `${Math.round(leaseMs * 1000)}`, ranks, ...(types ?? [])];
-    const reply = await this.#scripts.run<readonly string[]>("claim-tasks", args, options, false);
+    const reply = await this.#scripts.run<readonly (string | readonly string[])[]>(
+      "claim-tasks",
+      args,
+      options,
+      false,
+    );
     if (reply.length === 0) return [];
+    const last = reply.at(-1);
+    const pieces = new PieceReader(typeof last === "object" ? last : []);
+    const end = typeof last === "object" ? reply.length - 1 : reply.length;
     const token = BigInt(reply[0] as string);
     const claimed: ClaimedTask[] = [];
     const damaged: TaskFailure[] = [];
-    for (let index = 1; index < reply.length; index += 3) {
+    for (let index = 1; index < end; index += 3) {
       const id = reply[index] as string;
       try {
-        const { meta, enqueuedAt, payload } = this.#reader.read(reply[index + 2] as string);
+        const { meta, enqueuedAt, payload } = this.#reader.read(reply[index + 2] as string, pieces);
         claimed.push({
           id,
           type: meta.t,

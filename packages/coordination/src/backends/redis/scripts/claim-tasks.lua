@@ -2,6 +2,8 @@
 -- KEYS and ARGV 1 and 2: see task-steps.lua. ARGV: 3 most tasks, 4 worker, 5 lease in microseconds, 6 the priorities as
 --   digits, 7… types, or none for all.
 -- Result: {} or the token of the claims, then id, attempt and task of each in claim order: priority, due time, enqueueing.
+--   When payloads of these lie apart, last of all an array of these in the same order: how many, and so many with a line
+--   feed between them; again and again.
 -- Invariant: tokens grow, also after a failover that lost the last of them, because they follow the clock
 --   (microseconds) wherever it is ahead of the counter.
 local room = tonumber(ARGV[3])
@@ -81,6 +83,8 @@ end
 local result, claims, leases, token = {}, {}, {}, nil
 local until_ = whole(now + ARGV[5])
 local hasStatuses = redis.call('EXISTS', P .. 's') == 1
+local hasPieces = redis.call('EXISTS', P .. 'n') == 1
+local runs, run = {}, nil
 local lost = 0
 for priority = 3, 0, -1 do
   local lanes = string.find(ARGV[6], priority, 1, true) and lanesByPriority[priority] or {}
@@ -112,13 +116,26 @@ for priority = 3, 0, -1 do
             redis.call('SET', P .. 'token', token)
             result[1] = token
           end
-          local attempt = 1
-          if statuses and statuses[index] then attempt = cmsgpack.unpack(statuses[index]).a + 1 end
+          local attempt = '1'
+          if statuses and statuses[index] then attempt = tostring(cmsgpack.unpack(statuses[index]).a + 1) end
           local size = #result
-          result[size + 1], result[size + 2], result[size + 3] = id, tostring(attempt), task
+          result[size + 1], result[size + 2], result[size + 3] = id, attempt, task
+          local holder = ARGV[4]
+          if hasPieces then
+            local from, to, ref = pieceOf(task)
+            if ref then
+              holder = holder .. '\0' .. ref
+              -- Those that lie one behind the other are read at once.
+              if run and run.ref == ref and tonumber(from) == run.to + 2 then run.count, run.to = run.count + 1, to
+              else
+                run = {ref = ref, from = from, to = to, count = 1}
+                runs[#runs + 1] = run
+              end
+            end
+          end
           size = #claims
           claims[size + 1] = id
-          claims[size + 2] = string.sub(task, 32, 33) .. token .. ' ' .. attempt .. ' ' .. ARGV[4]
+          claims[size + 2] = string.sub(task, 32, 33) .. token .. ' ' .. attempt .. ' ' .. holder
           leases[size + 1], leases[size + 2] = until_, id
           if size >= 2000 then
             redis.call('HSET', P .. 'c', unpack(claims))
@@ -170,5 +187,13 @@ if settings then
       if spent > 0 then redis.call('HSET', P .. 'b', limitKey, string.format('%.6f %.0f', tokens - spent, now)) end
     end
   end
+end
+if run then
+  local payloads = {}
+  for _, part in ipairs(runs) do
+    payloads[#payloads + 1] = part.count
+    payloads[#payloads + 1] = redis.call('GETRANGE', P .. 'd:' .. part.ref, part.from, part.to)
+  end
+  result[#result + 1] = payloads
 end
 return result

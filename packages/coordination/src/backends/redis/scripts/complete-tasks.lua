@@ -6,12 +6,13 @@ local waiting = anyWaiting()
 if redis.call('EXISTS', P .. 'o') == 1 then wakes = true end
 local hasStatuses = redis.call('EXISTS', P .. 's') == 1
 local hasProgress = redis.call('EXISTS', P .. 'p') == 1
+local hasPieces = redis.call('EXISTS', P .. 'n') == 1
 local finishedAt = whole(now)
 for start = 3, #ARGV, 3000 do
   local ids = {}
   for index = start, math.min(#ARGV, start + 2999), 3 do ids[#ids + 1] = ARGV[index] end
   local claims = redis.call('HMGET', P .. 'c', unpack(ids))
-  local ended, endedOf = {}, {}
+  local ended, endedOf, dropped = {}, {}, {}
   plain, kept, ends = {}, {}, {}
   for place, id in ipairs(ids) do
     local claim, at = claims[place], start + (place - 1) * 3
@@ -22,13 +23,17 @@ for start = 3, #ARGV, 3000 do
       endedOf[id] = true
       local isKept = string.sub(claim, 1, 1) == '1'
       if isKept then
-        local attempt, worker = string.match(claim, '^%d+ (%d+) (.*)$')
+        local attempt, worker = string.match(claim, '^%d+ (%d+) ([^%z]*)')
         local status = hasStatuses and statusOf(id) or {}
         status.s, status.a, status.w, status.f = 'completed', tonumber(attempt), worker, finishedAt
         if ARGV[at + 2] ~= '' then status.r = ARGV[at + 2] end
         kept[#kept + 1], kept[#kept + 2] = id, cmsgpack.pack(status)
         ends[#ends + 1], ends[#ends + 2] = finishedAt, id
-      else plain[#plain + 1] = id end
+      else
+        plain[#plain + 1] = id
+        local ref = hasPieces and string.match(claim, '%z(.*)$')
+        if ref then dropped[ref] = (dropped[ref] or 0) + 1 end
+      end
       if string.sub(claim, 2, 2) == '1' then
         local meta = metaOf(redis.call('HGET', P .. 't', id))
         freeDedupeKey(id, meta)
@@ -50,6 +55,7 @@ for start = 3, #ARGV, 3000 do
     if hasStatuses then redis.call('HDEL', P .. 's', unpack(plain)) end
     if hasProgress then redis.call('HDEL', P .. 'p', unpack(plain)) end
   end
+  for ref, count in pairs(dropped) do dropPiece(ref, count) end
   if waiting then
     for _, id in ipairs(ended) do release(id, true) end
   end

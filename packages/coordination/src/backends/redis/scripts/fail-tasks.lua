@@ -33,7 +33,7 @@ for at = 4, #ARGV, 7 do
     local attempt = isUncounted and claim.attempt - 1 or claim.attempt
     addFailure(status, claim.attempt, claim.worker, ARGV[at + 2], tonumber(ARGV[3]))
     if ARGV[at + 3] ~= '1' or attempt >= meta.m then
-      bury(id, meta, status, attempt, claim.worker)
+      bury(id, task, meta, status, attempt, claim.worker)
       result[#result + 1] = {'dead', tostring(attempt), '0'}
     elseif isUncounted and ARGV[at + 4] == '' then
       status.d = 0

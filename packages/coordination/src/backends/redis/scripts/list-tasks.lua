@@ -29,7 +29,7 @@ for _, id in ipairs(ids) do
       for _, failure in ipairs(status.e or {}) do
         for part = 1, 4 do failures[#failures + 1] = tostring(failure[part]) end
       end
-      result[#result + 1] = {id, task, state, tostring(claim and claim.attempt or status.a or 0),
+      result[#result + 1] = {id, (wholeOf(task)), state, tostring(claim and claim.attempt or status.a or 0),
         claim and claim.worker or status.w or '', status.r and '1' or '0', status.r or '', status.f or '',
         redis.call('HGET', P .. 'p', id) or '', failures}
     end

@@ -14,7 +14,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'l', '-inf', whole(now), 'L
     local status = statusOf(id) or {}
     addFailure(status, claim.attempt, claim.worker, ARGV[4], tonumber(ARGV[5]))
     local isDead = claim.attempt >= meta.m
-    if isDead then bury(id, meta, status, claim.attempt, claim.worker)
+    if isDead then bury(id, task, meta, status, claim.attempt, claim.worker)
     else
       status.d = 0
       giveBack(id, task, meta, status, claim.attempt, enqueuedAt(task))

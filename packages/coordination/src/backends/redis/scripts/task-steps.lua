@@ -3,7 +3,9 @@
 -- KEYS[1] is what comes before the name of every key of the queue. It carries the hash tag, so all of them lie in one slot:
 --   seq        the last place in line                     t   id -> task: see below
 --   r:P:TYPE   due time -> place and id of pending tasks  y   the P:TYPE that there are (P: priority, 0 to 3)
---   c          id -> claim: flags, token attempt worker   l   end of lease -> id of claimed tasks
+--   d:REF      payloads of tasks that were added together, a line feed between them
+--   n          REF -> how many tasks need that yet
+--   c          id -> claim: see below                     l   end of lease -> id of claimed tasks
 --   s          id -> what became of it (MessagePack), once it failed, was cancelled or is kept completed
 --   f:STATE    end -> id of completed, dead and cancelled tasks                  p   id -> progress
 --   g:GROUP    ids                 k  dedupe key -> id of the living task        u:KEY  id, for a dedupe window
@@ -13,7 +15,9 @@
 --   h          name -> schedule    token  the last token
 -- ARGV[1] is the channel and ARGV[2] what to publish to wake those who wait for tasks.
 -- A task is: place in line (14 digits), time of enqueueing (16), priority, 1 when it is kept when completed, 1 when
--- it has a group, a dedupe key or a limit key, what else is known of it as JSON, a line feed, its payload as JSON.
+-- it has a group, a dedupe key or a limit key, what else is known of it as JSON, a line feed, its payload as JSON. In
+-- place of a payload that lies apart: `=`, its first and last byte in `d:REF`, REF.
+-- A claim is: these last two digits, token, attempt and worker, and where the payload lies apart a NUL and REF.
 -- Times are microseconds since the epoch by the server's clock.
 local P = KEYS[1] .. ':'
 local time = redis.call('TIME')
@@ -28,6 +32,32 @@ local function statusOf(id)
 end
 local function setStatus(id, status) redis.call('HSET', P .. 's', id, cmsgpack.pack(status)) end
 
+-- Where the payload of a task lies when it lies apart: first byte, last byte, REF. Else nothing.
+local function pieceOf(task)
+  local at = string.find(task, '\n', 34, true)
+  if at then return string.match(task, '^=(%d+) (%d+) (.*)$', at + 1) end
+end
+-- Notes that so many tasks need a piece no longer. One that was not counted (evicted) is left alone.
+local function dropPiece(ref, count)
+  local left = redis.call('HINCRBY', P .. 'n', ref, -count)
+  if left <= 0 then redis.call('HDEL', P .. 'n', ref) end
+  if left == 0 then redis.call('DEL', P .. 'd:' .. ref) end
+end
+-- The task with its payload in it, wherever that lies.
+local function wholeOf(task)
+  local from, to, ref = pieceOf(task)
+  if not ref then return task end
+  return string.sub(task, 1, string.find(task, '\n', 34, true)) .. redis.call('GETRANGE', P .. 'd:' .. ref, from, to), ref
+end
+-- Stores a task that stays longer than those it was added with by itself, so that it does not keep theirs as well.
+local function settle(id, task)
+  local text, ref = wholeOf(task)
+  if ref then
+    redis.call('HSET', P .. 't', id, text)
+    dropPiece(ref, 1)
+  end
+end
+
 local function makePending(id, task, meta, dueAt)
   local lane = string.sub(task, 31, 31) .. ':' .. meta.t
   redis.call('SADD', P .. 'y', lane)
@@ -39,7 +69,7 @@ end
 local function claimOf(id)
   local claim = redis.call('HGET', P .. 'c', id)
   if not claim then return end
-  local keep, keyed, token, attempt, worker = string.match(claim, '^(.)(.)(%d+) (%d+) (.*)$')
+  local keep, keyed, token, attempt, worker = string.match(claim, '^(.)(.)(%d+) (%d+) ([^%z]*)')
   return {keep = keep == '1', keyed = keyed == '1', token = token, attempt = tonumber(attempt), worker = worker}
 end
 
@@ -102,6 +132,8 @@ local function forget(id, task, meta, state)
   if state == 'completed' or state == 'dead' or state == 'cancelled' then redis.call('ZREM', P .. 'f:' .. state, id) end
   freeDedupeKey(id, meta)
   if meta.g then redis.call('SREM', P .. 'g:' .. meta.g, id) end
+  local _, _, ref = pieceOf(task)
+  if ref then dropPiece(ref, 1) end
   redis.call('HDEL', P .. 't', id)
   redis.call('HDEL', P .. 's', id)
   redis.call('HDEL', P .. 'p', id)
@@ -117,8 +149,9 @@ local function addFailure(status, attempt, worker, errorText, most)
 end
 
 -- Ends a claim for good: dead.
-local function bury(id, meta, status, attempt, worker)
+local function bury(id, task, meta, status, attempt, worker)
   endClaim(id, meta)
+  settle(id, task)
   freeDedupeKey(id, meta)
   status.s, status.a, status.w, status.f = 'dead', attempt, worker, whole(now)
   setStatus(id, status)
@@ -132,6 +165,7 @@ local function enqueuedAt(task) return tonumber(string.sub(task, 15, 30)) end
 -- Gives a claim back: pending again from `dueAt` on.
 local function giveBack(id, task, meta, status, attempt, dueAt)
   endClaim(id, meta)
+  settle(id, task)
   status.s, status.a, status.w, status.f = nil, attempt, nil, nil
   setStatus(id, status)
   makePending(id, task, meta, dueAt)
@@ -147,7 +181,7 @@ local function enqueue(first)
   for index = 1, count do
     local at = first + (index - 1) * 6
     local id, rest, delay, window, after = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-    local task = string.format('%014.0f%016.0f', place + index, now) .. rest
+    local task = string.format('%014d%016.0f', place + index, now) .. rest
     local meta = metaOf(task)
     local taken = redis.call('HEXISTS', P .. 't', id) == 1 and id
     if not taken and meta.k then
