@@ -96,7 +96,9 @@ const writeUntilItEnds = async (node: PatroniNode): Promise<void> => {
       async () => {
         await node.fillDisk();
         await writer
-          .query("SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)), pg_switch_wal()")
+          .query(
+            "SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)) FROM generate_series(1, 8)",
+          )
           .catch(() => undefined);
         return !(await node.isLeader());
       },
