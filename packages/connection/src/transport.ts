@@ -8,7 +8,8 @@ export interface Link {
   /** For logs: `host:port` of the other side, or the name of a memory address. */
   readonly remoteAddress: string;
   /**
-   * Hands one encoded frame to the path. Never blocks; watch `bufferedBytes`. A no-op after close.
+   * Hands one encoded frame to the path, with its memory: do not read it or send it again. Never blocks; watch
+   * `bufferedBytes`. A no-op after close.
    * @param isAlone Hardly another frame will be sent in this turn of the event loop. Only for speed. Default false.
    */
   send(frame: Uint8Array, isAlone?: boolean): void;

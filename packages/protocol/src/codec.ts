@@ -17,7 +17,12 @@ const packr = new Packr({
 });
 
 // Its own memory is too small for two messages of 4 KiB, and making it anew for each costs more than writing them.
-packr.useBuffer(newSlab());
+let current = newSlab();
+packr.useBuffer(current);
+/** Values in `current`. */
+let sharedCount = 0;
+/** What {@link encodeValueWithin} gave, if it was the last to be written and was not given back. */
+let lastWithin: Uint8Array | undefined;
 
 /** What a message smaller than a slab lets the memory grow to. */
 const GROWN_MAX_BYTES = 4 * SLAB_BYTES;
@@ -28,13 +33,23 @@ export const BACK_BYTES = 4;
 /** The memory that was written to, and where: BACK_BYTES that are nobody's, `frontBytes` of the caller's, the value. */
 type Packed = Uint8Array & { readonly start: number; readonly end: number };
 
+/** Lets the next value be the first in `memory`. */
+const renew = (memory: Uint8Array): void => {
+  current = memory;
+  sharedCount = 0;
+  packr.useBuffer(memory);
+};
+
 const pack = (value: unknown, frontBytes: number): Packed => {
+  lastWithin = undefined;
   try {
     const options = REUSE_BUFFER_MODE | RESERVE_START_SPACE | (BACK_BYTES + frontBytes);
     const memory = packr.pack(value, options) as Uint8Array as Packed;
+    sharedCount = memory === current ? sharedCount + 1 : 1;
+    current = memory;
     // It grows to four times a message that did not fit; small ones after a large one would keep it all alive.
     const isGrown = memory.length > GROWN_MAX_BYTES;
-    if (isGrown && memory.end - memory.start < SLAB_BYTES) packr.useBuffer(newSlab());
+    if (isGrown && memory.end - memory.start < SLAB_BYTES) renew(newSlab());
     return memory;
   } catch (error) {
     throw new SerializationError("holds a value that cannot be sent", { cause: error });
@@ -59,11 +74,24 @@ export const encodeValue = (value: unknown): Uint8Array => {
 export const encodeValueWithin = (value: unknown, frontBytes: number): Uint8Array => {
   const memory = pack(value, frontBytes);
   const { start, end } = memory;
-  if (end - start <= SHARED_MAX_BYTES && end + BACK_BYTES <= memory.length)
-    return memory.subarray(start + BACK_BYTES, end + BACK_BYTES);
+  if (end - start <= SHARED_MAX_BYTES && end + BACK_BYTES <= memory.length) {
+    lastWithin = memory.subarray(start + BACK_BYTES, end + BACK_BYTES);
+    return lastWithin;
+  }
   const alone = allocate(end - start);
   alone.set(memory.subarray(start + BACK_BYTES, end));
   return alone;
+};
+
+/**
+ * Says that nobody reads these bytes of `encodeMessage` any more. Where they are all that their memory holds, the next
+ * message is written over them: memory that the processor has at hand costs less than the next piece of a slab.
+ * Otherwise, a second time and for any other bytes a no-op.
+ */
+export const giveBack = (bytes: Uint8Array): void => {
+  if (bytes !== lastWithin || sharedCount !== 1) return;
+  lastWithin = undefined;
+  renew(current);
 };
 
 /**

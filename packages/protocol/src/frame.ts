@@ -89,7 +89,7 @@ export const encodeFrame = (frame: Frame, options: FrameOptions): Uint8Array => 
 
 /**
  * The frame whose payload is {@link encodeValue} of `value`, written in one piece where it is small and plain.
- * Meant to be sent, not to be kept.
+ * Meant to be sent, not to be kept; `giveBack` takes it when it has left.
  * @throws SerializationError, FrameTooLargeError.
  */
 export const encodeMessage = (

@@ -1,5 +1,5 @@
 export { copyOf } from "./byte-slabs.ts";
-export { decodeValue, encodeValue } from "./codec.ts";
+export { decodeValue, encodeValue, giveBack } from "./codec.ts";
 export type { Compression } from "./compression.ts";
 export { crc32, crc32ByTable } from "./crc32.ts";
 export {

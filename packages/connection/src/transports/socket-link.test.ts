@@ -1,16 +1,17 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { systemClock } from "@holdfast/kernel";
+import { encodeMessage } from "@holdfast/protocol";
 import { describe, expect, it } from "vitest";
 import { SocketLink } from "./socket-link.ts";
 
-const setUp = () => {
+const setUp = ({ isHeldBack = () => false }: { readonly isHeldBack?: () => boolean } = {}) => {
   const writes: string[] = [];
   const socket = new Duplex({
     read: () => undefined,
     write: (chunk: Buffer, _encoding, done) => {
       writes.push(chunk.toString());
-      done();
+      if (!isHeldBack()) done();
     },
   });
   const link = new SocketLink(socket as Socket, { clock: systemClock, remoteAddress: "test:1" });
@@ -58,5 +59,28 @@ describe("a link over a socket", () => {
     expect(await fixture.turn("abc")).toEqual(["a", "a", "bc"]);
     expect(await fixture.turn("def")).toEqual(["", "def"]);
     expect(await fixture.turn("g")).toEqual(["", "g"]);
+  });
+
+  it("gives the memory of a frame back when it was written, and not while it is held back", async () => {
+    let isHeldBack = false;
+    using fixture = setUp({ isHeldBack: () => isHeldBack });
+    await fixture.quietTurns();
+    const message = (text: string): Uint8Array =>
+      encodeMessage("push", 0n, text.repeat(1_000), { frameMaxBytes: 65_536 });
+    const send = async (frame: Uint8Array): Promise<number> => {
+      fixture.link.send(frame, true);
+      await new Promise(setImmediate);
+      return frame.byteOffset;
+    };
+    // Nothing else has its memory once a slab is used up.
+    const places = [];
+    for (let index = 0; index < 100; index += 1) places.push(await send(message("a")));
+    expect(new Set(places.slice(-10)).size).toBe(1);
+    isHeldBack = true;
+    const held = message("b");
+    const copy = Uint8Array.from(held);
+    await send(held);
+    for (let index = 0; index < 100; index += 1) await send(message("c"));
+    expect(Buffer.compare(held, copy)).toBe(0);
   });
 });

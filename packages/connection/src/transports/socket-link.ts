@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { Clock, Timer } from "@holdfast/kernel";
 import { isHoldfastError } from "@holdfast/kernel";
-import { FRAME_MAX_BYTES, FrameSplitter } from "@holdfast/protocol";
+import { FRAME_MAX_BYTES, FrameSplitter, giveBack } from "@holdfast/protocol";
 import { ConnectionLostError } from "../errors.ts";
 import type { Link } from "../transport.ts";
 
@@ -76,6 +76,8 @@ export class SocketLink implements Link {
     this.#turnCount += 1;
     if (isAlone && this.#turnCount === 1 && this.#singlesCount >= SINGLES_COUNT && this.#socket.writable) {
       this.#socket.write(frame, this.#onSingleWritten);
+      // The operating system has a copy of all of it.
+      if (this.#socket.writableLength === 0) giveBack(frame);
       return;
     }
     this.#outgoing.push(frame);
