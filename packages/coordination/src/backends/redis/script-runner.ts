@@ -98,7 +98,7 @@ export class ScriptRunner {
   }
 
   /** `isRepeatable`: a lost answer is no doubt, because the same call can be made again. */
-  async run<Reply>(
+  run<Reply>(
     name: ScriptName,
     keys: readonly string[],
     args: readonly string[],
@@ -110,7 +110,7 @@ export class ScriptRunner {
   }
 
   /** Of a client that has them. */
-  async runTransaction<Reply>(
+  runTransaction<Reply>(
     name: ScriptName,
     transaction: Omit<RedisTransaction, "script">,
     options: Abortable & { readonly isRepeatable: boolean },
