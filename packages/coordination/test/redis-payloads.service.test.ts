@@ -1,10 +1,9 @@
-import { createRedisStore, type RedisClient } from "@holdfast/coordination/redis";
-import { type RedisServer, startRedis } from "@holdfast/testkit";
+import { createRedisStore } from "@holdfast/coordination/redis";
 import { describeService } from "@holdfast/testkit/vitest";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { expect, it, vi } from "vitest";
 import type { NewTask, TaskQueue } from "../src/queue/task-queue.ts";
-import { openRedis } from "./redis-client.ts";
 import { elapseInQueue } from "./redis-elapse.ts";
+import { suiteRedis } from "./suite-redis.ts";
 
 /** Long enough to be stored beside their tasks, in several pieces, and no two alike. */
 const payloadOf = (index: number): { index: number; text: string } => ({
@@ -15,34 +14,26 @@ const tasksOf = (count: number, more: Partial<NewTask> = {}): readonly NewTask[]
   Array.from({ length: count }, (_, index) => ({ type: "t", payload: payloadOf(index), ...more }));
 
 describeService("redis", "long payloads of tasks that are added together", () => {
-  let server: RedisServer;
-  let redis: RedisClient & AsyncDisposable;
+  const shared = suiteRedis();
   let namespaceCount = 0;
-  beforeAll(async () => {
-    server = await startRedis();
-    redis = await openRedis(server.url);
-  });
-  afterAll(async () => {
-    await redis?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
 
   const setUp = async () => {
     namespaceCount += 1;
     const namespace = `payloads-${namespaceCount}`;
-    const store = await createRedisStore({ redis, namespace });
+    const store = await createRedisStore({ redis: shared.redis, namespace });
     const keysOf = async (part: string): Promise<readonly string[]> => {
       const head = `{${namespace}:queue:q}:`;
-      const keys = (await server.command("KEYS", `${head}${part}`)) as string[];
+      const keys = (await shared.server.command("KEYS", `${head}${part}`)) as string[];
       return keys.map((key) => key.slice(head.length)).sort();
     };
     return {
       queue: store.queue("q"),
       keysOf,
       pieces: async () => (await keysOf("d:*")).length,
-      elapse: (ms: number) => elapseInQueue(server, namespace, "q", ms),
+      elapse: (ms: number) => elapseInQueue(shared.server, namespace, "q", ms),
       damage: async () => {
-        for (const key of await keysOf("d:*")) await server.command("DEL", `{${namespace}:queue:q}:${key}`);
+        for (const key of await keysOf("d:*"))
+          await shared.server.command("DEL", `{${namespace}:queue:q}:${key}`);
       },
       [Symbol.asyncDispose]: () => store.close(),
     };
@@ -147,7 +138,10 @@ describeService("redis", "long payloads of tasks that are added together", () =>
   it("wake who waits for tasks", async () => {
     await using place = await setUp();
     const { queue } = place;
-    await using elsewhere = await createRedisStore({ redis, namespace: `payloads-${namespaceCount}` });
+    await using elsewhere = await createRedisStore({
+      redis: shared.redis,
+      namespace: `payloads-${namespaceCount}`,
+    });
     let wakeCount = 0;
     const stop = elsewhere.queue("q").onAvailable(() => {
       wakeCount += 1;

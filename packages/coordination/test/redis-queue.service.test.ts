@@ -1,34 +1,26 @@
-import { createRedisStore, type FastStore, type RedisClient } from "@holdfast/coordination/redis";
+import { createRedisStore, type FastStore } from "@holdfast/coordination/redis";
 import { queueSuite } from "@holdfast/coordination/testing";
-import { type RedisServer, startRedis, startRedisCluster } from "@holdfast/testkit";
+import { startRedis, startRedisCluster } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { UnsupportedError } from "../src/errors.ts";
 import { openRedis, openRedisCluster } from "./redis-client.ts";
 import { elapseInQueue } from "./redis-elapse.ts";
+import { suiteRedis } from "./suite-redis.ts";
 
 describeService("redis", "the task queues of the Redis store", () => {
-  let server: RedisServer;
-  let redis: RedisClient & AsyncDisposable;
+  const shared = suiteRedis();
   let count = 0;
-  beforeAll(async () => {
-    server = await startRedis();
-    redis = await openRedis(server.url);
-  });
-  afterAll(async () => {
-    await redis?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
 
   const setUp = async (options: { readonly payloadMaxBytes?: number } = {}) => {
     count += 1;
     const namespace = `store-${count}`;
-    const store = await createRedisStore({ redis, namespace, ...options });
+    const store = await createRedisStore({ redis: shared.redis, namespace, ...options });
     return {
       store,
       elapse: async (ms: number) => {
         for (const queue of ["q", "a", "b", "default", "history"]) {
-          await elapseInQueue(server, namespace, queue, ms);
+          await elapseInQueue(shared.server, namespace, queue, ms);
         }
       },
       [Symbol.asyncDispose]: () => store.close(),
@@ -55,15 +47,15 @@ describeService("redis", "the task queues of the Redis store", () => {
       await using store = await fresh();
       const queue = store.queue("q");
       await queue.enqueue(["a", "b", "c"].map((id) => ({ id, type: "t", payload: 1 })));
-      const stored = String(await server.command("HGET", keyOf("t"), "a"));
-      await server.command("HSET", keyOf("t"), "a", stored.slice(0, -1));
-      await server.command("HDEL", keyOf("t"), "b");
+      const stored = String(await shared.server.command("HGET", keyOf("t"), "a"));
+      await shared.server.command("HSET", keyOf("t"), "a", stored.slice(0, -1));
+      await shared.server.command("HDEL", keyOf("t"), "b");
       const claimed = await queue.claim({ worker: "w", maxCount: 9, leaseMs: 1000 });
       expect(claimed.map(({ id }) => id)).toEqual(["c"]);
       expect(await queue.list({ states: ["dead"] })).toMatchObject([
         { id: "a", type: "t", payload: "", failures: [{ error: { code: "DAMAGED" } }] },
       ]);
-      await server.command("HSET", keyOf("t"), "a", stored.slice(0, 36));
+      await shared.server.command("HSET", keyOf("t"), "a", stored.slice(0, 36));
       expect(await queue.get("a")).toMatchObject({ id: "a", type: "", payload: stored.slice(0, 36) });
       expect(await queue.stats()).toMatchObject({ pending: 0, claimed: 1, dead: 1, total: 2 });
     });
@@ -81,7 +73,7 @@ describeService("redis", "the task queues of the Redis store", () => {
       }
       expect(await queue.deleteGroups(["g", "h"])).toBe(2);
       await queue.nextDueInMs();
-      const keys = (await server.command("KEYS", keyOf("*"))) as string[];
+      const keys = (await shared.server.command("KEYS", keyOf("*"))) as string[];
       expect(keys.sort()).toEqual([keyOf("seq"), keyOf("token")]);
     });
 

@@ -1,33 +1,25 @@
 import { StateReplica, type StateUpdate } from "@holdfast/coordination";
-import { createRedisStore, type RedisClient } from "@holdfast/coordination/redis";
+import { createRedisStore } from "@holdfast/coordination/redis";
 import { stateSyncSuite } from "@holdfast/coordination/testing";
-import { createFaultProxy, type RedisServer, startRedis, startRedisCluster } from "@holdfast/testkit";
+import { createFaultProxy, startRedis, startRedisCluster } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { openRedis, openRedisCluster } from "./redis-client.ts";
 import { elapseInState } from "./redis-elapse.ts";
+import { suiteRedis } from "./suite-redis.ts";
 
 describeService("redis", "state in Redis", () => {
-  let server: RedisServer;
-  let redis: RedisClient & AsyncDisposable;
+  const shared = suiteRedis();
   let count = 0;
-  beforeAll(async () => {
-    server = await startRedis();
-    redis = await openRedis(server.url);
-  });
-  afterAll(async () => {
-    await redis?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
 
   const setUp = async () => {
     count += 1;
     const namespace = `state-${count}`;
-    const store = await createRedisStore({ redis, namespace });
+    const store = await createRedisStore({ redis: shared.redis, namespace });
     return {
       store,
       namespace,
-      elapse: (ms: number) => elapseInState(server, namespace, ms),
+      elapse: (ms: number) => elapseInState(shared.server, namespace, ms),
       [Symbol.asyncDispose]: () => store.close(),
     };
   };
@@ -37,7 +29,7 @@ describeService("redis", "state in Redis", () => {
     await using test = await setUp();
     await using replica = new StateReplica({ states: test.store.states, namespace: "ns" });
     await replica.set("a", 1, { ttlMs: 60_000 });
-    const keys = (await server.command("KEYS", `*${test.namespace}*`)) as readonly string[];
+    const keys = (await shared.server.command("KEYS", `*${test.namespace}*`)) as readonly string[];
     expect(keys.length).toBeGreaterThanOrEqual(5);
     for (const key of keys) expect(key.startsWith(`{${test.namespace}}:`)).toBe(true);
   });
@@ -47,7 +39,7 @@ describeService("redis", "state in Redis", () => {
     await using writer = new StateReplica({ states: test.store.states, namespace: "ns" });
     await writer.set("good", 1);
     await writer.set("bad", 1);
-    await server.command("HSET", `{${test.namespace}}:values:state/ns`, "bad", "gar bage");
+    await shared.server.command("HSET", `{${test.namespace}}:values:state/ns`, "bad", "gar bage");
     await using replica = new StateReplica({ states: test.store.states, namespace: "ns" });
     await replica.start();
     expect(replica.stats()).toMatchObject({ corrupt: 1, cached: 1 });
@@ -58,8 +50,8 @@ describeService("redis", "state in Redis", () => {
     });
     await writer.set("bad", 2);
     await vi.waitFor(async () => expect(await replica.get("bad")).toBe(2));
-    await server.command("XADD", `{${test.namespace}}:log:state/ns`, "4-0", "p", "no json", "a", "0");
-    await server.command("HSET", `{${test.namespace}}:head:state/ns`, "head", "4");
+    await shared.server.command("XADD", `{${test.namespace}}:log:state/ns`, "4-0", "p", "no json", "a", "0");
+    await shared.server.command("HSET", `{${test.namespace}}:head:state/ns`, "head", "4");
     await writer.set("after", 3);
     await vi.waitFor(async () => expect(await replica.get("after")).toBe(3));
     await vi.waitFor(() => expect(replica.stats().corrupt).toBe(2));
@@ -67,7 +59,7 @@ describeService("redis", "state in Redis", () => {
 
   it("is stale at once when the connection is cut, and right when it is mended, missed deletes included", async () => {
     await using test = await setUp();
-    await using proxy = await createFaultProxy({ target: { port: server.port } });
+    await using proxy = await createFaultProxy({ target: { port: shared.server.port } });
     await using cutOff = await openRedis(`redis://127.0.0.1:${proxy.port}`);
     await using store = await createRedisStore({ redis: cutOff, namespace: test.namespace });
     await using writer = new StateReplica({ states: test.store.states, namespace: "ns" });
@@ -149,7 +141,7 @@ describeService("redis", "state in Redis", () => {
 
   it("leaves value, revision and changes agreeing when writers are killed in the middle", async () => {
     await using test = await setUp();
-    await using proxy = await createFaultProxy({ target: { port: server.port } });
+    await using proxy = await createFaultProxy({ target: { port: shared.server.port } });
     const { states } = test.store;
     let answered = 0;
     for (let round = 0; round < 5; round += 1) {

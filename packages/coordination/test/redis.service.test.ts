@@ -1,32 +1,24 @@
-import { createRedisStore, type FastStore, type RedisClient } from "@holdfast/coordination/redis";
+import { createRedisStore, type FastStore } from "@holdfast/coordination/redis";
 import { leaseLinesSuite, leasesSuite, locksSuite, logSuite } from "@holdfast/coordination/testing";
 import { InvalidInputError } from "@holdfast/kernel";
-import { type RedisServer, startRedis, startRedisCluster } from "@holdfast/testkit";
+import { startRedis, startRedisCluster } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { openRedis, openRedisCluster } from "./redis-client.ts";
 import { elapseInLeases } from "./redis-elapse.ts";
+import { suiteRedis } from "./suite-redis.ts";
 
 describeService("redis", "the Redis store", () => {
-  let server: RedisServer;
-  let redis: RedisClient & AsyncDisposable;
+  const shared = suiteRedis();
   let count = 0;
-  beforeAll(async () => {
-    server = await startRedis();
-    redis = await openRedis(server.url);
-  });
-  afterAll(async () => {
-    await redis?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
 
   const setUp = async () => {
     count += 1;
     const namespace = `store-${count}`;
-    const store = await createRedisStore({ redis, namespace });
+    const store = await createRedisStore({ redis: shared.redis, namespace });
     return {
       store,
-      elapse: (ms: number) => elapseInLeases(server, namespace, ms),
+      elapse: (ms: number) => elapseInLeases(shared.server, namespace, ms),
       [Symbol.asyncDispose]: () => store.close(),
     };
   };
@@ -41,10 +33,10 @@ describeService("redis", "the Redis store", () => {
     it("tells a reader when the server evicted entries, instead of skipping them", async () => {
       await using store = await fresh();
       const [first] = await store.log.append([1, 2, 3].map((payload) => ({ stream: "s", payload })));
-      await server.command("XDEL", `{store-${count}}:log:s`, "2-0");
+      await shared.server.command("XDEL", `{store-${count}}:log:s`, "2-0");
       const read = await store.log.read("s", { after: first });
       expect(read).toMatchObject({ kind: "reset", reason: "trimmed", bounds: { trimmedTo: 2n } });
-      await server.command("DEL", `{store-${count}}:log:s`);
+      await shared.server.command("DEL", `{store-${count}}:log:s`);
       expect(await store.log.read("s")).toMatchObject({ kind: "reset", bounds: { trimmedTo: 3n } });
     });
 
@@ -52,12 +44,12 @@ describeService("redis", "the Redis store", () => {
       await using store = await fresh();
       await store.log.append([1, 2, 3, 4, 5, 6, 7].map((payload) => ({ stream: "s", payload })));
       const log = `{store-${count}}:log:s`;
-      const stored = (await server.command("XRANGE", log, "-", "+")) as [string, string[]][];
-      await server.command("DEL", log);
+      const stored = (await shared.server.command("XRANGE", log, "-", "+")) as [string, string[]][];
+      await shared.server.command("DEL", log);
       for (const [id, fields] of stored) {
         if (id === "6-0") continue;
         const damaged = ["2-0", "3-0"].includes(id);
-        await server.command("XADD", log, id, ...(damaged ? fields.with(1, "gar bage") : fields));
+        await shared.server.command("XADD", log, id, ...(damaged ? fields.with(1, "gar bage") : fields));
       }
       const items: unknown[] = [];
       const tail = store.log.tail("s", { signal: AbortSignal.timeout(10_000) });
@@ -74,7 +66,7 @@ describeService("redis", "the Redis store", () => {
       await using store = await fresh();
       const before = await store.leases.grant("a", { owner: "a", ttlMs: 1000 });
       const [old] = await store.log.append([{ stream: "s", payload: 1 }]);
-      await server.command("FLUSHALL");
+      await shared.server.command("FLUSHALL");
       const after = await store.leases.grant("a", { owner: "a", ttlMs: 1000 });
       const [renewed] = await store.log.append([{ stream: "s", payload: 1 }]);
       if (before.kind !== "granted" || after.kind !== "granted") throw new Error("not granted");
@@ -92,17 +84,19 @@ describeService("redis", "the Redis store", () => {
       await leases
         .standInLine?.("once-1", { owner: "b", ttlMs: 1000, requestId: "r", onNews: () => {} })
         .look();
-      await elapseInLeases(server, `store-${count}`, 2 * 86_400_000);
-      await using next = await createRedisStore({ redis, namespace: `store-${count}` });
+      await elapseInLeases(shared.server, `store-${count}`, 2 * 86_400_000);
+      await using next = await createRedisStore({ redis: shared.redis, namespace: `store-${count}` });
       await next.leases.grant("other", { owner: "a", ttlMs: 1000 });
       // The last token, and the one lease.
-      await vi.waitFor(async () => expect(await server.command("HLEN", `{store-${count}}:leases`)).toBe(2));
+      await vi.waitFor(async () =>
+        expect(await shared.server.command("HLEN", `{store-${count}}:leases`)).toBe(2),
+      );
     });
 
     it("takes a lease whose record is damaged for a lapsed one", async () => {
       await using store = await fresh();
       await store.leases.grant("a", { owner: "a", ttlMs: 60_000 });
-      await server.command("HSET", `{store-${count}}:leases`, "a", "gar bage");
+      await shared.server.command("HSET", `{store-${count}}:leases`, "a", "gar bage");
       expect(await store.leases.read("a")).toBeUndefined();
       expect(await store.leases.list("")).toEqual([]);
       expect(await store.leases.release({ name: "a", token: 1n })).toBe(false);
