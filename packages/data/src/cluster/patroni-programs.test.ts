@@ -56,6 +56,23 @@ echo "Database cluster state:               $(cat state)"
     expect(await readdir(root)).not.toContain("nowhere");
   });
 
+  it("are not put in place of those that they lead to", async () => {
+    const made = makePatroniPrograms({ postgresBin, directory: join(root, "data/../postgres") });
+    await expect(made).rejects.toThrow(InvalidInputError);
+    expect((await readFile(join(postgresBin, "pg_ctl"), "utf8")).startsWith("#!/bin/sh")).toBe(true);
+  });
+
+  it("are there while they are made again", async () => {
+    await setState("shut down");
+    let isMaking = true;
+    const making = (async () => {
+      for (let round = 0; round < 20; round += 1) await makePatroniPrograms({ postgresBin, directory });
+      isMaking = false;
+    })();
+    while (isMaking) expect(await ask()).toContain("shut down");
+    await making;
+  });
+
   it.each([
     ["that runs", "ready", "in production"],
     ["that follows", "standby", "in archive recovery"],

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { InvalidInputError } from "@holdfast/kernel";
 
@@ -25,17 +25,25 @@ done
 exec ${quoted(program)} "$@"
 `;
 
+/** At no moment is there nothing, since a Patroni may be using it. */
+const replace = async (place: string, make: (at: string) => Promise<void>): Promise<void> => {
+  const fresh = `${place}.new`;
+  await rm(fresh, { force: true });
+  await make(fresh);
+  await rename(fresh, place);
+};
+
 /**
  * Makes a directory of PostgreSQL's programs for Patroni's setting `bin_dir`, with which a planned switchover pauses
  * writes for about a second less: links to everything in `postgresBin`, but a `pg_controldata` that waits for the end of
- * a stop, where Patroni (seen with 3.0) looks again a second later. What has these names there already is replaced.
- * Everybody may read it. Needs a POSIX shell.
+ * a stop, where Patroni (seen with 3.0) looks again a second later. What has these names there already is replaced, also
+ * under a Patroni that runs. Everybody may read it. Needs a POSIX shell.
  *
  * @param options.postgresBin Where `initdb` and the others are, for example `/usr/lib/postgresql/17/bin`.
  * @param options.directory Made when it is missing.
  * @returns the directory, absolute.
- * @throws InvalidInputError when `postgresBin` has no `pg_controldata`; nothing was made then. Otherwise what the file
- * system says.
+ * @throws InvalidInputError when `postgresBin` has no `pg_controldata`, or is `directory` itself; nothing was made then.
+ * Otherwise what the file system says.
  */
 export const makePatroniPrograms = async (options: {
   readonly postgresBin: string;
@@ -47,16 +55,19 @@ export const makePatroniPrograms = async (options: {
   if (!names.includes(CONTROL_DATA)) {
     throw new InvalidInputError("postgresBin", postgresBin, `a directory with ${CONTROL_DATA}`);
   }
+  if (directory === postgresBin)
+    throw new InvalidInputError("directory", directory, "not postgresBin itself");
   await mkdir(directory, { recursive: true });
   // Patroni is run by another user than ours as a rule.
   await chmod(directory, 0o755);
   for (const name of names) {
-    const place = join(directory, name);
-    await rm(place, { force: true });
-    if (name !== CONTROL_DATA) await symlink(join(postgresBin, name), place);
+    if (name !== CONTROL_DATA)
+      await replace(join(directory, name), (at) => symlink(join(postgresBin, name), at));
   }
-  const ours = join(directory, CONTROL_DATA);
-  await writeFile(ours, patientControlData(join(postgresBin, CONTROL_DATA)), { flag: "wx" });
-  await chmod(ours, 0o755);
+  const text = patientControlData(join(postgresBin, CONTROL_DATA));
+  await replace(join(directory, CONTROL_DATA), async (at) => {
+    await writeFile(at, text);
+    await chmod(at, 0o755);
+  });
   return directory;
 };
