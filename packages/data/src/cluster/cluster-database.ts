@@ -137,15 +137,16 @@ export class ClusterRouter {
   };
 
   /**
-   * Runs `work` on the primary. It is run again, within the time a write waits for a primary, as long as it reached
-   * no server: `work` reports by `started` that something was sent.
+   * Runs `work` on the primary. It is run again, within the time a write waits for a primary or `waitMs`, as long as it
+   * reached no server: `work` reports by `started` that something was sent.
    */
   async onPrimaryPool<T>(
-    options: Abortable & { readonly isRepeatable: boolean },
+    options: Abortable & { readonly isRepeatable: boolean; readonly waitMs?: number },
     work: (pool: NodePool, started: () => void) => Promise<T>,
   ): Promise<T> {
     const { clock } = this.parts.pool;
-    const deadline = clock.monotonicNow() + this.parts.settings.primaryWaitMs;
+    const { waitMs = this.parts.settings.primaryWaitMs } = options;
+    const deadline = clock.monotonicNow() + waitMs;
     for (;;) {
       const pass = this.gate.enterNow() ?? (await this.#enter(deadline, options.signal));
       let isStarted = false;
@@ -157,7 +158,8 @@ export class ClusterRouter {
         pass.leave();
         if (!this.noteFailure(error)) throw error;
         const mayRunAgain = !isStarted || (options.isRepeatable && error instanceof ConnectionLostError);
-        if (!mayRunAgain || clock.monotonicNow() >= deadline || this.#isClosed) throw error;
+        if (!mayRunAgain || this.#isClosed) throw error;
+        if (clock.monotonicNow() >= deadline) throw lastWord(error, waitMs);
         await clock.sleep(AGAIN_MS, { signal: options.signal });
       } finally {
         pass.leave();
@@ -263,6 +265,12 @@ export class ClusterRouter {
     return this.parts.pools.open(pass.target.identity, 0, signal);
   }
 }
+
+/** That the pool of a primary is closed is no news to callers; that it changed under them is. */
+const lastWord = (error: unknown, waitedMs: number): unknown =>
+  error instanceof ClosedError
+    ? new NoPrimaryError("it changed, and the next was not found in time", waitedMs, { cause: error })
+    : error;
 
 /**
  * A statement that may be answered by the primary where no replica can must not be one that writes there.

@@ -83,6 +83,13 @@ describe("who is the primary", () => {
     expect(judged(nodes, { leaders: [], leadersAskedAt: 5_000 }).primary).toBeUndefined();
   });
 
+  it("is nobody before every server was asked once, where Patroni says nothing", () => {
+    const unseen = node("b", undefined, { problem: undefined });
+    expect(judged([primary("a"), unseen]).primary).toBeUndefined();
+    expect(judged([primary("a"), unseen], { leaders: ["a"] }).primary).toBe("a");
+    expect(judged([primary("a"), node("b", undefined)]).primary).toBe("a");
+  });
+
   it("is nobody when two servers take writes on one timeline: split brain, named, and no writes", () => {
     const result = judged([primary("a"), primary("b"), node("c", {})]);
     expect(result.primary).toBeUndefined();

@@ -53,7 +53,9 @@ export interface JudgeInput {
  * - only servers of our own database system count;
  * - the primary says itself that it takes writes, is on the newest timeline ever seen, and is the only one such;
  * - where Patroni answers, it must also name that server, and no other, as the holder of the leader's key. Only what it
- *   said before the server took over says nothing: nobody promotes without the key, and asking again takes its time.
+ *   said before the server took over says nothing: nobody promotes without the key, and asking again takes its time;
+ * - where no Patroni answers, every server must have been asked once, or failed to answer: an old primary that goes on
+ *   is known only by a newer timeline elsewhere.
  */
 export const judge = (input: JudgeInput): Judgement => {
   const { systemId, timeline, leaders } = input;
@@ -62,7 +64,8 @@ export const judge = (input: JudgeInput): Judgement => {
   // One server may be reached under two names, through a proxy for example.
   const instances = new Set(writable.map(({ report }) => report?.instance));
   const isSplit = instances.size > 1 || (leaders !== undefined && leaders.length > 1);
-  const primary = isSplit ? undefined : writable.find((node) => isByRight(node, input));
+  const isEarly = leaders === undefined && input.nodes.some(isUnseen);
+  const primary = isSplit || isEarly ? undefined : writable.find((node) => isByRight(node, input));
   const nodes = input.nodes.map((node) => statusOf(node, primary, input));
   const condition = conditionOf(nodes, primary, isSplit ? [...writable.map(nameOf), ...(leaders ?? [])] : []);
   return { nodes, primary: primary?.name, condition };
@@ -72,6 +75,9 @@ const isByRight = ({ name, writableSince }: ObservedNode, { leaders, leadersAske
   leaders === undefined ||
   leaders.includes(name) ||
   leadersAskedAt < (writableSince ?? Number.NEGATIVE_INFINITY);
+
+const isUnseen = ({ lastReport, problem }: ObservedNode): boolean =>
+  lastReport === undefined && problem === undefined;
 
 const nameOf = ({ name }: { readonly name: string }): string => name;
 

@@ -201,12 +201,10 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
     return cluster;
   }
   try {
-    const pass = await router.gate.enter({ waitMs: pool.connectTimeoutMs, signal: options.signal });
-    try {
-      await pass.target.database.query("SELECT 1", [], { signal: options.signal });
-    } finally {
-      pass.leave();
-    }
+    await router.onPrimaryPool(
+      { waitMs: pool.connectTimeoutMs, signal: options.signal, isRepeatable: true },
+      ({ database }) => database.query("SELECT 1", [], { signal: options.signal }),
+    );
     return cluster;
   } catch (error) {
     const problems = router.status.nodes.flatMap(({ name, problem }) =>
