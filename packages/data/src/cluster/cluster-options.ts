@@ -22,7 +22,11 @@ export type ClusterDiscovery =
       /** A certificate authority for https. */
       readonly ca?: string | undefined;
     }
-  /** By the hosts of `url`, which may be several: `postgres://user@db1:5432,db2:5432/app`. */
+  /**
+   * By the hosts of `url`, which may be several: `postgres://user@db1:5432,db2:5432/app`. Name all of them: an old
+   * primary that goes on alone is told from the new one only by what the others say. So nobody leads before each was
+   * asked once, and one that does not answer delays the opening by `probeTimeoutMs`.
+   */
   | { readonly kind: "hosts" }
   /** By the ports of a proxy, `host:port`: one that leads to the primary, one that leads to replicas. */
   | { readonly kind: "proxy"; readonly write: string; readonly read?: string | undefined };
