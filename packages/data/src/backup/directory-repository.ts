@@ -248,14 +248,11 @@ export class DirectoryRepository implements BackupRepository {
       await rename(join(this.#root, "base", id), join(this.#root, "base", `.${id}.gone`));
       await rm(join(this.#root, "base", `.${id}.gone`), { recursive: true, force: true });
     }
-    const oldest = records.find(({ id }) => kept.has(id));
-    const removedSegmentCount =
-      oldest === undefined
-        ? 0
-        : await pruneLog(
-            this.logDirectory,
-            segmentName(oldest.timeline, oldest.startLsn, oldest.segmentBytes),
-          );
+    // Not the oldest backup's: after a restore to a point in time the log goes on from further back.
+    const needed = records
+      .filter(({ id }) => kept.has(id))
+      .map(({ timeline, startLsn, segmentBytes }) => segmentName(timeline, startLsn, segmentBytes));
+    const removedSegmentCount = await pruneLog(this.logDirectory, needed);
     return { kept: [...kept].sort(), removed: removed.map(({ id }) => id), removedSegmentCount };
   }
 

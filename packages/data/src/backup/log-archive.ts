@@ -46,14 +46,17 @@ export const listSegments = async (logDirectory: string): Promise<readonly strin
 
 /**
  * What is kept of the log from a segment on, with the gaps. A segment of another length than the others counts
- * as missing: it was cut. Timelines follow each other, so the numbers go on from one to the next.
+ * as missing: it was cut. Timelines follow each other, so the numbers go on from one to the next; those of an older
+ * one are of no use.
  */
 export const reportLog = async (
   logDirectory: string,
   from: string,
   segmentBytes: number,
 ): Promise<LogReport | undefined> => {
-  const names = (await listSegments(logDirectory)).filter((name) => name.slice(8) >= from.slice(8));
+  const names = (await listSegments(logDirectory)).filter(
+    (name) => name.slice(8) >= from.slice(8) && name.slice(0, 8) >= from.slice(0, 8),
+  );
   const [first] = names;
   const last = names.at(-1);
   if (first === undefined || last === undefined) return undefined;
@@ -79,8 +82,10 @@ export const reportLog = async (
 };
 
 /** Removes segments that no kept backup needs. Histories of timelines are small and stay. */
-export const pruneLog = async (logDirectory: string, oldestNeeded: string): Promise<number> => {
-  const old = (await listSegments(logDirectory)).filter((name) => name.slice(8) < oldestNeeded.slice(8));
+export const pruneLog = async (logDirectory: string, startsOfKept: readonly string[]): Promise<number> => {
+  const [first] = startsOfKept.map((name) => name.slice(8)).sort();
+  if (first === undefined) return 0;
+  const old = (await listSegments(logDirectory)).filter((name) => name.slice(8) < first);
   for (const name of old) await rm(join(logDirectory, name));
   return old.length;
 };
