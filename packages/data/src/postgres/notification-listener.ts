@@ -25,6 +25,10 @@ export class NotificationListener {
   readonly #subscriptions: Subscriptions;
   readonly #tasks: TaskGroup;
   #connection: PostgresConnection | undefined;
+  /** Listeners were told that the connection is lost, and not yet that there is another. */
+  #isLost = false;
+  /** How often the connection was to be given up. */
+  #leaveCount = 0;
   /** Changes of what is listened to, one after another. */
   #changes: Promise<void> = Promise.resolve();
 
@@ -67,8 +71,9 @@ export class NotificationListener {
     };
   }
 
-  /** Gives the connection up, so that the next one is opened to where `open` leads now. */
+  /** Gives the connection up, also one that is being opened, so that the next one is opened to where `open` leads now. */
   reconnect(): void {
+    this.#leaveCount += 1;
     const connection = this.#connection;
     if (connection !== undefined) {
       this.#tasks.spawn("leave a listening connection", () => connection.close("broken"));
@@ -111,6 +116,7 @@ export class NotificationListener {
   }
 
   async #connect(): Promise<void> {
+    const leaveCount = this.#leaveCount;
     const connection = await this.#open(this.#tasks.signal);
     connection.onNotification((channel, payload) => this.#subscriptions.deliver(channel, payload));
     const text = this.#subscriptions.channels
@@ -124,6 +130,10 @@ export class NotificationListener {
     }
     this.#connection = connection;
     this.#tasks.spawn("watch the listening connection", (signal) => this.#watch(connection, signal));
+    // Whoever opened it: a listener that comes while there is none is quicker than the next attempt.
+    if (this.#isLost) this.#subscriptions.interrupt("listening");
+    this.#isLost = false;
+    if (this.#leaveCount !== leaveCount) this.reconnect();
   }
 
   async #command(connection: PostgresConnection, text: string): Promise<void> {
@@ -145,6 +155,7 @@ export class NotificationListener {
     signal.throwIfAborted();
     if (this.#connection !== connection) return;
     this.#connection = undefined;
+    this.#isLost = true;
     this.#subscriptions.interrupt("lost");
     await this.#reconnect(signal);
   }
@@ -154,10 +165,7 @@ export class NotificationListener {
       try {
         await untilAborted(
           this.#change(async () => {
-            if (this.#connection === undefined && this.#subscriptions.size > 0) {
-              await this.#connect();
-              this.#subscriptions.interrupt("listening");
-            }
+            if (this.#connection === undefined && this.#subscriptions.size > 0) await this.#connect();
           }),
           signal,
         );
@@ -170,5 +178,6 @@ export class NotificationListener {
         await this.#clock.sleep(RECONNECT.delayMs(attempt, undefined, this.#random), { signal });
       }
     }
+    this.#isLost = false;
   }
 }
