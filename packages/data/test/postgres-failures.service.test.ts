@@ -1,4 +1,6 @@
 import { type AddressInfo, createServer } from "node:net";
+import { deferred, untilAborted } from "@holdfast/kernel";
+import { VirtualClock } from "@holdfast/kernel/testing";
 import { createFaultProxy, type PostgresServer, startPostgres } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
@@ -206,6 +208,49 @@ describeService("postgres", "a PostgreSQL server in trouble", () => {
     await vi.waitFor(async () => expect(await server.sql("SELECT count(*) FROM held")).toBe("1"), 5_000);
     expect(database.stats()).toMatchObject({ unknownCount: 1, sessionClosedCounts: { broken: 4 } });
     expect(await database.query("SELECT 1 AS one")).toEqual([{ one: 1 }]);
+  });
+
+  it("knows that nothing was kept where the connection broke before COMMIT was sent", async () => {
+    await using proxy = await createFaultProxy({ target: { host: server.host, port: server.port } });
+    await using database = await open({ url: server.url.replace(String(server.port), String(proxy.port)) });
+    const outcome = database.transaction(async (tx) => {
+      await tx.query("INSERT INTO t VALUES (71)", []);
+      proxy.reset();
+      await tx.query("SELECT 1", []).catch(() => undefined);
+    });
+    await expect(outcome).rejects.toMatchObject({ code: "SQL_CONNECTION_LOST", retryable: true });
+    expect(database.stats()).toMatchObject({ unknownCount: 0, rolledBackCount: 1 });
+    expect(await server.sql("SELECT count(*) FROM t WHERE n = 71")).toBe("0");
+  });
+
+  it("lets an aborted transaction go though the server never answers, without any limit on statements", async () => {
+    await using proxy = await createFaultProxy({ target: { host: server.host, port: server.port } });
+    const clock = new VirtualClock();
+    const url = server.url.replace(String(server.port), String(proxy.port));
+    await using database = await open({ url, clock, statementTimeoutMs: 0 });
+    const stop = new AbortController();
+    const inside = deferred<void>();
+    let outcome: unknown;
+    void database
+      .transaction(
+        async (tx) => {
+          await tx.query("SELECT 1", []);
+          inside.resolve();
+          await untilAborted(new Promise(() => undefined), stop.signal);
+        },
+        { signal: stop.signal },
+      )
+      .catch((error: unknown) => {
+        outcome = error;
+      });
+    await inside.promise;
+    proxy.set({ cut: true });
+    stop.abort(new Error("enough"));
+    await vi.waitFor(async () => {
+      await clock.advance(1_000);
+      expect(outcome).toEqual(new Error("enough"));
+    });
+    await proxy.heal();
   });
 
   it("loses no caller to a server that was restarted between calls", async () => {

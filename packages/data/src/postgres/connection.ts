@@ -3,6 +3,7 @@ import {
   type Deferred,
   deferred,
   type HoldfastError,
+  type HoldfastErrorInit,
   type Timer,
   untilAborted,
 } from "@holdfast/kernel";
@@ -174,8 +175,8 @@ export class PostgresConnection implements SqlSession {
       return untilAborted(this.#cancelling, options.signal).then(() => this.run(text, values, options));
     }
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
-    if (this.#closeReason === "broken" || this.#closeReason === "cancel-failed") {
-      return Promise.reject(this.#lost(undefined));
+    if (this.#closeReason !== undefined && this.#closeReason !== "read-only") {
+      return Promise.reject(this.#lost({ details: { wasSent: false } }));
     }
     const outcome = deferred<SessionResult<Row>>();
     const statement: InFlight = {
@@ -206,7 +207,7 @@ export class PostgresConnection implements SqlSession {
 
   async rollBack(): Promise<void> {
     try {
-      await this.run("ROLLBACK", undefined, { repeatable: true });
+      await this.run("ROLLBACK", undefined, { timeoutMs: CANCEL_GRACE_MS, repeatable: true });
     } catch {
       this.#markClosed("broken");
     }
@@ -288,7 +289,7 @@ export class PostgresConnection implements SqlSession {
   #typed(statement: InFlight, error: Error): unknown {
     if (!(error instanceof pg.DatabaseError) || isFatal(error)) {
       this.#markClosed("broken");
-      return statement.isRepeatable ? this.#lost(error) : unknownOutcome(statement.text, error);
+      return statement.isRepeatable ? this.#lost({ cause: error }) : unknownOutcome(statement.text, error);
     }
     if (error.code === "25006") this.#markClosed("read-only");
     // Class 08 is trouble with a connection. It may be another one (a foreign server's), but ours costs little to replace.
@@ -383,8 +384,8 @@ export class PostgresConnection implements SqlSession {
     timer.cancel();
   }
 
-  #lost(cause: unknown): HoldfastError {
-    return new ConnectionLostError(describeServer(this.#settings.address), { cause });
+  #lost(init: HoldfastErrorInit): HoldfastError {
+    return new ConnectionLostError(describeServer(this.#settings.address), init);
   }
 
   #markClosed(reason: SessionCloseReason): void {

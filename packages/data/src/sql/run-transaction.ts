@@ -46,9 +46,12 @@ export const runTransaction = async <T>(
 const beginText = ({ isolation, readOnly }: TransactionOptions): string =>
   `BEGIN${isolation === undefined ? "" : ` ISOLATION LEVEL ${isolation}`}${readOnly === true ? " READ ONLY" : ""}`;
 
+/** A server that does not answer for so long is given up: it rolls back when it finds the connection gone. */
+const ROLLBACK_TIMEOUT_MS = 5_000;
+
 const rollBack = async (session: SqlSession): Promise<void> => {
   try {
-    await session.run("ROLLBACK", undefined, { repeatable: true });
+    await session.run("ROLLBACK", undefined, { timeoutMs: ROLLBACK_TIMEOUT_MS, repeatable: true });
   } catch {
     // A session that cannot even roll back is broken, and its owner discards it: the server rolls back then.
   }
@@ -67,7 +70,9 @@ const commit = async (
       repeatable: true,
     }));
   } catch (error) {
-    if (error instanceof ConnectionLostError || error instanceof EngineFailedError) {
+    // On a connection that was known to be lost it was not even sent.
+    const wasSent = !(error instanceof ConnectionLostError) || error.details["wasSent"] !== false;
+    if (wasSent && (error instanceof ConnectionLostError || error instanceof EngineFailedError)) {
       onEnd("unknown");
       throw new OutcomeUnknownError("COMMIT", { cause: error });
     }
@@ -172,14 +177,14 @@ class OpenTransaction implements Transaction {
 
   async #undo(name: string): Promise<void> {
     try {
-      await this.#control(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`);
+      await this.#control(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`, ROLLBACK_TIMEOUT_MS);
     } catch {
       // Only a broken session cannot do it; the caller is told why the savepoint failed, and COMMIT will fail.
     }
   }
 
-  async #control(text: string): Promise<void> {
-    await this.#session.run(text, undefined, { repeatable: true });
+  async #control(text: string, timeoutMs?: number): Promise<void> {
+    await this.#session.run(text, undefined, { timeoutMs, repeatable: true });
   }
 
   #refuseUnlessUsable(operation: string): void {
