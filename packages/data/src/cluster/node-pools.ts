@@ -43,6 +43,8 @@ export class NodePools {
   readonly #onMismatch: () => void;
   readonly #takePromoted: (name: string) => VerifiedConnection | undefined;
   readonly #pools = new Map<string, NodePool>();
+  /** Those that are being given up. */
+  readonly #retiring = new Set<PostgresDatabase>();
   readonly #tasks: TaskGroup;
   #retired: DatabaseStats = NO_STATS;
   serverVersion = "";
@@ -98,7 +100,8 @@ export class NodePools {
   async close(graceMs: number): Promise<void> {
     const pools = [...this.#pools.values()];
     this.#pools.clear();
-    await Promise.all(pools.map(({ database }) => database.close({ graceMs })));
+    const databases = [...pools.map(({ database }) => database), ...this.#retiring];
+    await Promise.all(databases.map((database) => database.close({ graceMs })));
     for (const { database } of pools)
       this.#retired = addStats(this.#retired, { ...database.stats(), sessionMaxCount: 0 });
     await this.#tasks.stop();
@@ -168,7 +171,9 @@ export class NodePools {
   }
 
   async #retire({ database }: NodePool, role: NodeRole): Promise<void> {
+    this.#retiring.add(database);
     await database.close({ graceMs: role === "primary" ? 0 : 5_000 });
+    this.#retiring.delete(database);
     this.#retired = addStats(this.#retired, { ...database.stats(), sessionMaxCount: 0 });
   }
 

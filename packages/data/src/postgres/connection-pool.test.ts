@@ -107,6 +107,28 @@ describe("a pool of connections", () => {
     expect(opened.every((connection) => connection.isClosed)).toBe(true);
   });
 
+  it("shares no connection that has outlived its time, however many would go on sharing it", async () => {
+    const { clock, pool, opened } = setUp({ maxCount: 1 });
+    const first = await pool.acquire({ kind: "shared" });
+    const second = await pool.acquire({ kind: "shared" });
+    expect(second).toBe(first);
+    await clock.advance(60 * 60_000);
+    const third = pool.acquire({ kind: "shared" });
+    pool.release(first);
+    pool.release(second);
+    expect((await third).number).not.toBe(first.number);
+    expect([opened.length, pool.closedCount("lifetime")]).toEqual([2, 1]);
+  });
+
+  it("waits no longer for those it has once it is closed without a grace", async () => {
+    const { pool, opened } = setUp();
+    await pool.acquire();
+    const patient = pool.close(60_000);
+    await pool.close(0);
+    await patient;
+    expect(opened[0]?.isClosed).toBe(true);
+  });
+
   it("gives up waiting after the acquire time, refuses more than may wait, and hands nothing to who left", async () => {
     const { pool, clock } = setUp({ maxCount: 1, waitingMaxCount: 2 });
     const held = await pool.acquire();

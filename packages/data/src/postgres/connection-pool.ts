@@ -148,8 +148,12 @@ export class ConnectionPool<C extends PooledConnection> {
     });
   }
 
-  /** Takes no more callers, waits at most `graceMs` for those it has, then cuts what is left. Idempotent. */
+  /**
+   * Takes no more callers, waits at most `graceMs` for those it has, then cuts what is left. Idempotent; a call with 0
+   * ends the wait of one before.
+   */
   close(graceMs: number): Promise<void> {
+    if (this.#closing !== undefined && graceMs <= 0) this.#drained.resolve();
     this.#closing ??= this.#close(graceMs);
     return this.#closing;
   }
@@ -190,6 +194,8 @@ export class ConnectionPool<C extends PooledConnection> {
     for (const pooled of this.#lent.values()) {
       if (!pooled.isShared || pooled.userCount >= SHARERS_MAX_COUNT || !pooled.connection.acceptsMore)
         continue;
+      // Its callers leave it one by one, and the last one's leaving ends it.
+      if (reasonToClose(pooled, this.#options.clock) !== undefined) continue;
       if (least === undefined || pooled.userCount < least.userCount) least = pooled;
     }
     return least;
