@@ -1,9 +1,9 @@
 // How many tasks a second are added and run at the same time while ten thousand, a million and five million wait, and
-// for ten minutes while another session of PostgreSQL holds an old snapshot.
+// while another session of PostgreSQL holds an old snapshot for ten minutes, of which a queue beside it takes half.
 //
-//   node bench/soak/queue-depth.mjs --on postgres|redis [--depths 10000,1000000] [--seconds 60] [--snapshot-minutes 10]
+//   node bench/soak/queue-depth.mjs --on postgres|redis [--depths 10000,1000000] [--rounds 7] [--snapshot-minutes 10]
 //
-// Prints a line of JSON for each of them. Ends with 1 when one of them is below 0.9 of the first.
+// Prints a line of JSON for each queue. Ends with 1 when one of them keeps less than 0.9 of what the first does.
 import { spawn } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,12 +1,14 @@
-// Adds tasks to a queue and runs them at the same time, so that always as many wait: few, many, very many; then while
-// another session holds an old snapshot. Not a bench: it compares us with ourselves.
+// Adds tasks to queues and runs them at the same time, so that always as many wait: few, many, very many; then while
+// another session holds an old snapshot, beside a queue where nobody does. They take turns, so that a disturbance of the
+// machine meets all of them. Not a bench: it compares us with ourselves.
 import { parseArgs } from "node:util";
 import { type NewTask, runWorker, type TaskQueue } from "@holdfast/coordination";
 import { createPostgresStore } from "@holdfast/coordination/postgres";
 import { createRedisStore } from "@holdfast/coordination/redis";
-import { type Database, openPostgres, openRedis } from "@holdfast/data";
+import { openPostgres, openRedis } from "@holdfast/data";
 import { type Deferred, deferred, systemClock } from "@holdfast/kernel";
-import { startPostgres, startRedis } from "@holdfast/testkit";
+import { type PostgresServer, startPostgres, startRedis } from "@holdfast/testkit";
+import pg from "pg";
 import { median } from "../measure/median.ts";
 import { SMALL } from "../queue/payloads.ts";
 
@@ -14,7 +16,7 @@ const { values: flags } = parseArgs({
   options: {
     on: { type: "string", default: "postgres" },
     depths: { type: "string" },
-    seconds: { type: "string", default: "60" },
+    rounds: { type: "string", default: "7" },
     "snapshot-minutes": { type: "string", default: "10" },
   },
 });
@@ -22,39 +24,42 @@ const ON_POSTGRES = flags.on !== "redis";
 const DEPTHS = (flags.depths ?? (ON_POSTGRES ? "10000,1000000,5000000" : "10000,1000000"))
   .split(",")
   .map(Number);
-const SLICE_SECONDS = 10;
-const SLICES = Math.ceil(Number(flags.seconds) / SLICE_SECONDS);
-const SNAPSHOT_SLICES = ON_POSTGRES ? (Number(flags["snapshot-minutes"]) * 60) / SLICE_SECONDS : 0;
-/** What has to be left of the throughput at the first depth. */
+const ROUNDS = Number(flags.rounds);
+const SNAPSHOT_MS = ON_POSTGRES ? Number(flags["snapshot-minutes"]) * 60_000 : 0;
+const WARM_UP_MS = 2_000;
+const TURN_MS = 10_000;
+/** What has to be left of the throughput. */
 const KEPT_MIN = 0.9;
 const ADD_COUNT = 1_000;
 /** Handlers wait when the queue is so much less deep than it should be. */
 const SLACK = 5_000;
 
-const note = (what: object): void => console.log(JSON.stringify(what));
 const task: NewTask = { type: "no-op", payload: { text: SMALL }, keepCompleted: false };
 const batch = Array.from({ length: ADD_COUNT }, () => task);
 
 /** A queue that is kept at one depth. */
 class Flow {
+  readonly name: string;
+  /** Tasks a second in each of its turns. */
+  readonly rates: number[] = [];
   readonly #queue: TaskQueue<never>;
-  #depth = 0;
+  readonly #depth: number;
   #added = 0;
   #ran = 0;
   #isOver = true;
   #changed: Deferred<void> = deferred();
 
-  constructor(queue: TaskQueue<never>) {
+  constructor(name: string, queue: TaskQueue<never>, depth: number) {
+    this.name = name;
     this.#queue = queue;
-  }
-
-  async fill(depth: number): Promise<void> {
     this.#depth = depth;
-    while (this.#waiting < depth) await this.#add();
   }
 
-  /** Tasks a second, for each slice of time; the first slice only warms up. */
-  async measure(slices: number, onSlice: (rate: number, slice: number) => void): Promise<readonly number[]> {
+  async fill(): Promise<void> {
+    while (this.#waiting < this.#depth) await this.#add();
+  }
+
+  async takeTurn(): Promise<void> {
     const end = new AbortController();
     this.#isOver = false;
     const worker = runWorker({
@@ -71,21 +76,17 @@ class Flow {
         else await this.#add();
       }
     });
-    const rates: number[] = [];
-    for (let slice = -1; slice < slices; slice += 1) {
-      const startedAt = performance.now();
-      const before = this.#ran;
-      await systemClock.sleep(SLICE_SECONDS * 1000);
-      const rate = Math.round(((this.#ran - before) * 1000) / (performance.now() - startedAt));
-      if (slice < 0) continue;
-      rates.push(rate);
-      onSlice(rate, slice);
-    }
+    await systemClock.sleep(WARM_UP_MS);
+    const startedAt = performance.now();
+    const before = this.#ran;
+    await systemClock.sleep(TURN_MS);
+    const rate = Math.round(((this.#ran - before) * 1000) / (performance.now() - startedAt));
     this.#isOver = true;
     this.#tell();
     end.abort(new Error("measured"));
     await Promise.all([worker, ...adders]);
-    return rates;
+    this.rates.push(rate);
+    console.error(`${this.name}: ${rate} tasks/s`);
   }
 
   get #waiting(): number {
@@ -112,52 +113,84 @@ class Flow {
   }
 }
 
-const progress = (what: string) => (rate: number, slice: number) =>
-  console.error(`${what}, ${(slice + 1) * SLICE_SECONDS} s: ${rate} tasks/s`);
+let isKept = true;
 
-const run = async (queue: TaskQueue<never>, foreign: Database | undefined): Promise<boolean> => {
-  const flow = new Flow(queue);
-  let first: number | undefined;
-  let isKept = true;
-  const report = (what: object, rates: readonly number[]): void => {
-    const rate = median(rates);
-    first ??= rate;
-    const kept = Number((rate / first).toFixed(3));
+/** Compares what each did in its last `count` turns with what the first of them did. */
+const report = (flows: readonly Flow[], count: number): void => {
+  const [first = Number.NaN] = flows.map(({ rates }) => median(rates.slice(-count)));
+  for (const { name, rates } of flows) {
+    const tasksPerSecond = median(rates.slice(-count));
+    const kept = Number((tasksPerSecond / first).toFixed(3));
     if (kept < KEPT_MIN) isKept = false;
-    note({ on: flags.on, ...what, tasksPerSecond: rate, kept, slowestSlice: Math.min(...rates) });
-  };
-  for (const [index, depth] of DEPTHS.entries()) {
-    await flow.fill(depth);
-    report({ waiting: depth }, await flow.measure(SLICES, progress(`${depth} waiting`)));
-    if (index > 0 || foreign === undefined || SNAPSHOT_SLICES === 0) continue;
-    await foreign.transaction(async (tx) => {
-      await tx.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
-      await tx.query("SELECT count(*) FROM holdfast.tasks");
-      const rates = await flow.measure(SNAPSHOT_SLICES, progress("an old snapshot is held"));
-      // What the last minute of it keeps is what would be left if it went on.
-      report({ waiting: depth, snapshotHeldSeconds: SNAPSHOT_SLICES * SLICE_SECONDS }, rates.slice(-6));
-    });
+    console.log(JSON.stringify({ on: flags.on, queue: name, tasksPerSecond, kept, turns: count }));
   }
-  return isKept;
 };
 
-const onPostgres = async (): Promise<boolean> => {
+const compareDepths = async (queueOf: (name: string) => Promise<TaskQueue<never>>): Promise<void> => {
+  const flows: Flow[] = [];
+  for (const depth of DEPTHS) {
+    const flow = new Flow(`${depth} waiting`, await queueOf(`depth_${depth}`), depth);
+    await flow.fill();
+    flows.push(flow);
+  }
+  for (let round = 0; round < ROUNDS; round += 1) for (const flow of flows) await flow.takeTurn();
+  report(flows, ROUNDS);
+};
+
+const compareSnapshots = async (
+  server: PostgresServer,
+  queueOf: (name: string) => Promise<TaskQueue<never>>,
+): Promise<void> => {
+  const [depth = 10_000] = DEPTHS;
+  // What must be kept is a matter of each database by itself.
+  const calm = new Flow("nobody holds a snapshot", await queueOf("calm"), depth);
+  const held = new Flow("an old snapshot is held", await queueOf("held"), depth);
+  await calm.fill();
+  await held.fill();
+  const holder = new pg.Client({ connectionString: server.url.replace(/[^/]*$/, "held") });
+  await holder.connect();
+  try {
+    await holder.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    await holder.query("SELECT count(*) FROM holdfast.tasks");
+    const until = performance.now() + SNAPSHOT_MS;
+    while (performance.now() < until) {
+      await calm.takeTurn();
+      await held.takeTurn();
+    }
+    await holder.query("COMMIT");
+  } finally {
+    await holder.end();
+  }
+  // What the last third keeps says whether it goes on falling.
+  report([calm, held], Math.ceil(held.rates.length / 3));
+};
+
+const onPostgres = async (): Promise<void> => {
   await using server = await startPostgres({ settings: { fsync: true, shared_buffers: "128MB" } });
-  const url = await server.createDatabase("depth");
-  await using sql = await openPostgres({ url });
-  await using foreign = await openPostgres({ url });
-  await using store = await createPostgresStore({ sql });
-  return await run(store.queue("depth"), foreign);
+  const opened: AsyncDisposable[] = [];
+  const queueOf = async (name: string): Promise<TaskQueue<never>> => {
+    const sql = await openPostgres({ url: await server.createDatabase(name) });
+    const store = await createPostgresStore({ sql });
+    opened.push(store, sql);
+    return store.queue("depth");
+  };
+  try {
+    if (SNAPSHOT_MS > 0) await compareSnapshots(server, queueOf);
+    await compareDepths(queueOf);
+  } finally {
+    for (const resource of opened) await resource[Symbol.asyncDispose]();
+  }
 };
 
-const onRedis = async (): Promise<boolean> => {
+const onRedis = async (): Promise<void> => {
   await using server = await startRedis();
   await using redis = openRedis({ url: server.url });
   await using store = await createRedisStore({ redis });
-  return await run(store.queue("depth"), undefined);
+  await compareDepths(async (name) => store.queue(name));
 };
 
-if (!(await (ON_POSTGRES ? onPostgres() : onRedis()))) {
+await (ON_POSTGRES ? onPostgres() : onRedis());
+if (!isKept) {
   console.error(`a deep queue or an old snapshot left less than ${KEPT_MIN} of the throughput`);
   process.exitCode = 1;
 }
