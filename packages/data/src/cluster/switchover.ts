@@ -1,4 +1,5 @@
 import { type Abortable, type Clock, childController, type Logger } from "@holdfast/kernel";
+import { integerOption } from "../sql/integer-option.ts";
 import type { ClusterRouter } from "./cluster-database.ts";
 import { SwitchoverRefusedError } from "./cluster-errors.ts";
 import type { ClusterStatus, SwitchoverReport } from "./cluster-status.ts";
@@ -6,6 +7,7 @@ import { bestCandidate } from "./judge.ts";
 import type { NodePool } from "./node-pools.ts";
 import type { PatroniClient, PatroniSettings, SwitchoverAnswer } from "./patroni-client.ts";
 
+/** An abort before the moment of a switchover takes it back; after it, it may still come, and writes are held back no longer. */
 export interface SwitchoverOptions extends Abortable {
   /** The node to lead. Default: the healthy replica that Patroni prefers. */
   readonly candidate?: string | undefined;
@@ -42,6 +44,7 @@ export class Switchover {
   readonly #clients: readonly PatroniClient[];
   readonly #clock: Clock;
   readonly #logger: Logger;
+  #isUnderWay = false;
 
   constructor(options: {
     readonly router: ClusterRouter;
@@ -59,14 +62,23 @@ export class Switchover {
    * @throws SwitchoverRefusedError when it did not happen: the old primary goes on, and writes with it. Retryable.
    */
   async run(wish: SwitchoverOptions): Promise<SwitchoverReport> {
+    const pauseMaxMs = readPauseMax(wish);
     const from = this.#refuseUnlessReady(wish.candidate);
+    this.#isUnderWay = true;
+    try {
+      return await this.#handOver(from, wish, pauseMaxMs);
+    } finally {
+      this.#isUnderWay = false;
+    }
+  }
+
+  async #handOver(from: NodePool, wish: SwitchoverOptions, pauseMaxMs: number): Promise<SwitchoverReport> {
     const settings = await this.#first((client) => client.settings({ signal: wish.signal }), wish.signal);
     const options = await this.#choose(wish, settings);
     const { askable, isLeaders } = await this.#askable(wish.signal);
     // The shutdown checkpoint is short when there was one just before. Not everybody may ask for one.
     await from.database.execute("CHECKPOINT", undefined, { timeoutMs: 10_000 }).catch(() => undefined);
     const isScheduled = !this.#router.parts.monitor.status.isPaused;
-    const pauseMaxMs = options.pauseMaxMs ?? 15_000;
     const plan: Plan = {
       ...options,
       askable,
@@ -82,6 +94,7 @@ export class Switchover {
    * @throws SwitchoverRefusedError while the primary is well, without a candidate, or without Patroni.
    */
   async failOver(options: SwitchoverOptions): Promise<SwitchoverReport> {
+    const timeoutMs = readPauseMax(options);
     this.#refuseWithoutPatroni();
     const { monitor } = this.#router.parts;
     const { status } = monitor;
@@ -93,7 +106,6 @@ export class Switchover {
     const candidate = options.candidate ?? bestCandidate(status.nodes, status.timeline)?.name;
     if (candidate === undefined) throw new SwitchoverRefusedError("no healthy replica could be promoted");
     const startedAt = this.#clock.monotonicNow();
-    const timeoutMs = options.pauseMaxMs ?? 15_000;
     const answer = await this.#first(
       (client) => client.failover(candidate, { signal: options.signal, timeoutMs }),
       options.signal,
@@ -132,8 +144,7 @@ export class Switchover {
     if (answer.kind !== "scheduled") throw new SwitchoverRefusedError(`${answer.kind}: ${answer.message}`);
     const momentAt = readAt + (Date.parse(scheduledAt) - serverNow);
     const leadMs = Math.min(LEAD_MAX_MS, Math.max(LEAD_MIN_MS, this.#router.gate.longestUseMs * 1.2 + 10));
-    await this.#clock.sleep(momentAt - leadMs - this.#clock.monotonicNow(), { signal });
-    return this.#paused(from, pauseMaxMs, async () => {
+    const takePart = async (): Promise<number> => {
       await this.#router.gate.drain(Math.max(0, momentAt - this.#clock.monotonicNow()));
       const lateCount = this.#router.gate.insideCount;
       // A switchover that Patroni has dropped shows by the primary being the same, with nothing scheduled, a while after.
@@ -141,9 +152,17 @@ export class Switchover {
         this.#clock.monotonicNow() > momentAt + 3_000 &&
         this.#router.parts.monitor.status.scheduledSwitchover === undefined &&
         this.#router.parts.monitor.status.primary === from.identity.name;
-      await this.#untilNewPrimary(from, pauseMaxMs, isDropped);
+      await this.#untilNewPrimary(from, pauseMaxMs, signal, isDropped);
       return lateCount;
-    });
+    };
+    try {
+      await this.#clock.sleep(momentAt - leadMs - this.#clock.monotonicNow(), { signal });
+      return await this.#paused(from, pauseMaxMs, takePart);
+    } catch (error) {
+      // It must not come when nobody holds writes back for it any more. None may be left to take back.
+      await this.#first((client) => client.cancelSwitchover(), undefined, plan.askable).catch(() => false);
+      throw error;
+    }
   }
 
   async #atOnce(from: NodePool, plan: Plan, pauseMaxMs: number): Promise<SwitchoverReport> {
@@ -160,7 +179,7 @@ export class Switchover {
         () => undefined,
       );
       try {
-        await this.#untilNewPrimary(from, pauseMaxMs, () => {
+        await this.#untilNewPrimary(from, pauseMaxMs, plan.signal, () => {
           if (answer === undefined || answer.kind === "done") return false;
           throw new SwitchoverRefusedError(`${answer.kind}: ${answer.message}`);
         });
@@ -202,7 +221,12 @@ export class Switchover {
     }
   }
 
-  async #untilNewPrimary(from: NodePool, timeoutMs: number, isDropped: () => boolean): Promise<void> {
+  async #untilNewPrimary(
+    from: NodePool,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    isDropped: () => boolean,
+  ): Promise<void> {
     const { monitor } = this.#router.parts;
     const startedAt = this.#clock.monotonicNow();
     for (;;) {
@@ -215,7 +239,7 @@ export class Switchover {
         throw new SwitchoverRefusedError(`no other node led within ${timeoutMs} ms`);
       }
       monitor.pokeServers();
-      await this.#clock.sleep(LOOK_EVERY_MS);
+      await this.#clock.sleep(LOOK_EVERY_MS, { signal });
     }
   }
 
@@ -230,7 +254,7 @@ export class Switchover {
         },
       );
     }
-    if (gate.isPaused) throw new SwitchoverRefusedError("another one is under way");
+    if (this.#isUnderWay) throw new SwitchoverRefusedError("another one is under way");
     if (gate.target === undefined) throw new SwitchoverRefusedError("there is no primary");
     refuseUnfit(status, gate.target.identity.name, candidate);
     return gate.target;
@@ -311,9 +335,14 @@ export class Switchover {
         problem = error;
       }
     }
+    signal?.throwIfAborted();
     throw new SwitchoverRefusedError("no Patroni answered", { cause: problem });
   }
 }
+
+/** @throws InvalidInputError */
+const readPauseMax = ({ pauseMaxMs = 15_000 }: SwitchoverOptions): number =>
+  integerOption("pauseMaxMs", pauseMaxMs, 1_000, 600_000);
 
 const refuseUnfit = (status: ClusterStatus, primary: string, candidate: string | undefined): void => {
   if (candidate === undefined) return;
