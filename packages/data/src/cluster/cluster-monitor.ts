@@ -51,6 +51,7 @@ interface Watched {
   lastReport: NodeReport | undefined;
   reportedAt: number | undefined;
   problem: string | undefined;
+  failure: unknown;
   writableSince: number | undefined;
   /** The connection on which it told of its promotion, until the next answer. */
   promoted: VerifiedConnection | undefined;
@@ -117,6 +118,11 @@ export class ClusterMonitor {
     const promoted = watched?.promoted;
     if (watched !== undefined) watched.promoted = undefined;
     return promoted?.connection.closeReason === undefined ? promoted : undefined;
+  }
+
+  /** Why each server did not answer last; undefined for one that did, or was not asked yet. */
+  get failures(): readonly unknown[] {
+    return [...this.#watched.values()].map(({ failure }) => failure);
   }
 
   start(): void {
@@ -274,6 +280,7 @@ export class ClusterMonitor {
       lastReport: undefined,
       reportedAt: undefined,
       problem: undefined,
+      failure: undefined,
       writableSince: undefined,
       promoted: undefined,
       roundMs: 0,
@@ -310,6 +317,7 @@ export class ClusterMonitor {
       watched.lastReport = report;
       watched.reportedAt = clock.monotonicNow();
       watched.problem = undefined;
+      watched.failure = undefined;
       if (report.systemId === this.#systemId) this.#learn(report, askedAt);
     } else {
       if (watched.problem === undefined) {
@@ -319,6 +327,7 @@ export class ClusterMonitor {
         );
       }
       watched.problem = outcome.reason;
+      watched.failure = outcome.error;
       // One late answer of a busy server is no failure; a refused connection is.
       const silentForMs = clock.monotonicNow() - (watched.reportedAt ?? Number.NEGATIVE_INFINITY);
       if (!outcome.isSilent || silentForMs > 2.5 * probeTimeoutMs + this.#options.pollEveryMs) {

@@ -1,4 +1,4 @@
-import { InvalidInputError, untilAborted } from "@holdfast/kernel";
+import { InvalidInputError, isHoldfastError, untilAborted } from "@holdfast/kernel";
 import { readPoolOptions } from "../postgres/open-postgres.ts";
 import { type ClusterSession, createSession } from "../session/cluster-session.ts";
 import type { Database } from "../sql/database.ts";
@@ -210,8 +210,13 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
     const problems = router.status.nodes.flatMap(({ name, problem }) =>
       problem === undefined ? [] : [`${name}: ${problem}`],
     );
+    const { failures } = monitor;
     await cluster.close({ graceMs: 0 });
     if (!(error instanceof NoPrimaryError)) throw error;
+    // Where every server refuses us for good, as for a wrong password, waiting for a primary is no use.
+    if (failures.length > 0 && failures.every((each) => isHoldfastError(each) && !each.retryable)) {
+      throw failures[0];
+    }
     if (problems.length > 0) throw new NoPrimaryError(problems.join("; "), pool.connectTimeoutMs);
     const isKnown = monitor.status.nodes.length > 0;
     throw new NoPrimaryError(isKnown ? "no node leads" : "no server of it was found", pool.connectTimeoutMs);

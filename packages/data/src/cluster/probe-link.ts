@@ -11,7 +11,7 @@ import { parseHistoryFile, type TimelineSwitch } from "./timeline-history.ts";
 export type ProbeOutcome =
   | { readonly kind: "answered"; readonly report: NodeReport }
   /** `isSilent`: it may be there and busy, where a refused connection would have said that it is not. */
-  | { readonly kind: "failed"; readonly reason: string; readonly isSilent: boolean };
+  | { readonly kind: "failed"; readonly error: unknown; readonly reason: string; readonly isSilent: boolean };
 
 /** A connection, and what the server said on it a moment ago. */
 export interface VerifiedConnection {
@@ -74,6 +74,7 @@ export class ProbeLink {
     } catch (error) {
       return {
         kind: "failed",
+        error,
         reason: isHoldfastError(error) ? error.message : toWireError(error).message,
         isSilent: this.#clock.monotonicNow() - startedAt >= this.#timeoutMs || isForWantOfRoom(error),
       };
