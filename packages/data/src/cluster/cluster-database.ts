@@ -1,11 +1,4 @@
-import {
-  type Abortable,
-  ClosedError,
-  Emitter,
-  InvalidInputError,
-  type Logger,
-  OutcomeUnknownError,
-} from "@holdfast/kernel";
+import { type Abortable, ClosedError, Emitter, type Logger, OutcomeUnknownError } from "@holdfast/kernel";
 import { ConnectError, ConnectionLostError, ReadOnlyDatabaseError } from "../errors.ts";
 import { NotificationListener } from "../postgres/notification-listener.ts";
 import type { PoolSettings } from "../postgres/open-postgres.ts";
@@ -19,12 +12,14 @@ import type {
   Transaction,
   TransactionOptions,
 } from "../sql/database.ts";
+import { type TimeLeft, timeLeft } from "../sql/time-left.ts";
 import { refuseInsideTransaction } from "../sql/transaction-scope.ts";
 import { NoPrimaryError, NoReplicaError, WrongServerError } from "./cluster-errors.ts";
 import { type ClusterMonitor, isSameCondition } from "./cluster-monitor.ts";
 import type { ClusterSettings } from "./cluster-options.ts";
 import type { ClusterEvents, ClusterStatus, NodeStatus, PrimaryChange } from "./cluster-status.ts";
 import type { NodeIdentity, NodePool, NodePools } from "./node-pools.ts";
+import { refuseWrite } from "./refuse-write.ts";
 import type { TimelineSwitch } from "./timeline-history.ts";
 import { type Pass, WriteGate } from "./write-gate.ts";
 
@@ -36,6 +31,11 @@ export interface ReadOptions extends StatementOptions {
    * `replica` (default): a replica where one may serve, else what the fallback says. `primary`: always the primary.
    */
   readonly from?: "replica" | "primary" | undefined;
+}
+
+/** How long a call may take. */
+export interface Limits extends Abortable {
+  readonly left?: TimeLeft;
 }
 
 /** The parts that a cluster is put together from. */
@@ -138,17 +138,20 @@ export class ClusterRouter {
 
   /**
    * Runs `work` on the primary. It is run again, within the time a write waits for a primary or `waitMs`, as long as it
-   * reached no server: `work` reports by `started` that something was sent.
+   * reached no server: `work` reports by `started` that something was sent. It waits no longer than `left` says.
    */
   async onPrimaryPool<T>(
-    options: Abortable & { readonly isRepeatable: boolean; readonly waitMs?: number },
+    options: Limits & { readonly isRepeatable: boolean; readonly waitMs?: number },
     work: (pool: NodePool, started: () => void) => Promise<T>,
   ): Promise<T> {
     const { clock } = this.parts.pool;
-    const { waitMs = this.parts.settings.primaryWaitMs } = options;
+    const waitMs = Math.min(
+      options.waitMs ?? this.parts.settings.primaryWaitMs,
+      options.left?.() ?? Infinity,
+    );
     const deadline = clock.monotonicNow() + waitMs;
     for (;;) {
-      const pass = this.gate.enterNow() ?? (await this.#enter(deadline, options.signal));
+      const pass = this.gate.enterNow() ?? (await this.#enter(deadline, options));
       let isStarted = false;
       try {
         return await work(pass.target, () => {
@@ -179,7 +182,7 @@ export class ClusterRouter {
   }
 
   /** Runs `read` on a replica, another one when that fails for reasons of its own, and then by the fallback. */
-  async onReplica<T>(options: Abortable, read: (database: PostgresDatabase) => Promise<T>): Promise<T> {
+  async onReplica<T>(options: Limits, read: (database: PostgresDatabase) => Promise<T>): Promise<T> {
     const failed = new Set<NodePool>();
     for (;;) {
       const pool = this.pickReader((each) => !failed.has(each));
@@ -195,7 +198,7 @@ export class ClusterRouter {
   }
 
   /** @throws NoReplicaError where the fallback is an error, or there is no primary either. */
-  async #readFallback<T>(options: Abortable, read: (database: PostgresDatabase) => Promise<T>): Promise<T> {
+  async #readFallback<T>(options: Limits, read: (database: PostgresDatabase) => Promise<T>): Promise<T> {
     if (this.parts.settings.readFallback === "error") {
       throw new NoReplicaError("no replica is fresh enough, and the primary is not to be asked");
     }
@@ -226,14 +229,16 @@ export class ClusterRouter {
 
   async close(graceMs: number): Promise<void> {
     this.#isClosed = true;
+    this.gate.close();
     await this.parts.monitor.stop();
     await Promise.all([this.listener.close(), this.parts.pools.close(graceMs)]);
   }
 
-  async #enter(deadline: number, signal: AbortSignal | undefined): Promise<Pass<NodePool>> {
+  async #enter(deadline: number, { signal, left }: Limits): Promise<Pass<NodePool>> {
     if (this.#isClosed) throw new ClosedError("the cluster");
     this.parts.monitor.poke();
-    return this.gate.enter({ waitMs: Math.max(0, deadline - this.parts.pool.clock.monotonicNow()), signal });
+    const waitMs = Math.max(0, deadline - this.parts.pool.clock.monotonicNow());
+    return this.gate.enter({ waitMs, limitMs: left?.(), signal });
   }
 
   #identify(
@@ -255,14 +260,11 @@ export class ClusterRouter {
     ];
   }
 
-  async #openForListening(signal: AbortSignal): ReturnType<NodePools["open"]> {
-    const pass = await this.#enter(
-      this.parts.pool.clock.monotonicNow() + this.parts.settings.primaryWaitMs,
-      signal,
-    );
-    pass.leave();
-    this.#listeningTimeline = pass.target.identity.timeline;
-    return this.parts.pools.open(pass.target.identity, 0, signal);
+  #openForListening(signal: AbortSignal): ReturnType<NodePools["open"]> {
+    return this.onPrimaryPool({ signal, isRepeatable: true }, ({ identity }) => {
+      this.#listeningTimeline = identity.timeline;
+      return this.parts.pools.open(identity, 0, signal);
+    });
   }
 }
 
@@ -271,20 +273,6 @@ const lastWord = (error: unknown, waitedMs: number): unknown =>
   error instanceof ClosedError
     ? new NoPrimaryError("it changed, and the next was not found in time", waitedMs, { cause: error })
     : error;
-
-/**
- * A statement that may be answered by the primary where no replica can must not be one that writes there.
- * @throws InvalidInputError unless it begins like a read.
- */
-export const refuseWrite = (text: string): void => {
-  if (/^\s*(select|values|table|show|with|explain)\b/i.test(text)) return;
-  const start = text.trim().slice(0, 40);
-  throw new InvalidInputError(
-    "text",
-    start,
-    "a statement that reads: SELECT, WITH, VALUES, TABLE, SHOW or EXPLAIN",
-  );
-};
 
 /** What an open transaction and a statement need to run on the primary. */
 export class ClusterStatements
@@ -310,8 +298,14 @@ export class ClusterStatements
     options: StatementOptions = {},
   ): Promise<StatementResult<Row>> {
     refuseInsideTransaction(this.#router.owner, "query");
-    return this.#router.onPrimaryPool({ signal: options.signal, isRepeatable: true }, ({ database }) =>
-      database.execute<Row>(text, values, options),
+    const { signal, timeoutMs } = options;
+    const left = timeLeft(this.#router.parts.pool.clock, timeoutMs);
+    return this.#router.onPrimaryPool({ signal, left, isRepeatable: true }, ({ database }) =>
+      database.execute<Row>(
+        text,
+        values,
+        timeoutMs === undefined ? options : { ...options, timeoutMs: left() },
+      ),
     );
   }
 
@@ -322,13 +316,13 @@ export class ClusterStatements
   ): Promise<readonly Row[]> {
     refuseInsideTransaction(this.#router.owner, "read");
     refuseWrite(text);
+    const { signal } = options;
+    const left = timeLeft(this.#router.parts.pool.clock, options.timeoutMs);
     const run = (database: PostgresDatabase): Promise<readonly Row[]> =>
-      database.query<Row>(text, values, { repeatable: true, ...options });
+      database.query<Row>(text, values, { repeatable: true, ...options, timeoutMs: left() });
     return options.from === "primary"
-      ? this.#router.onPrimaryPool({ signal: options.signal, isRepeatable: true }, ({ database }) =>
-          run(database),
-        )
-      : this.#router.onReplica({ signal: options.signal }, run);
+      ? this.#router.onPrimaryPool({ signal, left, isRepeatable: true }, ({ database }) => run(database))
+      : this.#router.onReplica({ signal, left }, run);
   }
 
   transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {

@@ -48,7 +48,7 @@ export interface ClusterOptions extends Abortable, Omit<PostgresOptions, "url"> 
   /**
    * Milliseconds that a write waits for a primary when there is none, at least 0; a planned switchover by this process
    * is waited out whatever it says. Then NoPrimaryError, retryable. Default 2_000: a switchover by others passes, a
-   * failover is reported soon.
+   * failover is reported soon. The `timeoutMs` of a statement ends either wait.
    */
   readonly primaryWaitMs?: number | undefined;
   /** A replica further behind takes no reads. Milliseconds; default 5_000. */

@@ -77,4 +77,50 @@ describe("the gate before the primary", () => {
     await late;
     expect(gate.insideCount).toBe(1);
   });
+
+  it("drains anew after a time that was not enough", async () => {
+    const { clock, gate } = setUp();
+    gate.open("a");
+    const long = gate.enterNow();
+    const first = gate.drain(100);
+    await clock.advance(100);
+    await first;
+    let isDrained = false;
+    const second = gate.drain(1_000).then(() => {
+      isDrained = true;
+    });
+    await clock.advance(500);
+    expect(isDrained).toBe(false);
+    long?.leave();
+    await second;
+  });
+
+  it("turns away who waits when it is closed, in a pause as well, and whoever comes later", async () => {
+    const { clock, gate } = setUp();
+    const waiting = expect(gate.enter({ waitMs: 3_600_000 })).rejects.toMatchObject({
+      code: "KERNEL_CLOSED",
+    });
+    gate.pause();
+    const held = expect(gate.enter({ waitMs: 0 })).rejects.toMatchObject({ code: "KERNEL_CLOSED" });
+    gate.close();
+    await Promise.all([waiting, held]);
+    gate.open("a");
+    gate.resume();
+    expect(gate.enterNow()).toBeUndefined();
+    await expect(gate.enter({ waitMs: 1_000 })).rejects.toMatchObject({ code: "KERNEL_CLOSED" });
+    expect([gate.waitingCount, clock.pendingCount]).toEqual([0, 0]);
+  });
+
+  it("lets a caller with a limit of his own go at it, in a pause as well", async () => {
+    const { clock, gate } = setUp();
+    gate.open("a");
+    gate.pause();
+    const late = expect(gate.enter({ waitMs: 2_000, limitMs: 100 })).rejects.toMatchObject({
+      code: "DATA_NO_PRIMARY",
+      retryable: true,
+    });
+    await clock.advance(100);
+    await late;
+    expect([gate.waitingCount, clock.pendingCount]).toEqual([0, 0]);
+  });
 });

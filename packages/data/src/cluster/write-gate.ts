@@ -1,6 +1,7 @@
 import {
   type Abortable,
   type Clock,
+  ClosedError,
   type Deferred,
   deferred,
   OverloadedError,
@@ -32,6 +33,7 @@ export class WriteGate<T> {
   #target: T | undefined;
   #shutReason: ShutReason = { kind: "no-primary" };
   #isPaused = false;
+  #isClosed = false;
   #waitingCount = 0;
   #insideCount = 0;
   #changed: Deferred<void> = deferred();
@@ -88,39 +90,52 @@ export class WriteGate<T> {
     this.#tell();
   }
 
+  /** Lets nobody in for good, and turns away who waits. Who is inside may finish. */
+  close(): void {
+    this.#isClosed = true;
+    this.#tell();
+  }
+
   /** A pass, where nothing has to be waited for. */
   enterNow(): Pass<T> | undefined {
-    if (this.#target === undefined || this.#isPaused) return undefined;
+    if (this.#target === undefined || this.#isPaused || this.#isClosed) return undefined;
     return this.#admit(this.#target);
   }
 
   /**
    * @param options.waitMs How long to wait for a primary; a pause is not counted.
-   * @throws NoPrimaryError after `waitMs`, OverloadedError: retryable. SplitBrainError: not. signal.reason.
+   * @param options.limitMs How long to wait for whatever it is. Default: as long as it takes.
+   * @throws NoPrimaryError after `waitMs`, OverloadedError: retryable. SplitBrainError, ClosedError: not. signal.reason.
    */
-  async enter(options: Abortable & { readonly waitMs: number }): Promise<Pass<T>> {
-    const { signal, waitMs } = options;
+  async enter(
+    options: Abortable & { readonly waitMs: number; readonly limitMs?: number | undefined },
+  ): Promise<Pass<T>> {
+    const { signal, waitMs, limitMs = Number.POSITIVE_INFINITY } = options;
     signal?.throwIfAborted();
     const now = this.enterNow();
     if (now !== undefined) return now;
-    this.#refuseSplit();
+    this.#refuseForGood();
     if (waitMs <= 0 && !this.#isPaused) throw new NoPrimaryError("there is no primary now", 0);
     if (this.#waitingCount >= this.#waitingMaxCount) {
       throw new OverloadedError("the queue for the primary", this.#waitingMaxCount);
     }
     this.#waitingCount += 1;
     let leftMs = waitMs;
+    const giveUpAt = this.#clock.monotonicNow() + limitMs;
     try {
       for (;;) {
         const startedAt = this.#clock.monotonicNow();
         const wasPaused = this.#isPaused;
-        await this.#nextChange(wasPaused ? undefined : leftMs, signal);
+        await this.#nextChange(Math.min(wasPaused ? limitMs : leftMs, giveUpAt - startedAt), signal);
         const pass = this.enterNow();
         if (pass !== undefined) return pass;
-        this.#refuseSplit();
+        this.#refuseForGood();
         if (!wasPaused) leftMs -= this.#clock.monotonicNow() - startedAt;
         if (leftMs <= 0 && !this.#isPaused) {
           throw new NoPrimaryError("no primary was found in time", waitMs);
+        }
+        if (this.#clock.monotonicNow() >= giveUpAt) {
+          throw new NoPrimaryError("its primary is being changed", limitMs);
         }
       }
     } finally {
@@ -136,6 +151,8 @@ export class WriteGate<T> {
     const timer = this.#clock.schedule(timeoutMs, resolve);
     await promise;
     timer.cancel();
+    // One that ran out of time is over: the next one has to wait anew.
+    if (this.#drained?.promise === promise) this.#drained = undefined;
   }
 
   #admit(target: T): Pass<T> {
@@ -165,7 +182,8 @@ export class WriteGate<T> {
     this.#longest.nowMs = Math.max(this.#longest.nowMs, now - enteredAt);
   }
 
-  #refuseSplit(): void {
+  #refuseForGood(): void {
+    if (this.#isClosed) throw new ClosedError("the cluster");
     if (this.#target === undefined && this.#shutReason.kind === "split-brain") {
       throw new SplitBrainError(this.#shutReason.nodes);
     }
@@ -177,9 +195,9 @@ export class WriteGate<T> {
     resolve();
   }
 
-  async #nextChange(timeoutMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {
+  async #nextChange(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     const { promise } = this.#changed;
-    if (timeoutMs === undefined) return untilAborted(promise, signal);
+    if (timeoutMs === Number.POSITIVE_INFINITY) return untilAborted(promise, signal);
     const late = deferred<void>();
     const timer = this.#clock.schedule(timeoutMs, late.resolve);
     try {

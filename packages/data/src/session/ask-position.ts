@@ -1,6 +1,7 @@
 import { POSITION, type PositionRow } from "../cluster/node-probe.ts";
 import type { PostgresConnection } from "../postgres/connection.ts";
 import type { Lease } from "../postgres/postgres-database.ts";
+import type { StatementOptions } from "../sql/database.ts";
 
 /**
  * Connections on which replicas were seen to confirm commits, and commits to wait for them ever since. As long as such
@@ -8,11 +9,18 @@ import type { Lease } from "../postgres/postgres-database.ts";
  */
 const confirmedOn = new WeakSet<PostgresConnection>();
 
-/** Where a session stands after what the lease ran last; undefined when it could not be asked. */
-export const askPosition = async ({ connection, session }: Lease): Promise<PositionRow | undefined> => {
+/**
+ * Where a session stands after what the lease ran last; undefined when it could not be asked.
+ * @param limits Those of the statement that it belongs to: its caller is not to wait longer for this.
+ */
+export const askPosition = async (
+  { connection, session }: Lease,
+  { signal, timeoutMs }: Pick<StatementOptions, "signal" | "timeoutMs">,
+): Promise<PositionRow | undefined> => {
   let row: PositionRow | undefined;
   try {
-    [row] = (await session.run<PositionRow>(POSITION, [], { repeatable: true })).rows;
+    const limits = { signal, timeoutMs, repeatable: true };
+    [row] = (await session.run<PositionRow>(POSITION, [], limits)).rows;
   } catch {
     // What else failed says why.
   }

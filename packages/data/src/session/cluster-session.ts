@@ -1,9 +1,10 @@
 import { InvalidInputError, OutcomeUnknownError } from "@holdfast/kernel";
-import { type ClusterRouter, type ReadOptions, refuseWrite } from "../cluster/cluster-database.ts";
+import type { ClusterRouter, Limits, ReadOptions } from "../cluster/cluster-database.ts";
 import { NoReplicaError, PositionLostError } from "../cluster/cluster-errors.ts";
 import { formatLsn, formatPosition, parseLsn } from "../cluster/log-position.ts";
 import type { NodePool } from "../cluster/node-pools.ts";
 import type { PositionRow } from "../cluster/node-probe.ts";
+import { refuseWrite } from "../cluster/refuse-write.ts";
 import { continuityOf } from "../cluster/timeline-history.ts";
 import {
   ConnectError,
@@ -21,6 +22,7 @@ import type {
 } from "../sql/database.ts";
 import { encodeParameters, type WireValue } from "../sql/parameter.ts";
 import type { SqlSession } from "../sql/session.ts";
+import { timeLeft } from "../sql/time-left.ts";
 import { refuseInsideTransaction } from "../sql/transaction-scope.ts";
 import { askPosition } from "./ask-position.ts";
 import { formatToken, parseToken, type SessionPosition } from "./session-token.ts";
@@ -106,10 +108,9 @@ class Session implements ClusterSession {
   ): Promise<StatementResult<Row>> {
     refuseInsideTransaction(this.#router.owner, "query");
     const encoded = values === undefined ? undefined : encodeParameters(values);
-    return this.#onPrimary(options, (session) =>
+    return this.#onPrimary(this.#limitsOf(options), (session, limits) =>
       session.run<Row>(text, encoded, {
-        signal: options.signal,
-        timeoutMs: options.timeoutMs,
+        ...limits,
         repeatable: options.repeatable ?? /^\s*(select|values|table|show)\b/i.test(text),
       }),
     );
@@ -123,9 +124,10 @@ class Session implements ClusterSession {
     refuseInsideTransaction(this.#router.owner, "read");
     refuseWrite(text);
     const encoded = encodeParameters(values);
+    const limits = this.#limitsOf(options);
     await this.#refuseLost();
     if (options.from !== "primary" && !this.#isUnsure) {
-      const rows = await this.#readFromReplicas<Row>(text, encoded, options);
+      const rows = await this.#readFromReplicas<Row>(text, encoded, limits);
       if (rows !== undefined) return rows;
       if (this.#router.parts.settings.readFallback === "error") {
         throw new NoReplicaError(
@@ -133,19 +135,15 @@ class Session implements ClusterSession {
         );
       }
     }
-    const { rows } = await this.#onPrimary(options, (session) =>
-      session.run<Row>(text, encoded, {
-        signal: options.signal,
-        timeoutMs: options.timeoutMs,
-        repeatable: true,
-      }),
+    const { rows } = await this.#onPrimary(limits, (session, now) =>
+      session.run<Row>(text, encoded, { ...now, repeatable: true }),
     );
     return rows;
   }
 
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     refuseInsideTransaction(this.#router.owner, "transaction");
-    const { commitTimeoutMs } = this.#router.parts.settings;
+    const limitMs = options.commitTimeoutMs ?? this.#router.parts.settings.commitTimeoutMs;
     await this.#refuseLost();
     return this.#router.onPrimaryPool(
       { signal: options.signal, isRepeatable: false },
@@ -159,7 +157,7 @@ class Session implements ClusterSession {
         const session: SqlSession = {
           run: (text, ...rest) => {
             const result = lease.session.run(text, ...rest);
-            if (text === "COMMIT") position = askPosition(lease);
+            if (text === "COMMIT") position = askPosition(lease, { timeoutMs: limitMs });
             return result as never;
           },
         };
@@ -175,28 +173,38 @@ class Session implements ClusterSession {
                 started();
                 return body(tx);
               },
-              { ...options, commitTimeoutMs: options.commitTimeoutMs ?? commitTimeoutMs },
+              { ...options, commitTimeoutMs: limitMs },
             ),
+          options,
         );
       },
     );
   }
 
+  #limitsOf({ signal, timeoutMs }: StatementOptions): Limits {
+    return { signal, left: timeLeft(this.#router.parts.pool.clock, timeoutMs) };
+  }
+
   /** One statement on the primary, with the question where we are right behind it. */
-  #onPrimary<T>(options: StatementOptions, run: (session: SqlSession) => Promise<T>): Promise<T> {
+  #onPrimary<T>(
+    limits: Limits,
+    run: (session: SqlSession, limits: StatementOptions) => Promise<T>,
+  ): Promise<T> {
     return this.#refuseLost().then(() =>
-      this.#router.onPrimaryPool({ signal: options.signal, isRepeatable: true }, async (pool) => {
-        const lease = await pool.database.lease({ signal: options.signal, timeoutMs: options.timeoutMs });
+      this.#router.onPrimaryPool({ ...limits, isRepeatable: true }, async (pool) => {
+        const lease = await pool.database.lease(present(limits));
         let position: Promise<PositionRow | undefined> | undefined;
         try {
           return await this.#noting(
             pool,
             () => position,
             () => {
-              const result = run(lease.session);
-              position = askPosition(lease);
+              const now = present(limits);
+              const result = run(lease.session, now);
+              position = askPosition(lease, now);
               return result;
             },
+            limits,
           );
         } finally {
           await position;
@@ -211,6 +219,7 @@ class Session implements ClusterSession {
     pool: NodePool,
     position: () => Promise<PositionRow | undefined> | undefined,
     work: () => Promise<T>,
+    { signal }: Pick<StatementOptions, "signal">,
   ): Promise<T> {
     try {
       const result = await work();
@@ -220,9 +229,9 @@ class Session implements ClusterSession {
       return result;
     } catch (error) {
       await position();
-      if (error instanceof OutcomeUnknownError || error instanceof ReplicationUnconfirmedError) {
-        this.#isUnsure = true;
-      }
+      // What was aborted may have been done all the same.
+      const isUnknown = error instanceof OutcomeUnknownError || signal?.aborted === true;
+      if (isUnknown || error instanceof ReplicationUnconfirmedError) this.#isUnsure = true;
       throw error;
     }
   }
@@ -230,7 +239,7 @@ class Session implements ClusterSession {
   async #readFromReplicas<Row>(
     text: string,
     values: readonly WireValue[],
-    options: ReadOptions,
+    limits: Limits,
   ): Promise<readonly Row[] | undefined> {
     const { clock } = this.#router.parts.pool;
     const waitUntil = clock.monotonicNow() + this.#router.parts.settings.catchUpMs;
@@ -239,7 +248,7 @@ class Session implements ClusterSession {
       const pool = this.#router.pickReader((each) => !failed.has(each));
       if (pool === undefined) return undefined;
       try {
-        const rows = await this.#readFrom<Row>(pool, text, values, { ...options, waitUntil });
+        const rows = await this.#readFrom<Row>(pool, text, values, { ...limits, waitUntil });
         if (rows !== undefined) return rows;
       } catch (error) {
         // A replica cancels a read that stands in the way of what it has to replay; another server need not.
@@ -255,24 +264,21 @@ class Session implements ClusterSession {
     pool: NodePool,
     text: string,
     values: readonly WireValue[],
-    options: ReadOptions & { readonly waitUntil: number },
+    options: Limits & { readonly waitUntil: number },
   ): Promise<readonly Row[] | undefined> {
     const { clock } = this.#router.parts.pool;
-    const { signal, timeoutMs } = options;
-    const lease = await pool.database.lease({ signal, timeoutMs });
+    const { signal } = options;
+    const lease = await pool.database.lease(present(options));
     try {
       for (;;) {
-        const { rows, isBehind } = await this.#readOnce<Row>(pool, lease, text, values, {
-          signal,
-          timeoutMs,
-        });
+        const { rows, isBehind } = await this.#readOnce<Row>(pool, lease, text, values, present(options));
         if (!isBehind) return rows;
         // Asking again costs less than reading again.
         do {
           const leftMs = options.waitUntil - clock.monotonicNow();
           if (leftMs <= 0) return undefined;
           await clock.sleep(Math.min(CATCH_UP_POLL_MS, leftMs), { signal });
-        } while (!this.#isReached(pool, await askPosition(lease)));
+        } while (!this.#isReached(pool, await askPosition(lease, present(options))));
       }
     } finally {
       lease.release();
@@ -290,9 +296,9 @@ class Session implements ClusterSession {
     values: readonly WireValue[],
     options: StatementOptions,
   ): Promise<Answer<Row>> {
-    const before = this.#at === undefined ? undefined : askPosition(lease);
+    const before = this.#at === undefined ? undefined : askPosition(lease, options);
     const answer = lease.session.run<Row>(text, values, { ...options, repeatable: true });
-    const after = askPosition(lease);
+    const after = askPosition(lease, options);
     // Whatever the answer is, all three are awaited: the connection is lent again afterwards.
     const [start, result, end] = await Promise.allSettled([before, answer, after]);
     if (start.status === "fulfilled" && before !== undefined && !this.#isReached(pool, start.value)) {
@@ -342,7 +348,11 @@ class Session implements ClusterSession {
     if (at === undefined || timeline === undefined || at.timeline >= timeline) return;
     const seen = { timeline: at.timeline, lsn: at.durable };
     let history = this.#router.parts.monitor.history;
-    if (continuityOf(history, seen, timeline) === "unknown") history = await this.#router.history();
+    if (continuityOf(history, seen, timeline) === "unknown") {
+      history = await this.#router.history();
+      // Another call of the session was quicker and stands further on: that must not be undone.
+      if (this.#at !== at) return this.#refuseLost();
+    }
     const fork = history.find((each) => each.timeline === at.timeline)?.forkLsn;
     switch (continuityOf(history, seen, timeline)) {
       case "lost":
@@ -358,6 +368,9 @@ class Session implements ClusterSession {
     }
   }
 }
+
+/** What is left now of what a call may take. */
+const present = ({ signal, left }: Limits): StatementOptions => ({ signal, timeoutMs: left?.() });
 
 /** The lease is given back once the position has been answered too. */
 const holdUntil = (lease: Lease, position: () => Promise<unknown> | undefined): Lease => ({

@@ -1,0 +1,13 @@
+import type { Clock } from "@holdfast/kernel";
+
+/** Milliseconds that are left of what a call may take, at least 1; undefined where it may take any time. */
+export type TimeLeft = () => number | undefined;
+
+const ANY_TIME: TimeLeft = () => undefined;
+
+/** Begins to count now. For a call that is made of several, each of which takes a limit of its own. */
+export const timeLeft = (clock: Clock, timeoutMs: number | undefined): TimeLeft => {
+  if (timeoutMs === undefined) return ANY_TIME;
+  const endsAt = clock.monotonicNow() + timeoutMs;
+  return () => Math.max(1, Math.ceil(endsAt - clock.monotonicNow()));
+};
