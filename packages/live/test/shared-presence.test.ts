@@ -140,4 +140,23 @@ describe("presence over several servers", () => {
     expect(bob.raw.frames.filter((frame) => "event" in frame)).toEqual([]);
     expect((await cell.logs[0]?.bounds("room"))?.head.offset).toBe(0n);
   });
+
+  it("learns of the others later where the store failed when the first one came", async () => {
+    await using cell = await setUp(2);
+    const [a, b] = cell.servers;
+    const log = cell.logs[1] as StoredChannelLog;
+    const follow = log.follow.bind(log);
+    let failuresLeft = 1;
+    log.follow = async (channel, ...rest) => {
+      if (channel !== "room" && failuresLeft-- > 0) throw new Error("the store is away");
+      return follow(channel, ...rest);
+    };
+    using ann = await present(a, "ann");
+    using bob = await present(b, "bob");
+    expect(bob.names()).toEqual(["bob"]);
+    await cell.clock.advance(25_000);
+    await bob.sees(["ann", "bob"]);
+    ann.raw.socket.terminate();
+    await bob.sees(["bob"]);
+  });
 });

@@ -64,6 +64,8 @@ export class ClientChannels {
         subscription = this.#core.subscribe(held, this.#writer);
       }
       this.#entries.set(name, { subscription, token });
+      // From here on the entry lets go of it, once, also when the connection ends while we wait.
+      held = undefined;
       const { answer, from } = await this.#place(request, subscription.channel);
       this.#signal.throwIfAborted();
       const started = subscription;

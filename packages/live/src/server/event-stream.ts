@@ -93,6 +93,16 @@ export class EventStream implements Writer, Outlet {
 
   /** Begins to send. Rejects only before anything was written. */
   async start(after: readonly (Position | undefined)[], expiresAt: number | undefined): Promise<void> {
+    try {
+      await this.#begin(after, expiresAt);
+    } catch (error) {
+      // Also when the client has gone before, and nothing else will let go of what was opened since.
+      this.#end();
+      throw error;
+    }
+  }
+
+  async #begin(after: readonly (Position | undefined)[], expiresAt: number | undefined): Promise<void> {
     const { hub, settings, counters } = this.#core;
     const resets: { channel: string; reason: ResetReason }[] = [];
     const starts: (() => void)[] = [];
@@ -225,6 +235,8 @@ export const serveEventStream = async (
   for (const channel of names) {
     await core.gatekeeper.permit({ identity, action: "subscribe", channel, token: undefined });
   }
+  // Gone while it was asked who it is: nothing would tell us of its end any more.
+  if (response.destroyed) return;
   const lastId = request.headers["last-event-id"];
   const after = positionsOf(typeof lastId === "string" ? lastId : undefined, names.length);
   const stream = new EventStream(core, response, names);

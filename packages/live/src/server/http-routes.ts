@@ -39,13 +39,25 @@ export class HttpRoutes {
     const path = (request.url ?? "/").split("?", 1)[0];
     const route = this.#routes.get(`${request.method} ${path}`);
     if (route === undefined) return false;
-    this.#core.tasks.spawn("http request", async () => {
+    const { tasks } = this.#core;
+    if (tasks.signal.aborted) {
+      answerJson(response, 503, { status: "stopping" }, { "retry-after": "1" });
+      return true;
+    }
+    tasks.spawn("http request", async (signal) => {
+      // Whoever never comes to the end of its body must not hold up ours.
+      const onStop = (): void => {
+        if (!request.complete) request.destroy();
+      };
+      signal.addEventListener("abort", onStop, { once: true });
       try {
         await route(request, response);
       } catch (error) {
         answerError(response, error);
         // What was not read of a body must not be taken for the next request.
         if (!request.complete) response.once("finish", () => request.destroy());
+      } finally {
+        signal.removeEventListener("abort", onStop);
       }
     });
     return true;
@@ -81,6 +93,8 @@ export class HttpRoutes {
         this.#streams.delete(stream);
       });
     });
+    // Those that were there when we began to stop were ended then; this one may have come after.
+    if (!this.#isOpen()) this.endStreams();
   }
 
   async #health(response: ServerResponse): Promise<void> {

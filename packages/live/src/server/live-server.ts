@@ -46,6 +46,7 @@ export class LiveServer implements AsyncDisposable {
   readonly #handlers = new Set<() => void>();
   readonly #detach: (() => void)[] = [];
   #emptied: Deferred<void> | undefined;
+  #closing: Promise<void> | undefined;
   #state: "open" | "draining" | "closed" = "open";
 
   /** @throws InvalidInputError when options contradict each other. */
@@ -152,6 +153,7 @@ export class LiveServer implements AsyncDisposable {
     const { hub, tasks } = this.#core;
     const held = hub.hold(channel);
     await held.opened;
+    if (this.#state === "closed") throw new ClosedError("the live server");
     const subscriber = {
       onEvents: (events: readonly ChannelEvent[]): void => {
         for (const event of events)
@@ -212,10 +214,20 @@ export class LiveServer implements AsyncDisposable {
   }
 
   /** Drains at once, ends every handler and waits for what is under way. Leaves the log and the HTTP server open. Idempotent. */
-  async close(options: Pick<DrainOptions, "spreadMs" | "reason"> = {}): Promise<void> {
-    if (this.#state === "closed") return;
+  close(options: Pick<DrainOptions, "spreadMs" | "reason"> = {}): Promise<void> {
+    this.#closing ??= this.#close(options);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(options: Pick<DrainOptions, "spreadMs" | "reason">): Promise<void> {
     await this.drain({ ...options, overMs: 0 });
     this.#state = "closed";
+    // Those that a drain under way, or one that was aborted, has left.
+    for (const connection of this.#connections) connection.close("shutdown", options.reason ?? "shutdown");
     for (const detach of this.#detach.splice(0)) detach();
     for (const remove of this.#handlers) remove();
     this.#handlers.clear();
@@ -227,10 +239,6 @@ export class LiveServer implements AsyncDisposable {
     this.#core.hub.close();
     this.#engine.close();
     await this.#core.tasks.stop(new ClosedError("the live server"));
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   #serve(webSocket: WebSocket, socket: Duplex, request: IncomingMessage): void {

@@ -42,7 +42,8 @@ export class PresenceRoom {
   readonly #onChange: (change: PresenceChange) => void;
   readonly #others = new Map<string, OtherServer>();
   /** Came while the history was read. */
-  #early: ChannelEvent[] | undefined = [];
+  #early: ChannelEvent[] | undefined;
+  #isOpening = false;
   #following: Following | undefined;
   #timer: Timer | undefined;
   #waitingCount = 0;
@@ -71,10 +72,7 @@ export class PresenceRoom {
     this.#tasks = parts.tasks;
     this.#localMembers = parts.localMembers;
     this.#onChange = parts.onChange;
-    this.opened = this.#open().catch((err: unknown) => {
-      this.#early = undefined;
-      this.#logger.warn({ err, channel: this.#channel }, "presence on other servers is not known");
-    });
+    this.opened = this.#tryToOpen();
     this.#schedule();
   }
 
@@ -97,6 +95,24 @@ export class PresenceRoom {
     this.#isClosed = true;
     this.#timer?.cancel();
     this.#following?.close();
+  }
+
+  async #tryToOpen(): Promise<void> {
+    this.#early = [];
+    this.#isOpening = true;
+    try {
+      await this.#open();
+    } catch (err) {
+      this.#early = undefined;
+      this.#logger.warn({ err, channel: this.#channel }, "presence on other servers is not known");
+    }
+    this.#isOpening = false;
+  }
+
+  /** The log could not be followed when the first one joined. Those who are told now were told of nobody then. */
+  async #openAgain(): Promise<void> {
+    await this.#tryToOpen();
+    for (const presence of this.members) this.#onChange({ join: presence });
   }
 
   async #open(): Promise<void> {
@@ -133,6 +149,8 @@ export class PresenceRoom {
       () => {
         this.#tellAll();
         this.#forgetSilent();
+        if (this.#following === undefined && !this.#isOpening)
+          this.#tasks.spawn("follow presence", () => this.#openAgain());
         this.#schedule();
       },
       { unref: true },
