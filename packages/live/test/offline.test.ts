@@ -1,4 +1,4 @@
-import { seededRandom } from "@holdfast/kernel";
+import { deferred, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
 import {
@@ -49,7 +49,12 @@ class Network {
 }
 
 const openPage = (
-  parts: { readonly storage?: QueueStorage; readonly maxCount?: number; readonly tabs?: TabLink } = {},
+  parts: {
+    readonly storage?: QueueStorage;
+    readonly maxCount?: number;
+    readonly tabs?: TabLink;
+    readonly onError?: (error: unknown) => void;
+  } = {},
   network = new Network(),
 ) => {
   const clock = new VirtualClock();
@@ -62,6 +67,7 @@ const openPage = (
     },
     ...(parts.storage === undefined ? {} : { storage: parts.storage }),
     ...(parts.maxCount === undefined ? {} : { maxCount: parts.maxCount }),
+    ...(parts.onError === undefined ? {} : { onError: parts.onError }),
   });
   const send = (context: { readonly mutation: string }, item: string) => network.send(context, item);
   const store = new OptimisticStore({
@@ -192,5 +198,74 @@ describe("the offline queue", () => {
     const applied = told.filter((message) => (message as { overlay: string }).overlay === "apply");
     expect(applied.length).toBeGreaterThanOrEqual(6);
     expect(applied[0]).toEqual({ overlay: "apply", mutation: id, name: "create", args: "tea" });
+  });
+
+  it("goes on when a listener throws, and reports it", async () => {
+    const failure = new Error("a listener");
+    const reported: unknown[] = [];
+    using page = openPage({ onError: (error) => reported.push(error) });
+    page.queue.onChange(() => {
+      throw failure;
+    });
+    page.network.isDown = true;
+    page.create("tea").done.catch(() => undefined);
+    await page.clock.advance(10);
+    expect(page.items()).toEqual(["tea"]);
+    page.network.isDown = false;
+    page.wake();
+    await page.clock.advance(10);
+    page.create("milk").done.catch(() => undefined);
+    await page.clock.advance(10);
+    expect(page.network.taken).toEqual(["tea", "milk"]);
+    expect(reported).toEqual([failure, failure]);
+  });
+
+  it("lets nothing past what is being stored", async () => {
+    const stored = deferred<void>();
+    const removed: string[] = [];
+    const storage: QueueStorage = {
+      load: () => [],
+      put: () => stored.promise,
+      remove: (id) => void removed.push(id),
+    };
+    using page = openPage({ storage });
+    page.network.isDown = true;
+    const { id } = page.create("tea");
+    await page.clock.advance(10);
+    page.network.isDown = false;
+    page.create("milk").done.catch(() => undefined);
+    page.wake();
+    await page.clock.advance(10);
+    expect(page.network.taken[0]).toBe("tea");
+    // What was sent before it was stored must not stay there.
+    expect(removed).toEqual([]);
+    stored.resolve();
+    await page.clock.advance(10);
+    expect(page.network.taken).toEqual(["tea", "milk"]);
+    expect(removed[0]).toBe(id);
+  });
+
+  it("passes over what cannot be read in the storage, and keeps the rest", async () => {
+    const web = memoryStorage();
+    const storage = webQueueStorage(web);
+    await storage.put({ id: "m-1", name: "create", args: "tea" });
+    web.setItem("holdfast-live-queue/default/anonymous/m-0", "{half");
+    web.setItem("holdfast-live-queue/default/anonymous/m-2", "null");
+    await storage.put({ id: "m-3", name: "create", args: "milk" });
+    expect((await storage.load()).map(({ id }) => id)).toEqual(["m-1", "m-3"]);
+  });
+
+  it("stops trying when it is disposed of, also what failed only then", async () => {
+    const clock = new VirtualClock();
+    const queue = new OfflineQueue({ clock, onWake: () => () => undefined });
+    let attemptCount = 0;
+    const waiting = queue.run({ id: "m-1", name: "create", args: "tea" }, async () => {
+      attemptCount += 1;
+      throw new TypeError("fetch failed");
+    });
+    waiting.catch(() => undefined);
+    queue[Symbol.dispose]();
+    await clock.advance(60_000);
+    expect([attemptCount, clock.pendingCount]).toEqual([1, 0]);
   });
 });

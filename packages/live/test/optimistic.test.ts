@@ -275,6 +275,39 @@ describe("OptimisticStore", () => {
     expect(store.value(DETAIL)).toMatchObject({ state: "paid" });
   });
 
+  it("keeps a failed mutation for later when there is no room to retry it now", async () => {
+    const { store, call } = setUp({ pendingMaxCount: 1 });
+    const first = call();
+    const failing = store.mutate("update", { id: "1", state: "a" }, first.options);
+    first.reject(new Error("down"));
+    await expect(failing.done).rejects.toThrow("down");
+    const second = call();
+    const other = store.mutate("update", { id: "1", state: "b" }, second.options);
+    expect(() => store.retry(failing.id)).toThrow(expect.objectContaining({ code: "KERNEL_OVERLOADED" }));
+    second.reject(new Error("down"));
+    await expect(other.done).rejects.toThrow("down");
+    const again = store.retry(failing.id);
+    again.done.catch(() => undefined);
+    expect(first.ids).toEqual([failing.id, failing.id]);
+  });
+
+  it("sends and settles what it shows although a listener throws, and reports that", async () => {
+    const reported: unknown[] = [];
+    const { store, call } = setUp({ onError: (error) => reported.push(error) });
+    const failure = new Error("a listener");
+    store.subscribe(DETAIL, () => {
+      throw failure;
+    });
+    const { ids, options, resolve } = call();
+    const { done, id } = store.mutate("update", { id: "1", state: "a" }, options);
+    expect(ids).toEqual([id]);
+    store.handleEvent({ origin: { mutation: id } });
+    resolve(undefined);
+    await done;
+    expect(store.pendingCount).toBe(0);
+    expect(reported).toContain(failure);
+  });
+
   it("gives the same object until a value changes", () => {
     const { store, call } = setUp();
     store.mutate("update", { id: "1", state: "paid" }, call().options);

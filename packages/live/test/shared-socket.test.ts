@@ -235,4 +235,38 @@ describe("one socket for the tabs of a browser", () => {
     await client.ready("a");
     client.disconnect();
   });
+
+  it("is a socket of its own where Web Locks are refused, as they are to a page without an origin", async () => {
+    await using server = await TestLiveServer.start();
+    const tabs = new BrowserTabs();
+    const openSocket = shareSocket({
+      locks: { request: () => Promise.reject(new DOMException("no origin", "SecurityError")) },
+      platform: {
+        openSocket: (url) => new WebSocket(url) as never,
+        openTabChannel: () => tabs.open("1"),
+      },
+    });
+    const client = new BroadcastClient(server.url, { platform: { openSocket }, tabs: false });
+    client.subscribe("a", () => undefined);
+    client.connect();
+    await client.ready("a");
+    client.disconnect();
+  });
+
+  it("says why it cannot be opened, and is tried again", async () => {
+    const openSocket = shareSocket({
+      locks: new BrowserLocks().forTab("1"),
+      platform: {
+        openSocket: () => {
+          throw new TypeError("no sockets here");
+        },
+        openTabChannel: () => new BrowserTabs().open("1"),
+      },
+    });
+    const client = new BroadcastClient("ws://test/", { platform: { openSocket }, tabs: false });
+    client.connect();
+    await vi.waitFor(() => expect(client.detail.reason).toBe("no sockets here"));
+    expect(client.state).toBe("reconnecting");
+    client.disconnect();
+  });
 });

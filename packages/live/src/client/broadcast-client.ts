@@ -1,7 +1,6 @@
 import type { WirePosition } from "@holdfast/coordination";
 import {
   type Abortable,
-  deferred,
   Emitter,
   type HoldfastError,
   InvalidInputError,
@@ -159,10 +158,8 @@ export class BroadcastClient {
     const entry = this.#channels.get(channel);
     if (entry === undefined)
       return Promise.reject(new InvalidInputError("channel", channel, "one that was subscribed to"));
-    if (entry.phase === "subscribed") return Promise.resolve();
-    const waiter = deferred<void>();
-    entry.waiters.add(waiter);
-    return untilAborted(waiter.promise, options.signal).finally(() => entry.waiters.delete(waiter));
+    if (this.detail.terminal) return Promise.reject(new NotConnectedError(this.detail.reason));
+    return entry.answered(options.signal);
   }
 
   /**
@@ -179,6 +176,7 @@ export class BroadcastClient {
   ): Promise<PublishAnswer> {
     checkChannel(channel);
     const { signal, ...rest } = options;
+    signal?.throwIfAborted();
     const answer = this.#command("publish", { publish: { channel, event, payload, ...rest } });
     const { published } = await untilAborted(answer, signal);
     if (published === undefined)
@@ -331,6 +329,7 @@ export class BroadcastClient {
   #onRefused(entry: ChannelEntry, wire: WireError): void {
     entry.phase = "refused";
     const error = new RemoteError(wire);
+    entry.refusal = wire.retryable ? undefined : error;
     this.#report(error, entry.name);
     if (!wire.retryable) {
       entry.settle(error);

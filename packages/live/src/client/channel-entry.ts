@@ -1,4 +1,4 @@
-import type { Deferred } from "@holdfast/kernel";
+import { type Deferred, deferred, untilAborted } from "@holdfast/kernel";
 import type { Payload, Presence, SubscribeRequest } from "../model/messages.ts";
 import { ChannelLine } from "./channel-line.ts";
 import type { BroadcastEvent, EventHandler, PresenceChange } from "./events.ts";
@@ -19,6 +19,8 @@ export class ChannelEntry {
   readonly waiters = new Set<Deferred<void>>();
   /** `idle`: the server does not know. `refused`: it said no; asked again on the next connection. */
   phase: "idle" | "requested" | "subscribed" | "refused" = "idle";
+  /** Why it was refused; undefined where the server will be asked again by and by. Only while `refused`. */
+  refusal: Error | undefined;
   /** Whether the server must be asked even though it was asked before. */
   mustAsk = false;
 
@@ -49,6 +51,15 @@ export class ChannelEntry {
   /** Calls every holder, whatever the others do. */
   tell(change: PresenceChange, onFailure: (cause: unknown) => void): void {
     for (const { onChange } of [...this.holders]) attempt(() => onChange(change), onFailure);
+  }
+
+  /** Settles with the server's word, also one that was said before. @throws signal.reason when aborted. */
+  answered(signal: AbortSignal | undefined): Promise<void> {
+    if (this.phase === "subscribed") return Promise.resolve();
+    if (this.phase === "refused" && this.refusal !== undefined) return Promise.reject(this.refusal);
+    const waiter = deferred<void>();
+    this.waiters.add(waiter);
+    return untilAborted(waiter.promise, signal).finally(() => this.waiters.delete(waiter));
   }
 
   settle(error?: unknown): void {

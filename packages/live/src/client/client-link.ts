@@ -167,14 +167,20 @@ export class ClientLink {
     if ("welcome" in frame) this.#onWelcome(frame.welcome);
     else if ("ping" in frame) this.send({ pong: frame.ping });
     else if ("bye" in frame) this.#spreadMs = Number(frame.bye.spreadMs) || 0;
-    else if (!("pong" in frame)) this.#owner.onFrame(frame);
+    else if (!("pong" in frame)) {
+      // A stream of events welcomes us by itself: only its first answer is the server's.
+      if ("ok" in frame) this.#attempt = 0;
+      this.#owner.onFrame(frame);
+    }
   }
 
   #onWelcome(welcome: Welcome): void {
     this.#timer?.cancel();
-    this.#attempt = 0;
     this.#spreadMs = undefined;
-    if (!(this.#socket instanceof EventStreamSocket)) this.#failedOpens = 0;
+    if (!(this.#socket instanceof EventStreamSocket)) {
+      this.#attempt = 0;
+      this.#failedOpens = 0;
+    }
     this.#welcome = welcome;
     this.#watch(this.#generation);
     if (welcome.expiresAt !== undefined) this.#scheduleRefresh(welcome.expiresAt - welcome.time);

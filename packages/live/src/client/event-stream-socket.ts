@@ -29,6 +29,8 @@ export class EventStreamSocket implements WebSocketLike {
   readonly #platform: Pick<Platform, "fetch" | "clock">;
   /** Channels in the order of the address, each with its position as `epoch:offset`, or "" for from now on. */
   readonly #positions = new Map<string, string>();
+  /** Each stream tells of all channels, so its beginning answers everything that was asked before. */
+  readonly #unanswered: ClientFrame[] = [];
   #token: string | undefined;
   #stream: AbortController | undefined;
   #idleTimer: Timer | undefined;
@@ -91,6 +93,8 @@ export class EventStreamSocket implements WebSocketLike {
 
   /** Nobody is asked while no channel is wanted, so nothing can be late. */
   #keepAliveWithoutStream(): void {
+    // Whoever was told something may have closed us.
+    if (this.#isClosed) return;
     this.#idleTimer = this.#platform.clock.schedule(COMMENT_EVERY_MS, () => {
       if (this.#positions.size === 0) this.#tell({ pong: 0 });
       this.#keepAliveWithoutStream();
@@ -101,18 +105,19 @@ export class EventStreamSocket implements WebSocketLike {
     this.#stream?.abort();
     const stream = new AbortController();
     this.#stream = stream;
+    this.#unanswered.push(frame);
     if (this.#positions.size === 0) {
-      this.#answer(frame, undefined);
+      this.#answerAll(undefined);
       return;
     }
-    this.#read(frame, stream.signal).then(
+    this.#read(stream.signal).then(
       () => this.#lost(stream.signal, 1006, "the stream ended"),
       (error: unknown) =>
         this.#lost(stream.signal, 1006, error instanceof Error ? error.message : String(error)),
     );
   }
 
-  async #read(frame: ClientFrame, signal: AbortSignal): Promise<void> {
+  async #read(signal: AbortSignal): Promise<void> {
     const query = [...this.#positions.keys()].map((name) => `channel=${encodeURIComponent(name)}`).join("&");
     const response = await this.#platform.fetch(`${this.#url}?${query}`, {
       signal,
@@ -136,11 +141,11 @@ export class EventStreamSocket implements WebSocketLike {
       if (done || signal.aborted) return;
       const parts = (text + decoder.decode(value, { stream: true })).split("\n\n");
       text = parts.pop() ?? "";
-      for (const part of parts) if (!signal.aborted) this.#onMessage(part, frame);
+      for (const part of parts) if (!signal.aborted) this.#onMessage(part);
     }
   }
 
-  #onMessage(message: string, frame: ClientFrame): void {
+  #onMessage(message: string): void {
     const fields = new Map<string, string>();
     for (const line of message.split("\n")) {
       const at = line.indexOf(": ");
@@ -153,7 +158,7 @@ export class EventStreamSocket implements WebSocketLike {
     }
     const value: unknown = JSON.parse(data);
     const type = fields.get("event");
-    if (type === "subscribed") this.#answer(frame, value);
+    if (type === "subscribed") this.#answerAll(value);
     else if (type === "reset" && isObject(value)) this.#tell({ reset: value } as unknown as ServerFrame);
     else {
       const event = parseEvent(value);
@@ -165,6 +170,10 @@ export class EventStreamSocket implements WebSocketLike {
       const position = positions[index];
       if (position !== undefined) this.#positions.set(name, position);
     }
+  }
+
+  #answerAll(subscribed: unknown): void {
+    for (const frame of this.#unanswered.splice(0)) this.#answer(frame, subscribed);
   }
 
   /** The acknowledgement that a WebSocket server would give. */

@@ -7,6 +7,7 @@ import {
   systemClock,
   type Timer,
 } from "@holdfast/kernel";
+import { isObject } from "../../model/parse.ts";
 import { defaultPlatform } from "../platform.ts";
 
 /** A mutation as it is kept while it cannot be sent. */
@@ -33,7 +34,7 @@ export interface OfflineQueueOptions {
   readonly maxCount?: number;
   /** Wait before the first try again, milliseconds; doubles to 20_000. Default 1_000. */
   readonly retryMs?: number;
-  /** Told when the storage fails: the mutation still waits, but would not survive a reload. */
+  /** Told when the storage fails: the mutation still waits, but would not survive a reload. And when a listener throws. */
   readonly onError?: (error: unknown) => void;
   /** Calls back when it is worth trying now. Default: the network came back, or the page became visible. */
   readonly onWake?: (callback: () => void) => () => void;
@@ -45,6 +46,8 @@ interface Waiting {
   readonly mutation: QueuedMutation;
   readonly attempt: () => Promise<unknown>;
   readonly done: Deferred<unknown>;
+  /** Resolves when the storage has it, or has failed to take it. */
+  readonly stored: Promise<void>;
 }
 
 const RETRY_MAX_MS = 20_000;
@@ -62,6 +65,7 @@ export class OfflineQueue implements Disposable {
   #line: Waiting[] = [];
   #order = 0;
   #isSending = false;
+  #isDisposed = false;
   #retryMs: number;
   #timer: Timer | undefined;
 
@@ -103,8 +107,9 @@ export class OfflineQueue implements Disposable {
     }
     const limit = this.#options.maxCount ?? 1_000;
     if (this.#line.length >= limit) throw new OverloadedError("the offline queue", limit);
-    await this.#keep(() => this.#options.storage?.put(mutation));
-    return this.#enqueue({ order, mutation, attempt, done: deferred() }) as Promise<T>;
+    // In line before it is stored: what is made meanwhile comes after it.
+    const stored = this.#keep(() => this.#options.storage?.put(mutation));
+    return this.#enqueue({ order, mutation, attempt, done: deferred(), stored }) as Promise<T>;
   }
 
   /** What an earlier page left waiting. */
@@ -119,7 +124,8 @@ export class OfflineQueue implements Disposable {
   /** Takes its place in the line for a mutation out of `stored`. */
   resume<T>(mutation: QueuedMutation, attempt: () => Promise<T>): Promise<T> {
     this.#order += 1;
-    const waiting = { order: this.#order, mutation, attempt, done: deferred<unknown>() };
+    const stored = Promise.resolve();
+    const waiting = { order: this.#order, mutation, attempt, done: deferred<unknown>(), stored };
     return this.#enqueue(waiting, 0) as Promise<T>;
   }
 
@@ -131,6 +137,7 @@ export class OfflineQueue implements Disposable {
 
   /** Stops trying. What waits stays in the storage. */
   [Symbol.dispose](): void {
+    this.#isDisposed = true;
     this.#stopWaking();
     this.#timer?.cancel();
     this.#line = [];
@@ -147,6 +154,8 @@ export class OfflineQueue implements Disposable {
 
   #schedule(waitMs: number): void {
     this.#timer?.cancel();
+    // What was under way may have failed after that.
+    if (this.#isDisposed) return;
     this.#timer = this.#clock.schedule(waitMs, () => {
       this.#timer = undefined;
       // Never rejects: each failure belongs to its mutation.
@@ -172,6 +181,7 @@ export class OfflineQueue implements Disposable {
       }
       this.#line = this.#line.filter((each) => each !== head);
       this.#changed();
+      await head.stored;
       await this.#keep(() => this.#options.storage?.remove(head.mutation.id));
     }
     this.#isSending = false;
@@ -192,7 +202,13 @@ export class OfflineQueue implements Disposable {
   }
 
   #changed(): void {
-    for (const listener of [...this.#listeners]) listener();
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener();
+      } catch (error) {
+        this.#options.onError?.(error);
+      }
+    }
   }
 }
 
@@ -207,10 +223,11 @@ export const webQueueStorage = (
   const prefix = ["holdfast-live-queue", names.application ?? "default", names.user ?? "anonymous", ""]
     .map(encodeURIComponent)
     .join("/");
-  const entries = (): readonly (QueuedMutation & { readonly order: number })[] =>
+  const entries = (): readonly StoredMutation[] =>
     Array.from({ length: storage.length }, (_, index) => storage.key(index))
       .filter((key) => key?.startsWith(prefix))
-      .map((key) => JSON.parse(storage.getItem(key as string) as string))
+      .map((key) => parseStored(storage.getItem(key as string)))
+      .filter((entry) => entry !== undefined)
       .sort((a, b) => a.order - b.order);
   return {
     load: () => entries().map(({ id, name, args }) => ({ id, name, args })),
@@ -220,4 +237,21 @@ export const webQueueStorage = (
     },
     remove: (id) => storage.removeItem(prefix + id),
   };
+};
+
+type StoredMutation = QueuedMutation & { readonly order: number };
+
+/** Undefined for what another version of the page, or another tab, has left half: it must not cost the rest. */
+const parseStored = (text: string | null): StoredMutation | undefined => {
+  try {
+    const value: unknown = JSON.parse(text ?? "null");
+    const isOne =
+      isObject(value) &&
+      typeof value["id"] === "string" &&
+      typeof value["name"] === "string" &&
+      typeof value["order"] === "number";
+    return isOne ? (value as unknown as StoredMutation) : undefined;
+  } catch {
+    return undefined;
+  }
 };

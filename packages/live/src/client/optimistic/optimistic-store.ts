@@ -79,7 +79,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
     return this.#log.value(key);
   }
 
-  /** Calls back when the value of a key may have changed. Returns the function that stops it. */
+  /** Calls back when the value of a key may have changed; what it throws goes to `onError`. Returns the function that stops it. */
   subscribe(key: QueryKey, listener: () => void): () => void {
     const hash = hashOf(key);
     const listeners = this.#listeners.get(hash) ?? new Set();
@@ -150,13 +150,18 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
   /**
    * Sends a failed mutation again, under its old id, so that a server that did take it the first time does not do it
    * twice. The last 100 failed ones can be retried.
-   * @throws InvalidInputError when there is no such failed mutation.
+   * @throws InvalidInputError when there is no such failed mutation; OverloadedError as `mutate`, and it can be retried later.
    */
   retry(id: string): Mutation<unknown> {
     const again = this.#failed.get(id);
     if (again === undefined) throw new InvalidInputError("id", id, "the id of a failed mutation");
     this.#failed.delete(id);
-    return again();
+    try {
+      return again();
+    } catch (error) {
+      this.#failed.set(id, again);
+      throw error;
+    }
   }
 
   /**
@@ -366,7 +371,13 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
   }
 
   #notify(key: QueryKey): void {
-    for (const listener of [...(this.#listeners.get(hashOf(key)) ?? [])]) listener();
+    for (const listener of [...(this.#listeners.get(hashOf(key)) ?? [])]) {
+      try {
+        listener();
+      } catch (error) {
+        this.#options.onError?.(error);
+      }
+    }
   }
 }
 

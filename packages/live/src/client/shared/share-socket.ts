@@ -126,9 +126,11 @@ class SharedSocket implements WebSocketLike {
         hasLed = true;
         return new Promise<void>((release) => this.#lead(release));
       })
-      // Taken by another tab, or not wanted any more.
       .catch(() => {
+        // Taken by another tab.
         if (hasLed) this.#lose("another tab leads");
+        // Not because it is not wanted any more: locks are refused here, to a page without an origin for example.
+        else if (this.#state === "opening" && this.#hub === undefined) this.#lead(() => undefined);
       });
   }
 

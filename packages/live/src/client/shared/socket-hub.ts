@@ -116,7 +116,13 @@ export class SocketHub {
   }
 
   #connect(hello: string): void {
-    const socket = this.#openSocket();
+    let socket: WebSocketLike;
+    try {
+      socket = this.#openSocket();
+    } catch (cause) {
+      this.#closeAll(1006, cause instanceof Error ? cause.message : String(cause));
+      return;
+    }
     this.#socket = socket;
     socket.onopen = () => socket.send(hello);
     socket.onmessage = ({ data }: { readonly data: unknown }) => {
