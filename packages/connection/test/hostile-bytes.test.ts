@@ -11,8 +11,17 @@ import {
 } from "@holdfast/protocol";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
-import { connect, parseAddress, type ServerOptions, serve, tcpTransport } from "../src/index.ts";
-import { echo, endpoint, recordingHandlers } from "./fixture.ts";
+import {
+  connect,
+  createMemoryNetwork,
+  type Peer,
+  parseAddress,
+  type ServerOptions,
+  serve,
+  type Transport,
+  tcpTransport,
+} from "../src/index.ts";
+import { echo, endpoint, pair, recordingHandlers } from "./fixture.ts";
 
 expectNoLeaks();
 
@@ -200,6 +209,22 @@ describe("a server under hostile bytes", () => {
     await both.expectServing();
   });
 
+  it("looks at one credential of a connection and at no other after it was refused", async () => {
+    let judgedCount = 0;
+    await using both = await setup({
+      authenticate: () => {
+        judgedCount += 1;
+        return undefined;
+      },
+    });
+    const raw = await both.dial();
+    const guesses = ["a", "b", "c"].map((token) => frame("authenticate", 1n, { token }));
+    raw.socket.write(Buffer.concat([HELLO, ...guesses]));
+    await raw.closed;
+    expect(raw.text()).toContain("AUTHENTICATION_FAILED");
+    expect(judgedCount).toBe(1);
+  });
+
   it("refuses another major version and says which one it needs", async () => {
     await using both = await setup();
     const raw = await both.dial();
@@ -222,6 +247,43 @@ describe("a server under hostile bytes", () => {
     await vi.waitFor(() => expect(errors.length).toBe(1), { timeout: 10_000 });
     expect(errors[0]).toMatchObject({ code: "CONNECTION_LOST", reason: expect.stringContaining("unread") });
     await both.expectServing();
+  });
+});
+
+describe("a server whose peer reads nothing", () => {
+  it.each([
+    ["pings", (peer: Peer) => peer.ping()],
+    ["credentials", (peer: Peer) => peer.authenticate({ token: "x" })],
+  ])("gives up who sends it %s without end", async (_name, ask) => {
+    const network = createMemoryNetwork({ clock: systemClock });
+    const stuck = { isStuck: false, bytes: 0 };
+    const transport: Transport = {
+      kind: "simulated",
+      dial: (address, options) => network.dial(address, options),
+      listen: (address, onLink) =>
+        network.listen(address, (link) => {
+          const send = link.send.bind(link);
+          link.send = (bytes) => {
+            if (stuck.isStuck) stuck.bytes += bytes.length;
+            else send(bytes);
+          };
+          Object.defineProperty(link, "bufferedBytes", { get: () => stuck.bytes });
+          onLink(link);
+        }),
+    };
+    const errors: unknown[] = [];
+    const both = await pair(transport, {
+      server: {
+        sendBufferMaxBytes: 64 * 1024,
+        onPeer: (peer) => void peer.onClose((error) => errors.push(error)),
+      },
+    });
+    stuck.isStuck = true;
+    const asked = Array.from({ length: 10_000 }, () => ask(both.client));
+    await Promise.allSettled(asked);
+    expect(errors).toEqual([expect.objectContaining({ reason: expect.stringContaining("unread") })]);
+    expect(stuck.bytes).toBeLessThan(3 * 64 * 1024);
+    await both[Symbol.asyncDispose]();
   });
 });
 

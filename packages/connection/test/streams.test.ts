@@ -270,6 +270,29 @@ describe("a stream", () => {
     }
   });
 
+  it("keeps its connection when the network repeats an item that filled the window", async () => {
+    const both = await setup();
+    both.source.pauseAt = 0;
+    const stream = both.rows(5, { windowBytes: 1_024 });
+    const receive = (index: number): void =>
+      (both.client as unknown as { receive(bytes: Uint8Array): void }).receive(
+        encodeFrame(
+          {
+            type: "item",
+            sequence: 0n,
+            payload: encodeValue([index, { number: index, text: "x".repeat(200) }]),
+          },
+          { frameMaxBytes: 1 << 20 },
+        ),
+      );
+    for (const index of [0, 1, 2, 3, 4, 4, 0]) receive(index);
+    expect(both.client.isOpen).toBe(true);
+    for (let index = 0; index < 5; index += 1)
+      expect(await stream.next()).toMatchObject({ value: { number: index } });
+    await stream.return?.();
+    await both[Symbol.asyncDispose]();
+  });
+
   it("loses its connection when it sends beyond the window, or more than it says", async () => {
     for (const cheat of ["window", "count"] as const) {
       const { links, transport } = capturing(tcpTransport());

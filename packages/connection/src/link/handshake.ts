@@ -140,6 +140,8 @@ export const acceptHandshake = (
       }
     } catch (error) {
       done.reject(error);
+      // Nothing that follows is looked at, another credential least of all.
+      link.onFrame(() => undefined);
       if (step !== undefined && isHoldfastError(error)) refuse(link, step.sequence, error);
       else fail(error);
     }

@@ -71,9 +71,6 @@ export class ItemStream<D extends StreamDefinition>
   /** @throws UnexpectedFrameError when the other side sends more than there is room for: the connection is over. */
   onItem(payload: Uint8Array): void {
     if (this.#isOver) return;
-    if (this.#arrivedBytes >= this.#creditedBytes + this.#windowBytes) {
-      throw new UnexpectedFrameError("item", `beyond the window of ${this.name}`);
-    }
     const { item: schema } = this.#definition;
     let arrived: Arrived<ItemOf<D>>;
     let index: unknown;
@@ -89,6 +86,9 @@ export class ItemStream<D extends StreamDefinition>
     }
     const number = index as number;
     if (number < this.#nextIndex || this.#arrived.has(number)) return;
+    if (this.#arrivedBytes >= this.#creditedBytes + this.#windowBytes) {
+      throw new UnexpectedFrameError("item", `beyond the window of ${this.name}`);
+    }
     this.#arrivedBytes += payload.length;
     this.#arrived.set(number, arrived);
     this.#serve();

@@ -46,7 +46,6 @@ export interface WirePeerOptions {
 }
 
 type State = "open" | "closing" | "closed";
-
 /** How long `close` lets requests in flight go on. */
 const CLOSE_DRAIN_MS = 2_000;
 let peersMadeCount = 0;
@@ -276,7 +275,7 @@ export class WirePeer implements Peer {
         this.#incoming.onCancel(sequence);
         break;
       case "ping":
-        this.#send("pong", sequence, EMPTY);
+        this.#respond(encodeFrame({ type: "pong", sequence, payload: EMPTY }, this.#frameOptions));
         break;
       case "pong":
         this.#pings.onPong(sequence);
@@ -303,7 +302,8 @@ export class WirePeer implements Peer {
     const grant = judge(credentialIn(payload));
     if (grant !== undefined) this.#incoming.granted = grant;
     if (grant !== undefined) this.#remote = { ...this.#remote, scopes: grant.scopes };
-    this.#send("ready", sequence, readyPayload(grant, remote.address));
+    const ready = readyPayload(grant, remote.address);
+    this.#respond(encodeFrame({ type: "ready", sequence, payload: ready }, this.#frameOptions));
   }
 
   #onGoodbye(): void {
