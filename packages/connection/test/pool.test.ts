@@ -228,6 +228,19 @@ describe("a pool with unreliable connections", () => {
     expect(state.connections.length).toBe(2);
   });
 
+  it("lends a second idle connection while the first is being checked for another", async () => {
+    const { clock, pool, state } = poolSetup({ maxCount: 2 });
+    const leases = await Promise.all([pool.acquire(), pool.acquire()]);
+    for (const lease of leases) lease.release();
+    await clock.advance(6_000);
+    const again = Promise.all([pool.acquire(), pool.acquire()]);
+    await clock.advance(10);
+    expect(pool.stats).toMatchObject({ leased: 2, waiting: 0 });
+    for (const lease of await again) lease.release();
+    expect(state.connections.length).toBe(2);
+    await pool.close();
+  });
+
   it("gives up a validation that does not answer within its limit", async () => {
     const { clock, pool } = poolSetup({ maxCount: 1, validate: () => new Promise(() => undefined) });
     (await pool.acquire()).release();

@@ -211,6 +211,7 @@ export class Pool<T> implements AsyncDisposable {
     const { acquireTimeoutMs, maxCount, waitingMaxCount } = this.#settings;
     if (maxCount === 0 || this.#line.size >= waitingMaxCount) return Promise.reject(this.#exhausted(0));
     const waiting = this.#line.join(options.timeoutMs ?? acquireTimeoutMs, options.signal);
+    if (this.#idle.size > 0) this.#lendIdle();
     this.#grow();
     return waiting;
   }
@@ -325,8 +326,7 @@ export class Pool<T> implements AsyncDisposable {
   #finishReset(entry: PoolEntry<T>, reset: Promise<void>): void {
     this.#ledger.move(entry, "resetting");
     const onFailed = (error: unknown): void => this.#retire(entry, "reset-failed", error);
-    const done = reset.then(() => this.#settleOrRetire(entry), onFailed);
-    this.#inBackground(done.then(() => this.#grow()));
+    this.#inBackground(reset.then(() => this.#settleOrRetire(entry), onFailed).then(() => this.#grow()));
   }
 
   /** Validates an idle resource that was taken out of the idle ones. */
@@ -354,7 +354,7 @@ export class Pool<T> implements AsyncDisposable {
     this.#inBackground(check());
   }
 
-  /** After a resource failed its check, the next idle one may serve the one who waits. */
+  /** Those that wait while others are being checked, or whose resource failed its check, may have the next idle ones. */
   #lendIdle(): void {
     const now = this.#settings.clock.monotonicNow();
     while (this.#line.size > this.#validatingCount + this.#ledger.openingCount) {
