@@ -56,7 +56,7 @@ const LOGOUT_MAX_MS = 1_000;
  *
  * Guaranteed: a request settles; one that is not repeatable is sent at most once; a node that the caller holds
  * back gets nothing; every healthy node gets work; connections never exceed `pool.maxCount`.
- * At the bounds: no connection in `pool.acquireTimeoutMs` is PoolExhaustedError; all nodes held back is
+ * At the bounds: no connection in `pool.acquireTimeoutMs` of each node is PoolExhaustedError; all nodes held back is
  * NoHealthyNodesError at once; after the last attempt the last error is thrown as it is.
  */
 export class ConnectionManager implements AsyncDisposable {
@@ -343,7 +343,7 @@ export class ConnectionManager implements AsyncDisposable {
     const { clock } = this.#settings.endpoint;
     try {
       await withTimeout(clock, { operation: `health check of ${node.host}`, ...options }, (signal) =>
-        node.check({ signal, timeoutMs: options.timeoutMs }),
+        node.check({ signal, timeoutMs: options.timeoutMs }, options.signal),
       );
       this.#nodes.onAnswered(node);
     } catch (error) {

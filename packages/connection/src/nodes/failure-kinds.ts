@@ -11,6 +11,8 @@ const UNSENT: ReadonlySet<string> = new Set([
   "CONNECTION_OVERLOADED",
   "CONNECTION_DRAINING",
   "CONNECTION_POOL_EXHAUSTED",
+  // The node was taken off the list meanwhile.
+  "CONNECTION_POOL_CLOSED",
   "PROTOCOL_VERSION_MISMATCH",
 ]);
 
@@ -19,6 +21,7 @@ const NO_FAULT: ReadonlySet<string> = new Set([
   "CONNECTION_DRAINING",
   "CONNECTION_OVERLOADED",
   "CONNECTION_POOL_EXHAUSTED",
+  "CONNECTION_POOL_CLOSED",
   "KERNEL_CLOSED",
 ]);
 

@@ -82,7 +82,10 @@ export class NodeCalls {
         node.health.abandonTrial();
         throw error;
       }
-      if (wasNotSent(error)) throw new NotAskedError(error);
+      if (wasNotSent(error)) {
+        node.health.abandonTrial();
+        throw new NotAskedError(error);
+      }
       this.failed(node, shared, error);
       call.avoided.add(node);
       if (!call.repeatable && !isRefusal(error)) this.#final.add(error as object);

@@ -162,13 +162,16 @@ export class Node implements Candidate {
     );
   }
 
-  /** Pings over a connection of its own or a shared one, and keeps the time. @throws what `enter` and `ping` throw. */
-  async check(options: Abortable & { readonly timeoutMs: number }): Promise<void> {
+  /**
+   * Pings over a connection of its own or a shared one, and keeps the time. One that does not answer is destroyed, unless
+   * `asker` aborted: then nothing was learnt of it, and others may use it. @throws what `enter` and `ping` throw.
+   */
+  async check(options: Abortable & { readonly timeoutMs: number }, asker?: AbortSignal): Promise<void> {
     const shared = await this.enter(options);
     try {
       this.#measured(await shared.peer.ping(options));
     } catch (error) {
-      shared.peer.destroy(error instanceof Error ? error : undefined);
+      if (asker?.aborted !== true) shared.peer.destroy(error instanceof Error ? error : undefined);
       throw error;
     } finally {
       this.leave(shared);
