@@ -94,6 +94,10 @@ describe("an error on the wire", () => {
       wire,
     );
     expect(toWireError("boom")).toEqual(wire);
+    // A handler may reject with anything, and its caller must hear of it all the same.
+    for (const odd of [Object.create(null), Object.assign(new Error("x"), { message: { a: 1 } })]) {
+      expect(toWireError(odd)).toMatchObject({ code: "KERNEL_INTERNAL", message: expect.any(String) });
+    }
   });
 });
 

@@ -113,8 +113,15 @@ export const toWireError = (error: unknown): WireError => {
       details: error.details,
     };
   }
-  const message = error instanceof Error ? error.message : String(error);
-  return { code: "KERNEL_INTERNAL", message, retryable: false };
+  return { code: "KERNEL_INTERNAL", message: textOf(error), retryable: false };
+};
+
+const textOf = (error: unknown): string => {
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return "an error that has no text";
+  }
 };
 
 /** Fails loudly when an invariant of our own code does not hold. */
