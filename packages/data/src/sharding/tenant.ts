@@ -1,4 +1,5 @@
 import { InvalidInputError } from "@holdfast/kernel";
+import { blankLiterals } from "../sql/blank-literals.ts";
 import type { Database, StatementOptions, StatementRunner, TransactionOptions } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
 import { integerOption } from "../sql/integer-option.ts";
@@ -285,22 +286,12 @@ const scopeSelect = (
 };
 
 /**
- * What PostgreSQL's own lexer takes for one piece: a quoted name, a string with escapes (which may go on in the next
- * line), one without, a comment, a string in dollars. `e` and `$` begin one only where no name is under way.
- */
-const PIECES =
-  /"(?:[^"]|"")*"|(?<![\w$\u0080-\uffff])e'(?:[^'\\]|\\[\s\S]|'')*'(?:\s*[\n\r]\s*'(?:[^'\\]|\\[\s\S]|'')*')*|'(?:[^']|'')*'|--[^\n\r]*|\/\*[\s\S]*?\*\/|(?<![\w$\u0080-\uffff])\$([a-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$[\s\S]*?\$\1\$/gi;
-
-/**
  * The text with strings and comments blanked out, so that words in them mean nothing. Quoted names stay.
  * @throws ShardTenantCrossedError for what would have to be read otherwise than it looks.
  */
 const withoutLiterals = (text: string): string => {
-  const bare = text.replaceAll(PIECES, (piece) => {
-    if (piece.startsWith("/*") && piece.includes("/*", 2)) {
-      throw new ShardTenantCrossedError("a tenant's query has no comment inside a comment");
-    }
-    return piece.startsWith('"') ? piece : " ";
+  const bare = blankLiterals(text, () => {
+    throw new ShardTenantCrossedError("a tenant's query has no comment inside a comment");
   });
   if (!/(?<![\w$\u0080-\uffff])u&"/i.test(bare)) return bare;
   throw new ShardTenantCrossedError("a tenant's query names tables as they are declared, without U& escapes");
