@@ -16,8 +16,11 @@ export const TRANSIENT_PATTERNS: readonly string[] = Object.freeze([
   "server busy",
 ]);
 
-/** Codes that are final for one address and yet worth another try: the node may come up, or another answers. */
-const WORTH_ANOTHER_NODE = new Set(["CONNECTION_REFUSED", "KERNEL_CLOSED"]);
+/**
+ * Codes that are final for one address or as such, and yet worth another try: the node may come up, or another
+ * answers. What became of a request whose outcome is unknown is found out by asking again: each is safe to repeat.
+ */
+const WORTH_ANOTHER_NODE = new Set(["CONNECTION_REFUSED", "KERNEL_CLOSED", "KERNEL_OUTCOME_UNKNOWN"]);
 
 /** Whether the same request may succeed later or at another node. */
 export const isTransient = (error: unknown): boolean => {

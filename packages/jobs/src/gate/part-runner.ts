@@ -79,6 +79,8 @@ export class PartRunner {
         await this.#pause(led, PAUSE_MS);
       }
     }
+    // The answer came when nobody wanted the job's events here any more.
+    begun?.feed.close();
   }
 
   /** Returns the feed that the datacenter began with its answer. */
@@ -291,6 +293,8 @@ export class PartRunner {
   }
 }
 
-/** Whether the other side may have got the request although we have no answer. */
+/** After these the other side may have got the request, or stored the job, although it did not say so. */
+const UNCERTAIN_CODES = ["KERNEL_TIMEOUT", "CONNECTION_LOST", "KERNEL_OUTCOME_UNKNOWN"];
+
 const mayHaveArrived = (error: unknown): boolean =>
-  !isHoldfastError(error) || error.code === "KERNEL_TIMEOUT" || error.code === "CONNECTION_LOST";
+  !isHoldfastError(error) || UNCERTAIN_CODES.includes(error.code);
