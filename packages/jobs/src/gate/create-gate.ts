@@ -95,6 +95,8 @@ class GateNode implements Gate {
   readonly #settings: GateSettings;
   readonly #logger: Logger;
   readonly #tasks: TaskGroup;
+  /** Apart from the other tasks: whoever takes over this gate's jobs need not wait for a slow receiver. */
+  readonly #reporting: TaskGroup;
   readonly #load = new CommitLoad();
   readonly #datacenters = new Map<string, Datacenter>();
   #self: { readonly nodeId: string; readonly address: string };
@@ -106,6 +108,7 @@ class GateNode implements Gate {
   #commits: JobCommits | undefined;
   #book: JobBook | undefined;
   #feed: EventFeed | undefined;
+  #reports: ReportDeliveries | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: GateOptions) {
@@ -115,6 +118,7 @@ class GateNode implements Gate {
     this.#self = { nodeId: options.nodeId, address: options.advertise ?? options.listen };
     this.#logger = options.logger.child({ node: options.nodeId });
     this.#tasks = new TaskGroup({ logger: this.#logger });
+    this.#reporting = new TaskGroup({ logger: this.#logger });
   }
 
   get address(): string {
@@ -131,6 +135,14 @@ class GateNode implements Gate {
 
   async start(): Promise<void> {
     const { clock, random, transport, listen, store, authenticate, advertise } = this.#options;
+    const reports = new ReportDeliveries({
+      reporters: this.#settings.reporters,
+      store,
+      nodeId: this.nodeId,
+      clock,
+      logger: this.#logger,
+    });
+    this.#reports = reports;
     const level = this.#options.load;
     const load = this.#load;
     const admission = new Admission({
@@ -139,6 +151,9 @@ class GateNode implements Gate {
       limits: this.#settings.rateLimits,
     });
     const handlers = createHandlers({ admit: admission.admit });
+    // Our own wall clock may be off, or be set while we run. Asked before we listen: from then on until the handlers
+    // are there nothing may wait, or a client would be told for good that we do not know its message.
+    const storeOffsetMs = (await store.coordination.now()) - clock.monotonicNow();
     this.#server = await serve({
       listen,
       transport,
@@ -179,13 +194,6 @@ class GateNode implements Gate {
       onLost: () => this.#book?.dropAll("the gate's lease is lost"),
     });
     this.#lease = lease;
-    const reports = new ReportDeliveries({
-      reporters: this.#settings.reporters,
-      store,
-      nodeId: this.nodeId,
-      clock,
-      logger: this.#logger,
-    });
     const commits = new JobCommits({
       store,
       logger: this.#logger,
@@ -207,8 +215,6 @@ class GateNode implements Gate {
       logger: this.#logger,
       onStale: (led) => book.reload([led.job.jobId]),
     });
-    // Our own wall clock may be off, or be set while we run.
-    const storeOffsetMs = (await store.coordination.now()) - clock.monotonicNow();
     const book = new JobBook({
       settings: this.#settings,
       store,
@@ -293,7 +299,7 @@ class GateNode implements Gate {
       reports,
     });
     this.#tasks.spawn("retention", (signal) => retention.run(signal, { isLeader: () => lease.isLeader }));
-    this.#tasks.spawn("reports", (signal) => reports.run(signal));
+    this.#reporting.spawn("reports", (signal) => reports.run(signal));
     this.#tasks.spawn("load", (signal) => load.watchRest({ clock, isIdle: () => commits.isIdle, signal }));
     this.#state = "active";
     this.#logger.info({ address: self.address }, "the gate takes jobs");
@@ -366,12 +372,15 @@ class GateNode implements Gate {
     if (!options.release) this.#book?.dropAll("the gate was killed");
     await this.#server?.close({ drainMs: options.drainMs });
     this.#book?.dropAll("the gate is stopping");
+    const reported = this.#reporting.stop();
     await this.#tasks.stop();
     await this.#commits?.close();
     await this.#feed?.close();
     await Promise.all([...this.#datacenters.values()].map((datacenter) => datacenter.close()));
     await this.#links?.close();
     await this.#lease?.stop({ release: options.release });
+    await reported;
+    await this.#reports?.close();
     this.#state = "offline";
     this.#logger.info({ stats: this.stats() }, "the gate has stopped");
   }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type NewTask, runWorker, type TaskContext, type TaskQueue } from "@holdfast/coordination";
-import { type Clock, hasCode, InvalidInputError, type Logger } from "@holdfast/kernel";
+import { type Clock, hasCode, InvalidInputError, type Logger, withTimeout } from "@holdfast/kernel";
 import type { JobSpec, ReporterConfig } from "@holdfast/protocol/contract";
 import { PermanentError } from "../errors.ts";
 import type { JobReporter } from "../model/job-reporter.ts";
@@ -17,6 +17,8 @@ const BACKOFF = { baseMs: 1_000, factor: 2.5, capMs: 3_600_000 } as const;
 const LEASE_MS = 30_000;
 const DELIVERY_TIMEOUT_MS = 300_000;
 const CONCURRENCY = 8;
+/** A reporter that takes longer is left behind: its gate stops all the same. */
+const CLOSE_TIMEOUT_MS = 5_000;
 
 /** How a report of a job stands. */
 export interface ReportView {
@@ -95,14 +97,24 @@ export class ReportDeliveries {
     if (tasks.length > 0) await this.#queue.enqueue(tasks, { tx });
   }
 
-  /** Delivers until the signal aborts, then closes the reporters. Does nothing without any. */
+  /** Delivers until the signal aborts. Does nothing without reporters. */
   async run(signal: AbortSignal): Promise<void> {
-    if (this.#reporters.size === 0) return;
-    try {
-      await this.#work(signal);
-    } finally {
-      for (const reporter of this.#reporters.values()) await reporter.close();
-    }
+    if (this.#reporters.size > 0) await this.#work(signal);
+  }
+
+  /** Closes every reporter, whatever becomes of the others; none is waited for longer than 5 s. Call it once, after `run`. */
+  async close(): Promise<void> {
+    const { clock, logger } = this.#options;
+    await Promise.all(
+      [...this.#reporters.values()].map(async (reporter) => {
+        const limit = { operation: `closing reporter ${reporter.name}`, timeoutMs: CLOSE_TIMEOUT_MS };
+        try {
+          await withTimeout(clock, limit, () => reporter.close());
+        } catch (error) {
+          logger.warn({ err: error, reporter: reporter.name }, "a reporter was not closed");
+        }
+      }),
+    );
   }
 
   async #work(signal: AbortSignal): Promise<void> {

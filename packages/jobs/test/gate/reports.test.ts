@@ -141,4 +141,59 @@ describe("the results of jobs", () => {
     await t[Symbol.asyncDispose]();
     expect(closedCount()).toBe(1);
   });
+
+  it("closes each reporter, though another one fails to close or never ends closing", async () => {
+    const [failing, hanging, sound] = [
+      recordingReporter("failing"),
+      recordingReporter("hanging"),
+      recordingReporter("sound"),
+    ];
+    const reporters: JobReporter[] = [
+      { ...failing.reporter, close: () => Promise.reject(new Error("no")) },
+      { ...hanging.reporter, close: () => new Promise(() => undefined) },
+      sound.reporter,
+    ];
+    const t = await setup({ gate: { reporters } });
+    await t[Symbol.asyncDispose]();
+    expect(sound.closedCount()).toBe(1);
+  });
+
+  it("closes its reporters when it cannot start", async () => {
+    const { reporter, closedCount } = recordingReporter("hook");
+    await using t = await setup({
+      gateOf: (index) => (index === 1 ? { listen: "gate-0:7401", reporters: [reporter] } : {}),
+    });
+    await expect(t.startGate(1)).rejects.toMatchObject({ code: "CONNECTION_ADDRESS_IN_USE" });
+    expect(closedCount()).toBe(1);
+  });
+
+  it("hold up nobody who takes over the jobs of a gate that stops while a receiver hangs", async () => {
+    const { reporter } = recordingReporter("hook");
+    let isHanging = false;
+    const hanging: JobReporter = {
+      ...reporter,
+      deliver: () => {
+        isHanging = true;
+        return new Promise(() => undefined);
+      },
+    };
+    await using t = await setup({
+      gates: 2,
+      gateOf: (index) => (index === 0 ? { reporters: [hanging] } : {}),
+    });
+    const [first, second] = t.gates;
+    const client = t.newClient([first?.address ?? ""]);
+    const { jobId: ended } = await t.submit({}, client);
+    const { jobId: running } = await t.submit({}, client);
+    await t.clock.advance(100);
+    await t.east.end(ended, "completed");
+    await t.clock.advance(1_000);
+    expect([isHanging, first?.stats().ledJobs]).toEqual([true, 1]);
+    const stopping = first?.stop();
+    await t.clock.advance(3_000);
+    expect(second?.stats()).toMatchObject({ takeOvers: 1, ledJobs: 1 });
+    await t.east.end(running, "completed");
+    expect(await t.result(running)).toMatchObject({ status: "completed" });
+    if (stopping !== undefined) await settle(t.clock, stopping);
+  });
 });
