@@ -162,6 +162,8 @@ export class LedJob {
     if (this.#change.isDropped) return;
     this.#commit ??= this.#commitAll().finally(() => {
       this.#commit = undefined;
+      // What came after the last look for more found a commit under way, and nobody else would write it.
+      if (this.#change.events.length > 0) this.#startCommit();
     });
   }
 
