@@ -282,18 +282,25 @@ export class JobBook {
 
   /** True when nothing is left to read. */
   async #reloadSome(signal: AbortSignal): Promise<boolean> {
-    const { store, lease } = this.#options;
+    const { store, lease, logger } = this.#options;
     const owner = lease.ownerId;
     // Without a lease nothing is ours; what was goes to whoever sweeps first.
     if (owner === undefined) this.#reload.clear();
     const jobIds = [...this.#reload].slice(0, RELOAD_COUNT);
     const rows = jobIds.length === 0 ? [] : await this.#settledRows(jobIds, owner, signal);
+    for (const jobId of jobIds) this.#reload.delete(jobId);
     for (const row of rows) {
       if (this.#jobs.has(row.jobId)) continue;
-      const job = await restoreJob(store, row, { signal });
-      if (lease.ownerId === owner && !this.#jobs.has(row.jobId)) this.lead(job);
+      try {
+        const job = await restoreJob(store, row, { signal });
+        if (lease.ownerId === owner && !this.#jobs.has(row.jobId)) this.lead(job);
+      } catch (error) {
+        signal.throwIfAborted();
+        // Behind the others: one that is damaged must not keep them waiting.
+        this.#reload.add(row.jobId);
+        logger.warn({ err: error, jobId: row.jobId }, "a job could not be read again yet; trying again");
+      }
     }
-    for (const jobId of jobIds) this.#reload.delete(jobId);
     return this.#reload.size === 0;
   }
 

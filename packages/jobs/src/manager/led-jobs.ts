@@ -102,13 +102,14 @@ export class LedJobs {
 
   /**
    * Reads doubtful jobs again, those of `jobIds` or all, and leads those that are still ours.
-   * @throws what the store throws; the jobs stay doubtful.
+   * @throws what the store throws; the jobs that it throws for stay doubtful, and none keeps another from being read.
    */
   async settle(jobIds?: readonly string[]): Promise<void> {
     const wanted = (jobIds ?? [...this.#doubtful]).filter((jobId) => this.#doubtful.has(jobId));
     if (wanted.length === 0) return;
     const rows = await this.#options.store.jobs.get(wanted);
     const ownerId = this.#options.ownerId();
+    const failures: unknown[] = [];
     for (const jobId of wanted) {
       const row = rows.find((candidate) => candidate.jobId === jobId);
       if (row === undefined || row.owner !== ownerId || isTerminal(row.status)) {
@@ -116,9 +117,14 @@ export class LedJobs {
         if (row !== undefined && isTerminal(row.status)) this.#remember(jobId);
         continue;
       }
-      await this.#loadOnce(row);
-      this.#doubtful.delete(jobId);
+      try {
+        await this.#loadOnce(row);
+        this.#doubtful.delete(jobId);
+      } catch (error) {
+        failures.push(error);
+      }
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   /** A job that reached its end. */

@@ -125,6 +125,28 @@ describe("a manager whose store fails", () => {
     expect(await cluster.run(store.jobs.counts())).toEqual({ queued: 4 });
   });
 
+  it("goes on with a job after a failed commit though the one beside it cannot be read", async () => {
+    const { manager, worker, client } = await setUp();
+    for (const jobId of ["job-1", "job-2"]) await client.submit([{ name: "a" }], { jobId });
+    const held = await worker.claimAll(2);
+    const queue = store.coordination.queue("shards");
+    const list = queue.list.bind(queue);
+    let isDamaged = true;
+    queue.list = async (filter) => {
+      if (isDamaged && filter.group?.includes("job-1")) throw new Error("this group is damaged");
+      return list(filter);
+    };
+    store.faults.push("unavailable");
+    await expect(worker.report(held.map((claim) => completed(claim)))).rejects.toThrow();
+    await cluster.advance(3_000);
+    expect(manager.stats().leadingJobs).toBe(1);
+    isDamaged = false;
+    await cluster.until(() => manager.stats().leadingJobs === 2);
+    await worker.report(held.map((claim) => completed(claim)));
+    for (const jobId of ["job-1", "job-2"])
+      expect(await client.finished(jobId)).toMatchObject({ status: "completed" });
+  });
+
   it("is refused by the store once another leads its job, and sends workers there", async () => {
     const { manager, worker, client } = await setUp();
     const { jobId } = await client.submit([{ name: "a", shards: 2 }]);
