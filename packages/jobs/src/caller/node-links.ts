@@ -30,6 +30,10 @@ export class NodeLinks {
     this.#onLost = onLost;
   }
 
+  isOpen(address: string): boolean {
+    return this.#open.get(address)?.isOpen ?? false;
+  }
+
   /**
    * The ready connection to `address`. An abort ends the waiting, not the dialling that others may wait for.
    * @throws ConnectionRefusedError and the like when it cannot be opened; ClosedError after `close`.

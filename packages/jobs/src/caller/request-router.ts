@@ -1,5 +1,12 @@
-import type { Peer } from "@holdfast/connection";
-import { type Abortable, hasCode, isHoldfastError, TimeoutError } from "@holdfast/kernel";
+import { ConnectionTimeoutError, type Peer } from "@holdfast/connection";
+import {
+  type Abortable,
+  childController,
+  hasCode,
+  isHoldfastError,
+  TimeoutError,
+  withTimeout,
+} from "@holdfast/kernel";
 import {
   type InputOf,
   type OutputOf,
@@ -44,13 +51,15 @@ export interface Answered<T> {
  *
  * Between two attempts it waits the longer of the server's `retryAfterMs` and its own backoff, a doubling time
  * times a random factor in [0.5, 1.5); nodes that were not tried yet are tried at once when one cannot be
- * reached. The total is bounded by the deadline. Everything asked here is safe to repeat.
+ * reached, and one that takes connections and says nothing gets no more than its share of the time while others are
+ * left. The total is bounded by the deadline. Everything asked here is safe to repeat.
  */
 export class RequestRouter {
   readonly #options: CallerOptions;
   readonly #links: NodeLinks;
   readonly #selector: TargetSelector;
   readonly #counters: CallerCounters;
+  readonly #closed: AbortSignal;
   readonly #submissions = new BundledRequests({
     one: submitJob,
     many: submitJobs,
@@ -65,17 +74,20 @@ export class RequestRouter {
       readonly links: NodeLinks;
       readonly selector: TargetSelector;
       readonly counters: CallerCounters;
+      /** Aborts when the caller is closed. */
+      readonly closed: AbortSignal;
     },
   ) {
     this.#options = options;
     this.#links = parts.links;
     this.#selector = parts.selector;
     this.#counters = parts.counters;
+    this.#closed = parts.closed;
   }
 
   /**
    * @throws the node's error when it is final; the last transient error when the deadline passes;
-   * NoTargetError without any configured node; signal.reason when aborted.
+   * NoTargetError without any configured node; ClosedError when the caller is closed; signal.reason when aborted.
    */
   async ask<D extends RequestDefinition>(
     definition: D,
@@ -88,29 +100,46 @@ export class RequestRouter {
     const deadlineAt = clock.monotonicNow() + deadlineMs;
     let untried = this.#selector.targets(options.jobId);
     if (untried.length === 0) throw new NoTargetError();
+    let round = new Round();
     for (let attempt = 1; ; attempt += 1) {
       options.signal?.throwIfAborted();
       const target = untried[0] as string;
       untried = untried.slice(1);
-      const outcome = await this.#attempt(definition, input, target, { ...options, deadlineAt }).then(
+      const limits = { ...options, deadlineAt, untriedCount: untried.length };
+      const outcome = await this.#attempt(definition, input, target, limits).then(
         (answered) => ({ answered }),
         (caught: unknown) => ({ caught }),
       );
       if ("answered" in outcome) return outcome.answered;
       options.signal?.throwIfAborted();
-      // Another node may know the job (a manager of another datacenter); if none does, that is the answer.
-      const isMissing = hasCode(outcome.caught, "JOBS_NOT_FOUND");
-      if (!isMissing && !isTransient(outcome.caught)) throw outcome.caught;
-      if ((isMissing || isUnreachable(outcome.caught)) && untried.length > 0) continue;
-      if (isMissing) throw outcome.caught;
-      const waitMs = this.#waitMs(outcome.caught, { attempt, leftMs: deadlineAt - clock.monotonicNow() });
-      if (waitMs === undefined) throw outcome.caught;
+      this.#closed.throwIfAborted();
+      const { caught } = outcome;
+      const isMissing = hasCode(caught, "JOBS_NOT_FOUND");
+      if (!isMissing && !isTransient(caught)) throw caught;
+      round.note(caught, { isMissing, isGate: this.#selector.isGate(target) });
+      const asksNext = isMissing || isUnreachable(caught);
+      if (asksNext && untried.length > 0) continue;
+      if (asksNext && round.missing !== undefined) throw round.missing;
+      const failure = isMissing ? round.unreachedGate : caught;
+      const waitMs = this.#waitMs(failure, { attempt, leftMs: deadlineAt - clock.monotonicNow() });
+      if (waitMs === undefined) throw failure;
       logger.debug(
-        { err: outcome.caught, request: definition.name, target, attempt, waitMs },
+        { err: failure, request: definition.name, target, attempt, waitMs },
         "a request failed and is tried again",
       );
-      await clock.sleep(waitMs, { signal: options.signal });
-      if (untried.length === 0) untried = this.#selector.targets(options.jobId);
+      await this.#pause(waitMs, options);
+      if (untried.length > 0) continue;
+      untried = this.#selector.targets(options.jobId);
+      round = new Round();
+    }
+  }
+
+  async #pause(ms: number, { signal }: Abortable): Promise<void> {
+    const scope = childController(signal, this.#closed);
+    try {
+      await this.#options.clock.sleep(ms, { signal: scope.signal });
+    } finally {
+      scope.dispose();
     }
   }
 
@@ -119,7 +148,7 @@ export class RequestRouter {
     definition: D,
     input: InputOf<D>,
     target: string,
-    options: AskOptions & { readonly deadlineAt: number },
+    options: AskOptions & { readonly deadlineAt: number; readonly untriedCount: number },
   ): Promise<Answered<OutputOf<D>>> {
     const visited = new Set<string>();
     let address = target;
@@ -132,7 +161,7 @@ export class RequestRouter {
       if (timeoutMs <= 0)
         throw new TimeoutError(definition.name, options.deadlineMs ?? this.#options.deadlineMs);
       try {
-        const peer = await this.#links.get(address, { signal: options.signal });
+        const peer = await this.#connect(address, options);
         const output = await this.#request(peer, definition, input, { timeoutMs, signal: options.signal });
         this.#selector.succeeded(address, options.jobId);
         return { output, address, peer };
@@ -149,6 +178,23 @@ export class RequestRouter {
         this.#counters.add("redirects");
         address = next;
       }
+    }
+  }
+
+  /** While others wait for their turn a node that does not get ready has only its share of the time that is left. */
+  async #connect(
+    address: string,
+    options: Abortable & { readonly deadlineAt: number; readonly untriedCount: number },
+  ): Promise<Peer> {
+    const { clock } = this.#options;
+    const { signal, untriedCount } = options;
+    if (untriedCount === 0 || this.#links.isOpen(address)) return this.#links.get(address, { signal });
+    const shareMs = Math.ceil((options.deadlineAt - clock.monotonicNow()) / (untriedCount + 1));
+    const limit = { operation: `connecting to ${address}`, timeoutMs: shareMs, signal };
+    try {
+      return await withTimeout(clock, limit, (timely) => this.#links.get(address, { signal: timely }));
+    } catch (error) {
+      throw hasCode(error, "KERNEL_TIMEOUT") ? new ConnectionTimeoutError(address, shareMs) : error;
     }
   }
 
@@ -170,5 +216,28 @@ export class RequestRouter {
     const ownMs = Math.min(nominalMs * (0.5 + random.next()), run.leftMs / 2);
     const waitMs = Math.max(isHoldfastError(error) ? (error.retryAfterMs ?? 0) : 0, ownMs);
     return run.leftMs < LAST_ATTEMPT_MS || waitMs >= run.leftMs ? undefined : waitMs;
+  }
+}
+
+/** What the nodes that were asked one after the other have said of a job that one of them does not know. */
+class Round {
+  /** A gate that could not be asked: a manager beside it may have nothing to do with the job. */
+  unreachedGate: unknown;
+  #missing: unknown;
+  #isByGate = false;
+
+  note(
+    error: unknown,
+    { isMissing, isGate }: { readonly isMissing: boolean; readonly isGate: boolean },
+  ): void {
+    if (isGate && isUnreachable(error)) this.unreachedGate ??= error;
+    if (!isMissing || this.#isByGate) return;
+    this.#missing = error;
+    this.#isByGate = isGate;
+  }
+
+  /** The answer that nobody knows the job, unless a gate that was not reached may. */
+  get missing(): unknown {
+    return this.#isByGate || this.unreachedGate === undefined ? this.#missing : undefined;
   }
 }

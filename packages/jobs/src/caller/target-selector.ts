@@ -32,6 +32,10 @@ export class TargetSelector {
     this.#current = rotate(options.gates, startAt)[0] ?? rotate(options.managers, startAt)[0];
   }
 
+  isGate(address: string): boolean {
+    return this.#gates.includes(address);
+  }
+
   /** The next gate in rotation; undefined when none is configured. */
   nextGate(): string | undefined {
     const address = this.#gates[this.#gateIndex % this.#gates.length];

@@ -198,3 +198,17 @@ describe("a rate limit", () => {
     expect(t.clock.monotonicNow()).toBeLessThan(100);
   });
 });
+
+describe("a call", () => {
+  it("ends with the client that is closed, and leaves no timer", async () => {
+    await using t = await setup();
+    await settle(t.clock, t.node.kill());
+    const asked = [t.client.list(), t.client.submit({ workflows: [{ workflow: "w", input: {} }] })];
+    for (const call of asked) call.catch(() => undefined);
+    await t.clock.advance(1_200);
+    await settle(t.clock, t.client.close());
+    await t.clock.advance(10);
+    expect(t.clock.pendingCount).toBe(0);
+    for (const call of asked) await expect(call).rejects.toMatchObject({ code: "KERNEL_CLOSED" });
+  });
+});

@@ -45,10 +45,13 @@ const setUp = async () => {
   const client = createClient({ gates, transport, clock, random: seededRandom(3), clientId: "tester" });
   const { jobId } = await settle(clock, client.submit({ workflows: [{ workflow: "w", input: {} }] }));
   const serving = () => cluster.nodes.find((node) => node.feed.stats().subscriptions > 0)?.address ?? "";
+  const newClient = () =>
+    createClient({ gates, transport, clock, random: seededRandom(1), clientId: "other", deadlineMs: 5_000 });
   return {
     clock,
     cluster,
     client,
+    newClient,
     jobId,
     hanging,
     serving,
@@ -95,5 +98,19 @@ describe("a gate that hangs without closing its connections", () => {
     const askedAt = t.clock.monotonicNow();
     await settle(t.clock, t.client.get(t.jobId));
     expect(t.clock.monotonicNow() - askedAt).toBeLessThan(1_000);
+  });
+
+  it.each([
+    "gate-0",
+    "gate-1",
+    "gate-2",
+  ])("does not use up the time of a call that others answer: %s", async (name) => {
+    await using t = await setUp();
+    t.hanging.add(`${name}:7401`);
+    const client = t.newClient();
+    const askedAt = t.clock.monotonicNow();
+    await settle(t.clock, client.list());
+    expect(t.clock.monotonicNow() - askedAt).toBeLessThan(5_000);
+    await settle(t.clock, client.close());
   });
 });
