@@ -153,8 +153,11 @@ export class ProgressReporter {
 
   /** Whether what is added now leaves soon. */
   #isOpen(manager: string, lane: Lane): boolean {
-    const { clock, links } = this.#options;
-    return clock.monotonicNow() >= lane.notBefore && links.ready.some(({ nodeId }) => nodeId === manager);
+    return this.#options.clock.monotonicNow() >= lane.notBefore && this.#isReady(manager);
+  }
+
+  #isReady(manager: string): boolean {
+    return this.#options.links.ready.some(({ nodeId }) => nodeId === manager);
   }
 
   #put(lane: Lane, item: Waiting): void {
@@ -170,6 +173,7 @@ export class ProgressReporter {
   #kick(manager: string, lane: Lane): void {
     if (lane.isBusy || lane.waiting.length === 0) return;
     if (!this.#isOpen(manager, lane)) {
+      if (!this.#isReady(manager)) this.#dropAbandoned(lane);
       // Starts a connection to a leader that was not known; the tick comes back to it.
       const leader = this.#options.leaders.of(lane.waiting[0]?.update.jobId ?? "");
       if (leader !== undefined) this.#options.links.of(leader);
@@ -186,6 +190,16 @@ export class ProgressReporter {
         lane.isBusy = false;
       }
     });
+  }
+
+  /** Of jobs that this worker has no shard of any more: nobody will say who leads them, so nobody takes them. */
+  #dropAbandoned(lane: Lane): void {
+    const { leaders } = this.#options;
+    const abandoned = lane.waiting.filter(({ update }) => leaders.of(update.jobId) === undefined);
+    if (abandoned.length === 0) return;
+    lane.waiting = lane.waiting.filter(({ update }) => leaders.of(update.jobId) !== undefined);
+    lane.waitingBytes = bytesOf(lane.waiting);
+    this.#drop(abandoned);
   }
 
   /** False when the manager is gone: what was taken is dropped, the rest waits. */

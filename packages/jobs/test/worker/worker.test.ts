@@ -1,5 +1,5 @@
 import { InvalidMessageError } from "@holdfast/protocol";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { NodeNotReadyError } from "../../src/index.ts";
 import { createScene } from "./worker-scene.ts";
 
@@ -141,6 +141,21 @@ describe("a worker", () => {
     expect(worker.stats().busyCores).toBe(1);
     await clock.advance(8_000);
     expect(worker.stats().busyCores).toBe(0);
+    await stopped(clock, worker.kill());
+  });
+
+  it("comes to rest after a loss of all managers, though figures still waited for one of them", async () => {
+    const { tasks, manager, startWorker, assignment, until, clock } = await createScene();
+    const worker = await startWorker({ orphanGraceMs: 1_000 });
+    tasks.add(assignment(0, { name: "count", workflow: "count", input: { times: 10_000 } }));
+    await until(() => manager.progress.length > 0);
+    await stopped(clock, manager.stop());
+    await clock.advance(10_000);
+    expect(worker.stats().busyCores).toBe(0);
+    const waits = vi.spyOn(clock, "sleep");
+    await clock.advance(5_000);
+    // That is how often managers want progress.
+    expect(waits.mock.calls.filter(([ms]) => ms === 100)).toEqual([]);
     await stopped(clock, worker.kill());
   });
 
