@@ -24,11 +24,15 @@ export const checkTimeout = (timeoutMs: number): number => {
   return timeoutMs;
 };
 
+/** What may be shown of something that should have been a URL: nothing up to its last `@`. */
+const withoutCredentials = (text: string): string =>
+  text.includes("@") ? `…${text.slice(text.lastIndexOf("@"))}` : text;
+
 /** An absolute http(s) URL without a user name in it: that would end in logs. @throws InvalidInputError */
 export const checkUrl = (field: string, text: string): URL => {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    throw new InvalidInputError(field, text, "an absolute http or https URL");
+    throw new InvalidInputError(field, withoutCredentials(text), "an absolute http or https URL");
   }
   if (url.username !== "" || url.password !== "") {
     throw new InvalidInputError(

@@ -240,6 +240,17 @@ describe("StatsD", () => {
   });
 });
 
+describe("an address that is none", () => {
+  it.each([
+    "ftp://ops:hunter2@hooks.example/jobs",
+    "https//ops:hunter2@hooks.example",
+    "ops:hunter2@hooks.example",
+  ])("is refused without the password in it: %s", (url) => {
+    expect(() => createWebhookReporter({ url, secret: SECRET })).toThrow(/hooks\.example/);
+    expect(() => createWebhookReporter({ url, secret: SECRET })).not.toThrow(/hunter2/);
+  });
+});
+
 describe("OTLP", () => {
   it("gets the figures through the OpenTelemetry library", async () => {
     const { received, url } = await startReceiver(200);
