@@ -18,4 +18,8 @@ describe("an address of the console", () => {
     expect(parseRoute("/compare?a=&b=job-1")).toMatchObject({ a: undefined, b: "job-1" });
     expect(parseRoute("/nowhere?a=1")).toEqual({ page: "unknown", path: "/nowhere" });
   });
+
+  it("that nobody can have made leads to no page, and breaks none", () => {
+    expect(parseRoute("/jobs/100%")).toEqual({ page: "unknown", path: "/jobs/100%" });
+  });
 });

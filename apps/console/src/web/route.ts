@@ -26,7 +26,17 @@ export const parseRoute = (address: string): Route => {
     return { page: "compare", a: chosen("a"), b: chosen("b"), level: chosen("level") };
   }
   const job = /^\/jobs\/(.+)$/.exec(path)?.[1];
-  return job === undefined ? { page: "unknown", path } : { page: "job", jobId: decodeURIComponent(job) };
+  const jobId = job === undefined ? undefined : decoded(job);
+  return jobId === undefined ? { page: "unknown", path } : { page: "job", jobId };
+};
+
+/** Undefined for what no address of ours looks like, such as a `%` by itself. */
+const decoded = (text: string): string | undefined => {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
 };
 
 const listen = (listener: () => void): (() => void) => {
