@@ -28,6 +28,6 @@ export interface JobReporter {
    * @throws PermanentError when trying again is useless; anything else is tried again after a growing wait.
    */
   deliver(report: JobReport, options: { readonly signal: AbortSignal }): Promise<void>;
-  /** Called once, when the gate stops. Must not throw. */
+  /** Called once, when the gate stops or could not start; it is waited for at most 5 s. Must not throw. */
   close(): Promise<void>;
 }

@@ -98,6 +98,30 @@ export const testSqlReporter = (
       expect(Histogram.decode(encoded).percentile(50)).toBeCloseTo(2, 2);
     });
 
+    it("are there though errors and labels quote what PostgreSQL cannot keep", async () => {
+      const { database } = context;
+      const bad = (text: string): string => `${text} \0 \ud800`;
+      const good = reportOf("r0");
+      const [workflow] = good.result.workflows;
+      if (workflow?.error === undefined) return;
+      const error = { ...workflow.error, message: bad("broke at") };
+      const counters = { [bad("rows")]: 1 };
+      const workflows = [{ ...workflow, error, totals: { ...workflow.totals, counters } }];
+      await createSqlReporter({ database }).deliver(
+        {
+          ...good,
+          result: { ...good.result, errors: [bad("east: it broke at")], workflows },
+          labels: { team: bad("a") },
+        },
+        { signal },
+      );
+      expect(
+        await database.query("select errors, labels from holdfast_reports.job_reports where report_id = $1", [
+          "r0",
+        ]),
+      ).toEqual([{ errors: ["east: it broke at \ufffd \ufffd"], labels: { team: "a \ufffd \ufffd" } }]);
+    });
+
     it("are there once, as the last attempt wrote them, however often they are delivered", async () => {
       const { database } = context;
       const reporter = createSqlReporter({ database });

@@ -89,21 +89,31 @@ const createTables = (database: Database, schema: string): Promise<void> =>
       create index if not exists step_reports_by_report on ${schema}.step_reports (report_id)`);
   });
 
+/** PostgreSQL keeps neither NUL nor half a surrogate pair, and errors quote what workflows choked on. */
+const storable = (text: string): string =>
+  text.replaceAll("\0", "\ufffd").replace(/\p{Surrogate}/gu, "\ufffd");
+
+const jsonOf = (value: unknown): string =>
+  JSON.stringify(value, (_key, inner: unknown) => (typeof inner === "string" ? storable(inner) : inner));
+
 const writeReport = async (tx: Transaction, schema: string, report: JobReport): Promise<void> => {
-  const { deliveryId, result, labels } = report;
+  const { deliveryId, result } = report;
+  const labels = Object.fromEntries(
+    Object.entries(report.labels).map(([label, text]) => [storable(label), storable(text)]),
+  );
   await tx.query(`delete from ${schema}.job_reports where report_id = $1`, [deliveryId]);
   await tx.query(
     `insert into ${schema}.job_reports values ($1, $2, $3, $4, $5, to_timestamp($6 / 1000.0), to_timestamp($7 / 1000.0), $8, $9)`,
     [
       deliveryId,
-      result.jobId,
-      result.name,
+      storable(result.jobId),
+      storable(result.name),
       result.status,
       labels,
       result.submittedAt,
       result.finishedAt,
       result.elapsedMs,
-      result.errors,
+      result.errors.map(storable),
     ],
   );
   const workflows = result.workflows.flatMap((workflow) => workflowRows({ job: result, workflow }));
@@ -114,7 +124,7 @@ const writeReport = async (tx: Transaction, schema: string, report: JobReport): 
      from jsonb_to_recordset($2::jsonb) as row ("workflowId" text, name text, workflow text, datacenter text,
        status text, shards bigint, "shardsCompleted" bigint, "shardsFailed" bigint, "elapsedMs" double precision,
        "errorCode" text, "errorMessage" text)`,
-    [deliveryId, JSON.stringify(workflows)],
+    [deliveryId, jsonOf(workflows)],
   );
   const steps = result.workflows.flatMap((workflow) =>
     stepRows(workflow).map((row) => ({
@@ -130,7 +140,7 @@ const writeReport = async (tx: Transaction, schema: string, report: JobReport): 
        count double precision, min double precision, mean double precision, max double precision,
        p50 double precision, p90 double precision, p95 double precision, p99 double precision,
        p999 double precision, histogram text)`,
-    [deliveryId, JSON.stringify(steps)],
+    [deliveryId, jsonOf(steps)],
   );
 };
 
