@@ -21,9 +21,14 @@ export const main = async (argv: readonly string[]): Promise<number> => {
     if (error.code !== "EPIPE") throw error;
     stop.abort(error);
   };
+  // Nobody reads problems and logs any more: no reason to end in the middle of something, the exit code still tells.
+  const onProblemsError = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== "EPIPE") throw error;
+  };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
   process.stdout.on("error", onOutputError);
+  process.stderr.on("error", onProblemsError);
   const session = createSession({
     stdout: process.stdout,
     stderr: process.stderr,

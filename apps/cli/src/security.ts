@@ -80,7 +80,8 @@ const readTokens = async (path: string): Promise<readonly KnownToken[]> => {
   }
   if (!Array.isArray(parsed) || parsed.length === 0)
     throw new UsageError(`--tokens: ${path} must hold a list of tokens`);
-  return parsed.map((entry: { token?: unknown; scopes?: unknown }, index) => {
+  return parsed.map((given: { token?: unknown; scopes?: unknown } | null, index) => {
+    const entry = given ?? {};
     if (typeof entry.token !== "string" || entry.token.length < 16) {
       throw new UsageError(`--tokens: entry ${index} of ${path} needs a token of at least 16 characters`);
     }

@@ -100,6 +100,38 @@ describe("bad input on the command line", () => {
     }
   });
 
+  it("exits 2 on a position that is none", async () => {
+    for (const after of ["soon", "1:", ":1", "1:x"]) {
+      const end = await runHoldfast(["watch", "job-1", "--after", after, "--gate", "127.0.0.1:1", "--json"]);
+      expect([end.code, problemOf(end).message]).toEqual([2, expect.stringContaining("--after")]);
+    }
+  });
+
+  it("ends when the console's port is in use, and when a workflow module does not load", async () => {
+    using port = await reservePort();
+    const squatter = createServer().listen(port.port, "127.0.0.1");
+    const dev = (...args: string[]) =>
+      runHoldfast(["dev", "--json", "--data-dir", `${context.directory.path}/failing`, ...args]);
+    try {
+      const inUse = await dev("--port", String(port.port), "--workflows", WORKFLOWS);
+      expect([inUse.code, problemOf(inUse).message]).toEqual([1, expect.stringContaining(String(port.port))]);
+    } finally {
+      squatter.close();
+    }
+    const broken = `${context.directory.path}/broken-too.mjs`;
+    writeFileSync(broken, "export const x = ;");
+    const doesNotLoad = await dev("--port", "0", "--workflows", broken);
+    expect([doesNotLoad.code, problemOf(doesNotLoad).message]).toEqual([
+      1,
+      expect.stringContaining("broken-too.mjs"),
+    ]);
+  }, 60_000);
+
+  it("refuses datacenters that would share their tables", async () => {
+    const end = await runHoldfast(["dev", "--json", "--port", "0", "--datacenters", "eu-west,eu_west"]);
+    expect([end.code, problemOf(end).message]).toEqual([2, expect.stringMatching(/eu-west.*eu_west/)]);
+  });
+
   it("refuses a data directory that another process holds, naming that process", async () => {
     const end = await runHoldfast(["dev", "--json", "--port", "0", "--data-dir", context.dataDir]);
     expect(end.code).toBe(1);
@@ -219,5 +251,16 @@ describe("bad input on the command line", () => {
     await shell.closed;
     expect(shell.stdout).toEqual([expect.stringMatching(/^\{"jobId"/), "code 141"]);
     expect(shell.output).not.toContain("EPIPE");
+  });
+
+  it("ends with its own exit code though nobody reads its problems", async () => {
+    const command = `"${process.execPath}" "${BIN}" submit load-test --shards 0`;
+    await using shell = await startProcess(
+      "bash",
+      ["-c", `exec 3>&1; { ${command} 2>&1 >/dev/null; echo "code $?" >&3; } | true`],
+      { name: "holdfast submit 2>&1 | true" },
+    );
+    await shell.closed;
+    expect(shell.stdout).toEqual(["code 2"]);
   });
 });

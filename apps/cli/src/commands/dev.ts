@@ -14,6 +14,7 @@ import { RunningParts } from "../nodes/running.ts";
 import { findWorkflowModule } from "../nodes/workflow-module.ts";
 import { readNodeSecurity } from "../security.ts";
 import { formatDuration } from "../terminal/format.ts";
+import { UsageError } from "../terminal/problem.ts";
 import type { Session } from "../terminal/session.ts";
 
 interface DevFlags {
@@ -69,6 +70,7 @@ export const devCommand = (session: Session): Command =>
 
 const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
   const startedAt = session.clock.monotonicNow();
+  refuseSharedSchemas(flags.datacenters);
   const modulePath = findWorkflowModule(session.cwd, flags.workflows);
   const reporters = flags.reporters === undefined ? [] : await loadReporters(flags.reporters);
   const parts = new RunningParts();
@@ -126,18 +128,20 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
       logger,
     });
     parts.add({ name: "console's client", stop: () => client.close() });
-    const [console, ...workers] = await Promise.all([
-      startConsole({
-        client,
-        data: createDataSource({ database, clock: session.clock }),
-        listen: `127.0.0.1:${flags.port}`,
-        clock: session.clock,
-        random: systemRandom,
-        logger,
-      }),
-      ...starting,
-    ]);
-    parts.add({ name: "console", stop: () => console.close() });
+    const serving = startConsole({
+      client,
+      data: createDataSource({ database, clock: session.clock }),
+      listen: `127.0.0.1:${flags.port}`,
+      clock: session.clock,
+      random: systemRandom,
+      logger,
+    }).then((console) => {
+      parts.add({ name: "console", stop: () => console.close() });
+      return console;
+    });
+    // One that fails does not hurry the others: what starts after the end would never be stopped.
+    await Promise.allSettled([serving, ...starting]);
+    const [console, ...workers] = await Promise.all([serving, ...starting]);
 
     announce(session, flags, {
       console: console.url,
@@ -149,6 +153,21 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
   } catch (error) {
     await parts.stop().catch(() => undefined);
     throw error;
+  }
+};
+
+/** Two datacenters in one schema would be one, whose every job counts twice. @throws UsageError naming both. */
+const refuseSharedSchemas = (datacenters: readonly string[]): void => {
+  const bySchema = new Map<string, string>();
+  for (const datacenter of datacenters) {
+    const schema = schemaFor("dc", datacenter);
+    const other = bySchema.get(schema);
+    if (other !== undefined) {
+      throw new UsageError(
+        `--datacenters: ${other} and ${datacenter} would share the schema ${schema}; choose names that differ in their letters a to z and digits`,
+      );
+    }
+    bySchema.set(schema, datacenter);
   }
 };
 

@@ -1,7 +1,9 @@
+import type { WirePosition } from "@holdfast/coordination";
 import type { JobSummary, JobView } from "@holdfast/protocol/contract";
 import { Command, Option } from "commander";
 import { duration, wholeNumber } from "../flags.ts";
 import { formatAge, formatCount, formatDuration } from "../terminal/format.ts";
+import { UsageError } from "../terminal/problem.ts";
 import type { Session } from "../terminal/session.ts";
 import { statusFormat } from "../terminal/style.ts";
 import { renderTable } from "../terminal/table.ts";
@@ -92,14 +94,21 @@ const renderJob = (session: Session, job: JobView): string => {
   return lines.join("\n");
 };
 
+/** @throws UsageError for anything but two decimal numbers, as `holdfast job` shows them. */
+const positionOf = (text: string): WirePosition => {
+  const [, epoch, offset] = /^(\d{1,19}):(\d{1,19})$/.exec(text) ?? [];
+  if (epoch === undefined || offset === undefined)
+    throw new UsageError(`--after must be epoch:offset, two whole numbers, got ${JSON.stringify(text)}`);
+  return { epoch, offset };
+};
+
 export const watchCommand = (session: Session, exit: ExitCode): Command =>
   withClientFlags(new Command("watch"))
     .description("show a job live until its result; survives reconnects")
     .argument("<id>")
-    .option("--after <epoch:offset>", "go on from this position")
-    .action(async (jobId: string, flags: ClientFlags & { after?: string }) => {
-      const [epoch, offset] = flags.after?.split(":") ?? [];
-      const after = epoch === undefined || offset === undefined ? undefined : { epoch, offset };
+    .addOption(new Option("--after <epoch:offset>", "go on from this position").argParser(positionOf))
+    .action(async (jobId: string, flags: ClientFlags & { after?: WirePosition }) => {
+      const { after } = flags;
       const result = await withClient(session, flags, (client) =>
         watchJob(session, client, jobId, {
           json: flags.json ?? false,

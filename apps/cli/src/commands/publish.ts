@@ -62,14 +62,16 @@ const send = async (session: Session, flags: PublishFlags, body: object): Promis
     timeoutMs: TIMEOUT_MS,
     signal: session.signal,
   };
-  const response = await withTimeout(session.clock, timing, (signal) =>
-    fetch(address, { method: "POST", headers, body: JSON.stringify(body), signal }),
-  ).catch((cause: unknown) => {
+  const { response, answer } = await withTimeout(session.clock, timing, async (signal) => {
+    const response = await fetch(address, { method: "POST", headers, body: JSON.stringify(body), signal });
+    // Within the time as well: a server may begin an answer and never end it.
+    const answer: unknown = await response.json().catch(() => ({}));
+    return { response, answer: answer as Published & { readonly error?: WireError } };
+  }).catch((cause: unknown) => {
     if (session.signal.aborted || cause instanceof TimeoutError) throw cause;
     const message = `no live server answers at ${address.origin}; name one with --url or HOLDFAST_LIVE`;
     throw new RemoteError({ code: "CONNECTION_REFUSED", message, retryable: true });
   });
-  const answer = (await response.json().catch(() => ({}))) as Published & { readonly error?: WireError };
   if (response.ok) return answer;
   throw new RemoteError(
     answer.error ?? {

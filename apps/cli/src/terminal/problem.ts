@@ -7,17 +7,17 @@ export class UsageError extends Error {
 }
 
 /** The next step that helps most with an error of this code, for a person who has not read the manual. */
-const NEXT_STEPS: Readonly<Record<string, string>> = {
+export const NEXT_STEPS: Readonly<Record<string, string>> = {
   CONNECTION_REFUSED:
     "Is a gate running? Start one with 'holdfast dev', or name one with --gate host:port (or HOLDFAST_GATE).",
   CONNECTION_TIMEOUT: "The address answers nothing. Check host and port, or name another gate with --gate.",
   CONNECTION_ADDRESS_IN_USE:
     "Another process uses this port. Stop it, or choose another with --port (0 takes free ports).",
-  CONNECTION_AUTHENTICATION_FAILED: "Set HOLDFAST_TOKEN to a token that this cluster knows.",
+  AUTHENTICATION_FAILED: "Set HOLDFAST_TOKEN to a token that this cluster knows.",
   DATA_DIRECTORY_LOCKED: "Stop the other process, or choose another directory with --data-dir.",
   DATA_DIRECTORY_TOO_NEW:
     "Use the newer Holdfast that wrote it, or choose another directory with --data-dir.",
-  DATA_DIRECTORY_UNREADABLE: "Choose another directory with --data-dir, or restore this one from a backup.",
+  DATA_DIRECTORY_INVALID: "Choose another directory with --data-dir, or restore this one from a backup.",
   JOBS_UNKNOWN_WORKFLOW:
     "Start a worker that registers it (--workflows FILE), or check the name: 'holdfast workers'.",
   JOBS_INVALID_INPUT:
