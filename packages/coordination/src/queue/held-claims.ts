@@ -150,6 +150,8 @@ export class HeldClaims {
 
   /** Keeps what one call claimed. `askedAt` is `clock.monotonicNow()` from before the call. */
   keep(tasks: readonly ClaimedTask[], askedAt: number): readonly HeldTask[] {
+    // A batch of none would never be dropped, since nothing of it ever ends.
+    if (tasks.length === 0) return [];
     const batch: ClaimBatch = new ClaimBatch(() => kept.drop());
     const kept = this.#keeper.keep(batch, { askedAt });
     batch.isSafe = () => kept.isHeld;

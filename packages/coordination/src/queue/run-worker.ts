@@ -7,14 +7,16 @@ import {
   silentLogger,
   systemClock,
   TaskGroup,
-  toWireError,
   untilAborted,
 } from "@holdfast/kernel";
 import { ClaimLostError, TaskCancelledError } from "../errors.ts";
-import { checkInteger, checkNumber } from "../input-checks.ts";
+import { checkInteger, checkNumber, checkText } from "../input-checks.ts";
 import type { Json } from "../json.ts";
 import { claimOrWait } from "./claim-or-wait.ts";
+import { failureJson } from "./failure-json.ts";
 import { HeldClaims, type HeldTask, sharedSignal } from "./held-claims.ts";
+import { checkLeaseMs } from "./queue-checks.ts";
+import { WORKER_MAX_LENGTH } from "./task-draft.ts";
 import type { LapsedTask } from "./task-queue.ts";
 import { type Reported, TaskReports } from "./task-reports.ts";
 import type { BatchHandler, TaskHandler, WorkerOptions } from "./worker-options.ts";
@@ -74,6 +76,8 @@ class Worker {
   constructor(options: WorkerOptions) {
     const { queue, clock = systemClock, logger = silentLogger, leaseMs = 30_000 } = options;
     const { concurrency = 10, prefetch = 0, handlers = {}, batches = {} } = options;
+    checkText("worker.worker", options.worker, WORKER_MAX_LENGTH);
+    checkLeaseMs(leaseMs);
     checkInteger("worker.concurrency", concurrency, 1, 10_000);
     checkInteger("worker.prefetch", prefetch, 0, 10_000);
     if (options.timeoutMs !== undefined) checkNumber("worker.timeoutMs", options.timeoutMs, 1, 2 ** 31);
@@ -93,6 +97,7 @@ class Worker {
       clock,
       logger: this.#logger,
       onReported: (reported) => this.#onReported(reported),
+      onRefused: (held, error) => this.#reportFailure(held, error),
     });
     this.#claims = new HeldClaims({
       queue,
@@ -286,7 +291,8 @@ class Worker {
             if (result instanceof Error) this.#failed(one, result);
             else this.#succeeded(one, result);
           });
-        }, failAll)
+        })
+        .catch(failAll)
         .finally(dispose);
     } catch (error) {
       dispose();
@@ -308,11 +314,18 @@ class Worker {
       this.#release(held);
       this.#tellChange();
     } else if (error instanceof DrainedError) this.#giveBack(held);
-    else {
-      const isFinal = this.#options.isFinal?.(error) ?? false;
-      this.#reports.add({ held, failure: { error: toJson(error), retry: !isFinal } });
-    }
+    else this.#reportFailure(held, error);
     this.#next();
+  }
+
+  #reportFailure(held: HeldTask, error: unknown): void {
+    let isFinal = false;
+    try {
+      isFinal = this.#options.isFinal?.(error) ?? false;
+    } catch (err) {
+      this.#logger.error({ err, taskId: held.task.id }, "isFinal threw; the task is tried again");
+    }
+    this.#reports.add({ held, failure: { error: failureJson(error), retry: !isFinal } });
   }
 
   /** False when it has ended before. */
@@ -329,7 +342,7 @@ class Worker {
   }
 
   #giveBack(held: HeldTask): void {
-    const error = toJson(new DrainedError("the worker stops"));
+    const error = failureJson(new DrainedError("the worker stops"));
     this.#reports.add({ held, failure: { error, uncounted: true } });
   }
 
@@ -377,14 +390,3 @@ class Worker {
     }
   }
 }
-
-const toJson = (error: unknown): Json => {
-  const { code, message, retryable, details } = toWireError(error);
-  try {
-    return JSON.parse(
-      JSON.stringify({ code, message, retryable, ...(details === undefined ? {} : { details }) }),
-    );
-  } catch {
-    return { code, message, retryable };
-  }
-};

@@ -1,4 +1,4 @@
-import { type Clock, isHoldfastError, type Logger } from "@holdfast/kernel";
+import { type Clock, hasCode, isHoldfastError, type Logger } from "@holdfast/kernel";
 import type { Json } from "../json.ts";
 import type { HeldTask } from "./held-claims.ts";
 import type { CompleteOutcome, FailResult, TaskFailure, TaskQueue } from "./task-queue.ts";
@@ -21,7 +21,11 @@ interface TaskReportsOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onReported: (reported: readonly Reported[]) => void;
+  /** A result that no store could take (too large, or no JSON): its task is to be reported as failed. */
+  readonly onRefused: (held: HeldTask, error: unknown) => void;
 }
+
+type Completed = End & { readonly failure?: undefined };
 
 /**
  * Tells the queue how tasks ended, as many in one call as have ended meanwhile. A report is idempotent by its
@@ -30,7 +34,7 @@ interface TaskReportsOptions {
  */
 export class TaskReports {
   readonly #options: TaskReportsOptions;
-  #completed: (End & { readonly failure?: undefined })[] = [];
+  #completed: Completed[] = [];
   #failed: Extract<End, { readonly failure: object }>[] = [];
   #progress = new Map<HeldTask, Json>();
   #completing: Promise<void> | undefined;
@@ -78,22 +82,34 @@ export class TaskReports {
         this.#completed.length <= BATCH_MAX_COUNT
           ? this.#completed.splice(0)
           : this.#completed.splice(0, BATCH_MAX_COUNT);
-      try {
-        const outcomes = await this.#options.queue.complete(
-          ends.map(({ held: { task }, result }) =>
-            result === undefined
-              ? { id: task.id, token: task.token }
-              : { id: task.id, token: task.token, result },
-          ),
-        );
-        this.#options.onReported(
-          ends.map((end, index) => ({ end, outcome: outcomes[index] as CompleteOutcome })),
-        );
-      } catch (err) {
-        await this.#tryLater(err, ends, (left) => this.#completed.unshift(...left));
-      }
+      await this.#completeTogether(ends);
     }
     this.#completing = undefined;
+  }
+
+  async #completeTogether(ends: readonly Completed[]): Promise<void> {
+    const { queue, onReported, onRefused } = this.#options;
+    try {
+      const outcomes = await queue.complete(
+        ends.map(({ held: { task }, result }) =>
+          result === undefined
+            ? { id: task.id, token: task.token }
+            : { id: task.id, token: task.token, result },
+        ),
+      );
+      onReported(ends.map((end, index) => ({ end, outcome: outcomes[index] as CompleteOutcome })));
+    } catch (err) {
+      if (!isRefusal(err)) {
+        await this.#tryLater(err, ends, (left) => this.#completed.unshift(...left));
+      } else if (ends.length === 1) {
+        onRefused((ends[0] as Completed).held, err);
+      } else {
+        // Nothing was sent. One result that cannot be stored must not make tasks run again that ended beside it.
+        const middle = ends.length >> 1;
+        await this.#completeTogether(ends.slice(0, middle));
+        await this.#completeTogether(ends.slice(middle));
+      }
+    }
   }
 
   async #fail(): Promise<void> {
@@ -137,15 +153,29 @@ export class TaskReports {
     while (this.#progress.size > 0) {
       const reports = [...this.#progress];
       this.#progress = new Map();
-      try {
-        await this.#options.queue.reportProgress(
-          reports.map(([{ task }, progress]) => ({ id: task.id, token: task.token, progress })),
-        );
-      } catch (err) {
-        // Progress is for watching: the next report brings it up to date.
-        this.#options.logger.warn({ err, count: reports.length }, "could not report progress");
-      }
+      await this.#progressTogether(reports);
     }
     this.#progressing = undefined;
   }
+
+  async #progressTogether(reports: readonly (readonly [HeldTask, Json])[]): Promise<void> {
+    try {
+      await this.#options.queue.reportProgress(
+        reports.map(([{ task }, progress]) => ({ id: task.id, token: task.token, progress })),
+      );
+    } catch (err) {
+      if (isRefusal(err) && reports.length > 1) {
+        const middle = reports.length >> 1;
+        await this.#progressTogether(reports.slice(0, middle));
+        await this.#progressTogether(reports.slice(middle));
+        return;
+      }
+      // Progress is for watching: the next report brings it up to date.
+      this.#options.logger.warn({ err, count: reports.length }, "could not report progress");
+    }
+  }
 }
+
+/** What was given is at fault: it was found before anything was sent. */
+const isRefusal = (error: unknown): boolean =>
+  hasCode(error, "KERNEL_INVALID_INPUT") || hasCode(error, "COORDINATION_PAYLOAD_TOO_LARGE");
