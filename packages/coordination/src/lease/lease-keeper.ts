@@ -1,6 +1,7 @@
 import {
   type Abortable,
   type Clock,
+  ClosedError,
   InvalidInputError,
   isHoldfastError,
   type Logger,
@@ -104,6 +105,7 @@ export class LeaseKeeper implements AsyncDisposable {
   readonly #ttlMs: number;
   readonly #keeper: RenewalKeeper<LeaseRef>;
   readonly #held = new Set<SelfRenewingLease>();
+  #isClosed = false;
   readonly #acts: LeaseActs = {
     end: (lease, options) => {
       this.#held.delete(lease);
@@ -142,6 +144,7 @@ export class LeaseKeeper implements AsyncDisposable {
    * Takes `name` when it is free; never waits for its holder. A lost answer is asked for again, so the lease
    * is not left behind without anybody knowing.
    * @throws StoreUnavailableError when the store does not answer; nothing is held, or lapses within the TTL.
+   * @throws ClosedError once the keeper is closed; nothing is held.
    */
   hold(name: string, options: HoldOptions): Promise<HoldOutcome> {
     const { owner, metadata, awaitRelease, signal } = options;
@@ -180,7 +183,7 @@ export class LeaseKeeper implements AsyncDisposable {
       look: async (signal) => {
         const given = handed;
         handed = undefined;
-        let outcome = given === undefined ? undefined : this.#adopt(given);
+        let outcome = given === undefined || this.#isClosed ? undefined : this.#adopt(given);
         outcome ??= await this.#ask(signal, () => place.look({ signal }));
         isGranted = outcome.kind === "granted";
         return outcome;
@@ -197,10 +200,15 @@ export class LeaseKeeper implements AsyncDisposable {
   async #ask(signal: AbortSignal | undefined, grant: () => Promise<GrantOutcome>): Promise<HoldOutcome> {
     let pauseMs = GRANT_RETRY_MS;
     for (let tries = 1; ; tries += 1) {
+      this.#refuseClosed();
       const askedAt = this.#clock.monotonicNow();
       try {
         const outcome = await grant();
-        return outcome.kind === "held" ? outcome : this.#keep(outcome.grant, askedAt);
+        if (outcome.kind === "held") return outcome;
+        if (!this.#isClosed) return this.#keep(outcome.grant, askedAt);
+        // Nobody would renew it, nor tell its holder that it is lost.
+        await this.#leases.release(outcome.grant).catch(() => undefined);
+        this.#refuseClosed();
       } catch (error) {
         const mayRepeat =
           isHoldfastError(error) && (error.retryable || error.code === "KERNEL_OUTCOME_UNKNOWN");
@@ -217,8 +225,22 @@ export class LeaseKeeper implements AsyncDisposable {
     return released.filter(Boolean).length;
   }
 
-  /** Stops renewing. What is still held lapses within its TTL: call `releaseAll` before to hand over at once. */
+  /** Frees what is held and closes. @throws StoreUnavailableError when the store could not be told; it is closed then, too. */
+  async shutDown(): Promise<void> {
+    // First, so that nothing is granted between the two.
+    this.#isClosed = true;
+    try {
+      await this.releaseAll();
+    } finally {
+      await this.close();
+    }
+  }
+
+  /**
+   * Grants no more and stops renewing. What is still held lapses within its TTL: `shutDown` hands it over at once.
+   */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#held.clear();
     await this.#keeper.close();
   }
@@ -227,18 +249,26 @@ export class LeaseKeeper implements AsyncDisposable {
     return this.close();
   }
 
-  async #extend(ref: LeaseRef, kept: Kept, options: ExtendOptions): Promise<boolean> {
+  #extend(ref: LeaseRef, kept: Kept, options: ExtendOptions): Promise<boolean> {
     const { addMs, ttlMs: setMs, signal } = options;
     if ((addMs === undefined) === (setMs === undefined)) {
       throw new InvalidInputError("extend", "both or neither", "addMs or ttlMs");
     }
     if (addMs !== undefined) checkNumber("addMs", addMs, 0, LEASE_TTL_MAX_MS);
-    const askedAt = this.#clock.monotonicNow();
-    const ttlMs = setMs ?? kept.remainingMs + (addMs ?? 0);
-    checkNumber("ttlMs", ttlMs, LEASE_TTL_MIN_MS, LEASE_TTL_MAX_MS);
-    const [isHeld] = await this.#leases.renew([ref], { ttlMs, signal });
-    if (isHeld !== true) kept.lose(new LeaseLostError(ref.name, ref.token));
-    return isHeld === true && kept.confirm({ askedAt, ttlMs });
+    const extend = async (): Promise<boolean> => {
+      if (kept.isLost) return false;
+      const askedAt = this.#clock.monotonicNow();
+      const ttlMs = setMs ?? kept.remainingMs + (addMs ?? 0);
+      checkNumber("ttlMs", ttlMs, LEASE_TTL_MIN_MS, LEASE_TTL_MAX_MS);
+      const [isHeld] = await this.#leases.renew([ref], { ttlMs, signal });
+      if (isHeld !== true) kept.lose(new LeaseLostError(ref.name, ref.token));
+      return isHeld === true && kept.confirm({ askedAt, ttlMs });
+    };
+    return kept.alone(extend, { signal });
+  }
+
+  #refuseClosed(): void {
+    if (this.#isClosed) throw new ClosedError("the lease keeper");
   }
 
   /** Undefined when it was told of too late to be surely ours. */

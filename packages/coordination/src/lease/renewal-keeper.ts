@@ -1,4 +1,13 @@
-import { type Clock, type Deferred, deferred, type Logger, TaskGroup, withTimeout } from "@holdfast/kernel";
+import {
+  type Abortable,
+  type Clock,
+  type Deferred,
+  deferred,
+  type Logger,
+  TaskGroup,
+  untilAborted,
+  withTimeout,
+} from "@holdfast/kernel";
 
 /** What became of one renewal: it holds, or it is lost for the reason given. */
 export type RenewalResult = "renewed" | { readonly lost: Error };
@@ -25,6 +34,11 @@ export interface Kept {
   readonly isHeld: boolean;
   /** How long the store surely keeps it yet. */
   readonly remainingMs: number;
+  /**
+   * Runs `body`, which renews it by other means, once no renewal of it is under way, and lets none begin meanwhile:
+   * of two calls that overlap nobody knows which the store takes last.
+   */
+  alone<T>(body: () => Promise<T>, options?: Abortable): Promise<T>;
   /** Renewed by other means, for `ttlMs` from `askedAt`. False when it was lost or dropped before. */
   confirm(renewal: { readonly askedAt: number; readonly ttlMs: number }): boolean;
   /** Known to be lost: its signal aborts. */
@@ -37,6 +51,8 @@ export interface Kept {
 const RENEW_AT = 1 / 3;
 /** Whatever is older than this is renewed along with the one that is due, which saves round trips. */
 const RENEW_ALONG = 1 / 6;
+/** A renewal without an answer is repeated beside it after this share of the TTL: the way to the store may hang for long. */
+const REPEAT_AFTER = 1 / 4;
 /** Pause after a failed renewal. */
 const RETRY_AFTER = 1 / 10;
 /** At this share of the TTL we stop work: the last tenth is for stopping, and for clocks that differ in rate. */
@@ -52,6 +68,10 @@ class Item<Ref> implements Kept {
   confirmedAt: number;
   /** For how long that was. */
   termMs: number;
+  /** Not asked for again before: a renewal is under way. */
+  askAgainAt = Number.NEGATIVE_INFINITY;
+  /** Others that renew it now by themselves; see `alone`. */
+  aloneCount = 0;
 
   constructor(
     ref: Ref,
@@ -85,6 +105,10 @@ class Item<Ref> implements Kept {
 
   get remainingMs(): number {
     return this.#keeper.remainingMs(this);
+  }
+
+  alone<T>(body: () => Promise<T>, options: Abortable = {}): Promise<T> {
+    return this.#keeper.alone(this, body, options);
   }
 
   confirm(renewal: { readonly askedAt: number; readonly ttlMs: number }): boolean {
@@ -123,13 +147,14 @@ const confirmFor = (
  * Keeps many leases of one TTL alive with as few calls as possible.
  *
  * Time counts from when a grant or renewal was asked for, never from its answer, so a slow answer cannot make
- * a lease look longer than the store sees it. A renewal that hangs or fails is repeated; what is not confirmed
- * at nine tenths of its TTL is given up. The loop runs only while something is kept.
+ * a lease look longer than the store sees it. A renewal that hangs or fails is repeated, and holds up no other; what
+ * is not confirmed at nine tenths of its TTL is given up. The loop runs only while something is kept.
  */
 export class RenewalKeeper<Ref> implements AsyncDisposable {
   readonly #options: RenewalKeeperOptions<Ref>;
   readonly #items = new Set<Item<Ref>>();
   readonly #loops: TaskGroup;
+  readonly #underWay = new Set<{ readonly items: ReadonlySet<Item<Ref>>; readonly ended: Promise<void> }>();
   #isRunning = false;
   #notBefore = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown;
@@ -190,13 +215,28 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
     return Math.max(0, dueAt(item, 1) - this.#options.clock.monotonicNow());
   }
 
-  /** A longer time counts as a later confirmation: renewal is due when the usual time is left. */
+  /**
+   * A longer time counts as a later confirmation: renewal is due when the usual time is left. A shorter one is a shorter
+   * term.
+   */
   confirm(item: Item<Ref>, renewal: { readonly askedAt: number; readonly ttlMs: number }): boolean {
     if (!this.#items.has(item)) return false;
-    item.confirmedAt = renewal.askedAt + renewal.ttlMs - this.#options.ttlMs;
-    item.termMs = this.#options.ttlMs;
+    item.termMs = Math.min(renewal.ttlMs, this.#options.ttlMs);
+    item.confirmedAt = renewal.askedAt + renewal.ttlMs - item.termMs;
     this.#poke?.resolve();
     return true;
+  }
+
+  async alone<T>(item: Item<Ref>, body: () => Promise<T>, { signal }: Abortable): Promise<T> {
+    item.aloneCount += 1;
+    try {
+      const renewals = [...this.#underWay].filter(({ items }) => items.has(item));
+      await untilAborted(Promise.all(renewals.map(({ ended }) => ended)), signal);
+      return await body();
+    } finally {
+      item.aloneCount -= 1;
+      this.#poke?.resolve();
+    }
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -208,21 +248,41 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
           await this.#sleep(undefined, signal);
           continue;
         }
-        const renewAt = Math.max(this.#earliest(RENEW_AT), this.#notBefore);
-        const wakeAt = Math.min(renewAt, this.#earliest(GIVE_UP_AT));
+        const renewAt = Math.max(this.#nextRenewal(), this.#notBefore);
+        const wakeAt = Math.min(renewAt, this.#nextGivingUp());
         const now = clock.monotonicNow();
         if (wakeAt > now) await this.#sleep(wakeAt - now, signal);
-        else if (renewAt <= now) await this.#renew(signal);
+        else if (renewAt <= now) this.#beginRenewal();
       }
     } finally {
       this.#isRunning = false;
     }
   }
 
-  async #renew(signal: AbortSignal): Promise<void> {
+  /** Does not wait for it: what is not part of it has its own ends. */
+  #beginRenewal(): void {
+    const now = this.#options.clock.monotonicNow();
+    const due = [...this.#items].filter(
+      (item) => item.aloneCount === 0 && item.askAgainAt <= now && dueAt(item, RENEW_ALONG) <= now,
+    );
+    for (const item of due) item.askAgainAt = now + item.termMs * REPEAT_AFTER;
+    const ended = deferred<void>();
+    const renewal = { items: new Set(due), ended: ended.promise };
+    this.#underWay.add(renewal);
+    this.#loops.spawn(`renewal of ${this.#options.name}`, async (signal) => {
+      try {
+        await this.#renew(due, now, signal);
+      } finally {
+        this.#underWay.delete(renewal);
+        ended.resolve();
+        this.#poke?.resolve();
+      }
+    });
+  }
+
+  async #renew(due: readonly Item<Ref>[], askedAt: number, signal: AbortSignal): Promise<void> {
     const { clock, ttlMs, name, logger, renew } = this.#options;
-    const askedAt = clock.monotonicNow();
-    const due = [...this.#items].filter((item) => dueAt(item, RENEW_ALONG) <= askedAt);
+    const askAgainAt = due.map((item) => item.askAgainAt);
     const earliestEnd = Math.min(...due.map((item) => dueAt(item, GIVE_UP_AT)));
     try {
       const timeoutMs = Math.max(1, earliestEnd - askedAt);
@@ -239,13 +299,20 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
       due.forEach((item, index) => {
         const result = results[index];
         if (!this.#items.has(item) || result === undefined) return;
-        if (result === "renewed") confirmFor(item, askedAt, ttlMs);
-        else this.#lose(item, result.lost);
+        if (result !== "renewed") {
+          this.#lose(item, result.lost);
+          return;
+        }
+        confirmFor(item, askedAt, ttlMs);
+        item.askAgainAt = Number.NEGATIVE_INFINITY;
       });
     } catch (err) {
       if (signal.aborted) throw err;
       this.#lastFailure = err;
       this.#notBefore = clock.monotonicNow() + Math.min(...due.map((item) => item.termMs)) * RETRY_AFTER;
+      due.forEach((item, index) => {
+        if (item.askAgainAt === askAgainAt[index]) item.askAgainAt = Number.NEGATIVE_INFINITY;
+      });
       logger.warn({ err, keeper: name, count: due.length }, "could not renew; trying again");
     }
   }
@@ -260,10 +327,18 @@ export class RenewalKeeper<Ref> implements AsyncDisposable {
     item.lose(reason);
   }
 
-  #earliest(share: number): number {
-    let earliest = Number.POSITIVE_INFINITY;
-    for (const item of this.#items) earliest = Math.min(earliest, dueAt(item, share));
-    return earliest;
+  #nextRenewal(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const item of this.#items) {
+      if (item.aloneCount === 0) next = Math.min(next, Math.max(dueAt(item, RENEW_AT), item.askAgainAt));
+    }
+    return next;
+  }
+
+  #nextGivingUp(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const item of this.#items) next = Math.min(next, dueAt(item, GIVE_UP_AT));
+    return next;
   }
 
   /** Sleeps so long, or for ever, or until something is kept that is due before. Holds no process open. */

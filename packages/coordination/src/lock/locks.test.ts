@@ -1,5 +1,5 @@
 import { createMemoryStore } from "@holdfast/coordination/memory";
-import { InvalidInputError, seededRandom } from "@holdfast/kernel";
+import { ClosedError, InvalidInputError, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it, vi } from "vitest";
 import { LeaseLostError, LockTimeoutError, StoreUnavailableError } from "../errors.ts";
@@ -203,5 +203,21 @@ describe("locks", () => {
     expect(await mine.releaseAll()).toBe(2);
     expect((await mine.list()).map(({ name }) => name)).toEqual(["c"]);
     expect(await mine.releaseAll()).toBe(0);
+  });
+
+  it("is not given to who waits for it once its owner closed: nobody would renew it", async () => {
+    await using test = setUp();
+    const first = await test.locksOf("a").get("x").acquire();
+    const closing = test.locksOf("b");
+    const waiting = closing.get("x").acquire();
+    const refused = expect(waiting).rejects.toThrow(ClosedError);
+    await test.clock.advance(10);
+    await closing.close();
+    await first.release();
+    await test.clock.advance(10_000);
+    await refused;
+    await expect(closing.get("x").acquire()).rejects.toThrow(ClosedError);
+    expect(() => closing.get("y", { ttlMs: 5000 })).toThrow(ClosedError);
+    expect(await test.locksOf("c").get("x").state()).toBeUndefined();
   });
 });

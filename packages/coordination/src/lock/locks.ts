@@ -1,6 +1,7 @@
 import {
   type Abortable,
   type Clock,
+  ClosedError,
   InvalidInputError,
   type Logger,
   type Random,
@@ -61,6 +62,7 @@ export class Locks implements AsyncDisposable {
   readonly #options: Required<Omit<LocksOptions, "leases">> & Pick<LocksOptions, "leases">;
   readonly #locks = new Map<string, Lock>();
   readonly #keepers = new Map<number, LeaseKeeper>();
+  #isClosed = false;
 
   constructor(options: LocksOptions) {
     this.#options = {
@@ -120,13 +122,13 @@ export class Locks implements AsyncDisposable {
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
-  /** Frees what is held and stops. When the store does not answer, the locks end by themselves. */
+  /**
+   * Frees what is held and stops. When the store does not answer, the locks end by themselves. Who acquires later, or
+   * waits and has its turn later, gets ClosedError.
+   */
   async close(): Promise<void> {
-    try {
-      await this.releaseAll();
-    } finally {
-      await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close()));
-    }
+    this.#isClosed = true;
+    await Promise.all([...this.#keepers.values()].map((keeper) => keeper.shutDown()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -136,6 +138,7 @@ export class Locks implements AsyncDisposable {
   #keeperFor(ttlMs: number): LeaseKeeper {
     let keeper = this.#keepers.get(ttlMs);
     if (keeper === undefined) {
+      if (this.#isClosed) throw new ClosedError("the locks");
       const { leases, clock, random, logger } = this.#options;
       keeper = new LeaseKeeper({ leases, ttlMs, clock, random, logger });
       this.#keepers.set(ttlMs, keeper);

@@ -114,12 +114,8 @@ export class ReadWriteLock implements AsyncDisposable {
   }
 
   /** Frees what is held through this object and stops renewing. */
-  async close(): Promise<void> {
-    try {
-      await this.#keeper.releaseAll();
-    } finally {
-      await this.#keeper.close();
-    }
+  close(): Promise<void> {
+    return this.#keeper.shutDown();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

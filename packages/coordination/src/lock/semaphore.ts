@@ -88,12 +88,8 @@ export class Semaphore implements AsyncDisposable {
   }
 
   /** Frees what is held through this object and stops renewing. */
-  async close(): Promise<void> {
-    try {
-      await this.#keeper.releaseAll();
-    } finally {
-      await this.#keeper.close();
-    }
+  close(): Promise<void> {
+    return this.#keeper.shutDown();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
