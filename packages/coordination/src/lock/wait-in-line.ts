@@ -41,6 +41,8 @@ export const waitForGrant = async <T>(options: WaitOptions<T>): Promise<T> => {
       const seen = wakeCount;
       const outcome = await look(signal);
       if (outcome.kind === "granted") return outcome.value;
+      // Aborted while it looked: no event comes of that any more.
+      signal?.throwIfAborted();
       const leftMs = endsAt - clock.monotonicNow();
       if (leftMs <= 0) throw options.timedOut(outcome.holder);
       if (wakeCount !== seen) continue;
