@@ -28,6 +28,7 @@ export interface OutboxEvent {
 export interface DeadOutboxEvent {
   /** What lies in the outbox: id, type and data, where it is an event. */
   readonly entry: Json;
+  /** The start of its last error's text; "" where the entry left no room for it. */
   readonly error: string;
   readonly deadAt: number;
 }
@@ -142,7 +143,9 @@ export class Outbox<Tx> {
 }
 
 const toDead = ({ payload, appendedAt }: LogEntry): DeadOutboxEvent => {
-  const { entry = null, error = "" } = payload as { readonly entry?: Json; readonly error?: string };
+  const { entry, error } = payload as { readonly entry?: Json; readonly error?: string };
+  // Without room for an error it is the entry itself; see relay.ts.
+  if (entry === undefined || error === undefined) return { entry: payload, error: "", deadAt: appendedAt };
   return { entry, error, deadAt: appendedAt };
 };
 

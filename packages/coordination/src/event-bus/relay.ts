@@ -1,15 +1,18 @@
 import {
   type Abortable,
   type Clock,
+  hasCode,
   type Logger,
   type Random,
   silentLogger,
   systemClock,
   systemRandom,
+  toWireError,
 } from "@holdfast/kernel";
 import type { Json } from "../json.ts";
 import { electLeader, type Term } from "../lease/elect-leader.ts";
 import type { LogEntry } from "../log/log.ts";
+import { checkReadLimit } from "../log/log-checks.ts";
 import type { CoordinationStore } from "../store.ts";
 import type { OutboxEvent } from "./outbox.ts";
 
@@ -38,7 +41,7 @@ export interface RelayOptions extends Abortable {
   readonly backoffBaseMs?: number;
   /** Longest pause. Default 30_000. */
   readonly backoffCapMs?: number;
-  /** Events that are forgotten in one transaction, and so at most repeated after a crash. Default 100. */
+  /** Events that are forgotten in one transaction, and so at most repeated after a crash, 1 to 10_000. Default 100. */
   readonly batchMaxCount?: number;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -57,10 +60,14 @@ interface GivenUp {
   readonly error: string;
 }
 
+/** What is kept of an error's text: an answer that a receiver quotes may be of any length. */
+const ERROR_MAX_LENGTH = 2048;
+
 /** Relays one partition whenever it is granted the lease of it, until the signal aborts. */
-export const relayPartition = <Tx>(partition: Partition<Tx>, options: RelayOptions): Promise<never> => {
+export const relayPartition = async <Tx>(partition: Partition<Tx>, options: RelayOptions): Promise<never> => {
   const { clock = systemClock, random = systemRandom, logger = silentLogger } = options;
   const { owner, signal, ttlMs = 10_000 } = options;
+  checkReadLimit(options.batchMaxCount);
   return electLeader({
     leases: partition.store.leases,
     name: partition.stream,
@@ -98,8 +105,7 @@ const relayInOffice = async <Tx>(
       await store.transaction(
         async (tx) => {
           await store.leases.assertFence({ name: stream, token }, tx);
-          const dead = givenUp.map((payload) => ({ stream: deadStream, payload: { ...payload } }));
-          if (dead.length > 0) await store.log.append(dead, { tx });
+          for (const one of givenUp) await bury(store, deadStream, one, tx);
           await store.log.trim(stream, { upTo: done, tx });
         },
         { signal },
@@ -113,6 +119,22 @@ const relayInOffice = async <Tx>(
       done = entry.position.offset;
     }
     await forget();
+  }
+};
+
+/** Where the entry takes all the room that the store has for one, it lies among the dead as it is, without the error. */
+const bury = async <Tx>(
+  { log }: CoordinationStore<Tx>,
+  stream: string,
+  { entry, error }: GivenUp,
+  tx: Tx,
+): Promise<void> => {
+  try {
+    await log.append([{ stream, payload: { entry, error } }], { tx });
+  } catch (refusal) {
+    // Found before anything was sent, so the transaction goes on.
+    if (!hasCode(refusal, "COORDINATION_PAYLOAD_TOO_LARGE")) throw refusal;
+    await log.append([{ stream, payload: entry }], { tx });
   }
 };
 
@@ -142,7 +164,8 @@ const deliverEntry = async (
       term.signal.throwIfAborted();
       logger.warn({ err, id: event.id, type: event.type, attempt }, "an event could not be delivered");
       if (attempt >= attemptMaxCount) {
-        return { entry: entry.payload, error: err instanceof Error ? err.message : String(err) };
+        const { message } = toWireError(err);
+        return { entry: entry.payload, error: message.slice(0, ERROR_MAX_LENGTH) };
       }
       await forgetFormer();
       const ceilingMs = Math.min(backoffCapMs, backoffBaseMs * 2 ** (attempt - 1));

@@ -1,5 +1,5 @@
 import { createMemoryStore } from "@holdfast/coordination/memory";
-import { seededRandom, silentLogger, TaskGroup } from "@holdfast/kernel";
+import { InvalidInputError, seededRandom, silentLogger, TaskGroup } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it, vi } from "vitest";
 import { StoreUnavailableError } from "../errors.ts";
@@ -144,5 +144,18 @@ describe("an election", () => {
     await expect(election).rejects.toBe(reason);
     expect(await test.store.leases.read("office")).toBeUndefined();
     expect(test.clock.pendingCount).toBe(0);
+  });
+
+  it("is refused at once with a lease that cannot be, instead of campaigning for ever", async () => {
+    const { clock, store } = setUp();
+    const campaign = electLeader({
+      leases: store.leases,
+      name: "office",
+      owner: "a",
+      ttlMs: 50,
+      clock,
+      lead: async () => undefined,
+    });
+    await expect(campaign).rejects.toThrow(InvalidInputError);
   });
 });

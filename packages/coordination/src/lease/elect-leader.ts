@@ -9,6 +9,7 @@ import {
   systemRandom,
 } from "@holdfast/kernel";
 import type { Json } from "../json.ts";
+import { checkGrant } from "./grant-checks.ts";
 import { type HeldLease, LeaseKeeper } from "./lease-keeper.ts";
 import type { LeaseInfo, Leases } from "./leases.ts";
 
@@ -47,10 +48,13 @@ export interface ElectionOptions extends Abortable {
  *
  * At most one candidate leads by the store's clock. Because a paused leader may not know that its time is
  * over, only writes that carry `token` and are checked against it are safe.
+ *
+ * @throws InvalidInputError, PayloadTooLargeError at once for what no lease could be granted with.
  */
 export const electLeader = async (options: ElectionOptions): Promise<never> => {
   const { name, owner, lead, onLeader, signal, leases } = options;
   const { clock = systemClock, random = systemRandom, logger = silentLogger, ttlMs = 10_000 } = options;
+  checkGrant(name, { owner, ttlMs, metadata: options.metadata });
   await using keeper = new LeaseKeeper({ leases, ttlMs, clock, random, logger });
   let seen: bigint | undefined;
   const announce = (leader: LeaseInfo | HeldLease): void => {

@@ -1,5 +1,5 @@
 import { createMemoryStore } from "@holdfast/coordination/memory";
-import { seededRandom, silentLogger, TaskGroup } from "@holdfast/kernel";
+import { InvalidInputError, seededRandom, silentLogger, TaskGroup } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it, vi } from "vitest";
 import { StoreUnavailableError } from "../errors.ts";
@@ -45,6 +45,30 @@ describe("schedules", () => {
     );
     stops[2]?.();
     await clock.advance(10);
+  });
+
+  it("fire beside one that cannot be stepped here, without turning for it all the time", async () => {
+    const { clock, queue, start, fired } = setUp();
+    await queue.schedules.put({ name: "b", cron: "0 * * * *", task });
+    const due = queue.schedules.due.bind(queue.schedules);
+    const asked = vi.spyOn(queue.schedules, "due").mockImplementation(async (options) => {
+      const found = await due(options);
+      // Put by a program that knows a zone which this one does not.
+      const stuck = { name: "a", cron: "* * * * *", timeZone: "Mars/Base", nextAt: found.now, task };
+      return { ...found, schedules: [stuck, ...found.schedules] };
+    });
+    const stop = start("a");
+    await clock.advance(60_000);
+    expect(await fired()).toEqual(["b@2027-03-27T23:00:00.000Z"]);
+    expect(asked.mock.calls.length).toBeLessThan(70);
+    stop();
+    await clock.advance(1000);
+  });
+
+  it("are refused at once with a lease that cannot be", async () => {
+    const { clock, store, queue } = setUp();
+    const running = runSchedules({ queue, leases: store.leases, owner: "a", clock, leaseMs: 50 });
+    await expect(running).rejects.toThrow(InvalidInputError);
   });
 
   it("follow their time zone over a change of its clocks", async () => {

@@ -1,11 +1,13 @@
 import {
   type Abortable,
   type Clock,
+  hasCode,
   isHoldfastError,
   type Logger,
   silentLogger,
   systemClock,
 } from "@holdfast/kernel";
+import { checkGrant } from "../lease/grant-checks.ts";
 import { holdLease } from "../lease/lease-keeper.ts";
 import type { Leases } from "../lease/leases.ts";
 import { stepOf } from "./schedule-times.ts";
@@ -46,6 +48,7 @@ export const runSchedules = async (options: SchedulesOptions): Promise<void> => 
     signal,
   } = options;
   const name = `schedules/${queue.name}`;
+  checkGrant(name, { owner, ttlMs: leaseMs });
   while (signal?.aborted !== true) {
     try {
       const outcome = await holdLease(leases, name, { owner, ttlMs: leaseMs, clock, logger, signal });
@@ -71,16 +74,28 @@ const tickWhileHeld = async (
 ): Promise<void> => {
   while (!held.aborted && signal?.aborted !== true) {
     const { now, schedules, nextInMs } = await queue.schedules.due({ signal });
+    let stuckCount = 0;
     for (const schedule of schedules) {
       if (schedule.nextAt === undefined) continue;
-      const { nextAt, tasks } = stepOf(schedule, now);
-      const step = { name: schedule.name, tickAt: schedule.nextAt, nextAt, tasks };
-      if (await queue.schedules.advance(step, { signal })) {
-        logger.info({ queue: queue.name, schedule: schedule.name, ticks: tasks.length }, "a schedule fired");
+      try {
+        const { nextAt, tasks } = stepOf(schedule, now);
+        const step = { name: schedule.name, tickAt: schedule.nextAt, nextAt, tasks };
+        if (await queue.schedules.advance(step, { signal })) {
+          logger.info(
+            { queue: queue.name, schedule: schedule.name, ticks: tasks.length },
+            "a schedule fired",
+          );
+        }
+      } catch (err) {
+        // A zone that is not known here, or a task that is too large for this store: that concerns no other schedule.
+        if (!hasCode(err, "KERNEL_INVALID_INPUT") && !hasCode(err, "COORDINATION_PAYLOAD_TOO_LARGE"))
+          throw err;
+        stuckCount += 1;
+        logger.error({ err, queue: queue.name, schedule: schedule.name }, "a schedule cannot fire here");
       }
     }
     // What catches up goes on at once.
-    if (schedules.length > 0) continue;
+    if (schedules.length > stuckCount) continue;
     await clock.sleep(Math.max(1, Math.min(LOOK_EVERY_MS, nextInMs ?? LOOK_EVERY_MS)), { signal });
   }
 };

@@ -54,6 +54,46 @@ export const outboxSuite = <Tx>(setUp: SetUp<Tx>): void => {
       await vi.waitFor(() => expect(got).toHaveLength(3));
     });
 
+    it("gives up an event that takes all the room of an entry, and tells of it as it was", async () => {
+      await using harness = await setUp();
+      const { store } = harness;
+      const outbox = new Outbox({ store, name: "orders" });
+      const frame = JSON.stringify({ id: "big", type: "t", data: "" }).length;
+      const data = "x".repeat(1_048_576 - frame);
+      await store.transaction((tx) =>
+        outbox.append(tx, [
+          { id: "big", type: "t", data },
+          { id: "next", type: "t", data: 1 },
+        ]),
+      );
+      const got: string[] = [];
+      await using _relay = startRelay(
+        outbox,
+        "r",
+        async ({ id }) => {
+          got.push(id);
+          if (id === "big") throw new Error("e".repeat(3_000_000));
+        },
+        { attemptMaxCount: 2 },
+      );
+      await vi.waitFor(async () => expect(await outbox.stats()).toEqual({ waiting: 0, dead: 1 }));
+      expect(got).toEqual(["big", "big", "next"]);
+      expect(await outbox.dead()).toMatchObject([{ entry: { id: "big", type: "t", data }, error: "" }]);
+    });
+
+    it("keeps the beginning of an error of any length with what was given up", async () => {
+      await using harness = await setUp();
+      const { store } = harness;
+      const outbox = new Outbox({ store, name: "orders" });
+      await store.transaction((tx) => outbox.append(tx, [{ id: "a", type: "t", data: 1 }]));
+      const deliver = () => Promise.reject(new Error("e".repeat(3_000_000)));
+      await using _relay = startRelay(outbox, "r", deliver, { attemptMaxCount: 1 });
+      await vi.waitFor(async () => expect(await outbox.dead()).toHaveLength(1));
+      const [dead] = await outbox.dead();
+      expect(dead).toMatchObject({ entry: { id: "a", type: "t", data: 1 } });
+      expect(dead?.error).toMatch(/^e{1000,5000}$/);
+    });
+
     it("delivers again, under the same id, what a relay that died had not confirmed", async () => {
       await using harness = await setUp();
       const { store } = harness;
