@@ -14,6 +14,14 @@ const setUp = () => {
 };
 
 describe("a recorded queue", () => {
+  it("tells of more tasks than one entry of the log could name, in their order", async () => {
+    const { queue, told } = setUp();
+    const count = 50_000;
+    const ids = await queue.enqueue(Array.from({ length: count }, () => ({ type: "t", payload: 1 })));
+    const enqueued = (await told()).flatMap((event) => (event.kind === "enqueued" ? event.ids : []));
+    expect(enqueued).toEqual(ids);
+  });
+
   it("tells what was done through it, in order, and nothing of what changed nothing", async () => {
     const { queue, told } = setUp();
     await queue.enqueue([

@@ -4,7 +4,7 @@ import type { Position } from "../position.ts";
 import type { CoordinationStore } from "../store.ts";
 import type { ClaimedTask, TaskQueue, TaskRef } from "./task-queue.ts";
 
-/** What happened to tasks of a queue, as its log tells it. */
+/** What happened to tasks of a queue, as its log tells it. What concerns very many tasks is told in several events. */
 export type QueueEvent =
   | { readonly kind: "enqueued"; readonly ids: readonly string[] }
   | { readonly kind: "claimed"; readonly worker: string; readonly ids: readonly string[] }
@@ -17,6 +17,17 @@ export type QueueEvent =
 
 /** The stream that a queue's events are told in. */
 export const queueEventStream = (queue: string): string => `queue-events/${queue}`;
+
+/** Ids or groups that one event tells of at most: an entry of the log is bounded, a call's tasks are many more. */
+const NAMES_MAX_COUNT = 500;
+
+const inPieces = (
+  names: readonly string[],
+  toEvent: (names: readonly string[]) => QueueEvent,
+): readonly QueueEvent[] =>
+  Array.from({ length: Math.ceil(names.length / NAMES_MAX_COUNT) }, (_, index) =>
+    toEvent(names.slice(index * NAMES_MAX_COUNT, (index + 1) * NAMES_MAX_COUNT)),
+  );
 
 type Recorded = "enqueue" | "claim" | "complete" | "fail" | "cancelGroups" | "deleteGroups" | "recoverLapsed";
 
@@ -56,22 +67,21 @@ export const recordEvents = <Tx>(
       recorded(
         options,
         (within) => queue.enqueue(tasks, within),
-        (ids) => (ids.length === 0 ? [] : [{ kind: "enqueued", ids }]),
+        (all) => inPieces(all, (ids) => ({ kind: "enqueued", ids })),
       ),
     claim: (options) =>
       recorded(
         options,
         (within) => queue.claim(within),
-        (tasks) =>
-          tasks.length === 0 ? [] : [{ kind: "claimed", worker: options.worker, ids: idsOf(tasks) }],
+        (tasks) => inPieces(idsOf(tasks), (ids) => ({ kind: "claimed", worker: options.worker, ids })),
       ),
     complete: (refs, options) =>
       recorded(
         options,
         (within) => queue.complete(refs, within),
         (outcomes) => {
-          const ids = idsOf(refs.filter((_, index) => outcomes[index] === "completed"));
-          return ids.length === 0 ? [] : [{ kind: "completed", ids }];
+          const completed = idsOf(refs.filter((_, index) => outcomes[index] === "completed"));
+          return inPieces(completed, (ids) => ({ kind: "completed", ids }));
         },
       ),
     fail: (failures, options) =>
@@ -87,13 +97,13 @@ export const recordEvents = <Tx>(
       recorded(
         options,
         (within) => queue.cancelGroups(groups, within),
-        (count) => (count === 0 ? [] : [{ kind: "cancelled", groups }]),
+        (count) => (count === 0 ? [] : inPieces(groups, (some) => ({ kind: "cancelled", groups: some }))),
       ),
     deleteGroups: (groups, options) =>
       recorded(
         options,
         (within) => queue.deleteGroups(groups, within),
-        (count) => (count === 0 ? [] : [{ kind: "deleted", groups }]),
+        (count) => (count === 0 ? [] : inPieces(groups, (some) => ({ kind: "deleted", groups: some }))),
       ),
     recoverLapsed: (options) =>
       recorded(
@@ -103,7 +113,7 @@ export const recordEvents = <Tx>(
       ),
     requeueDead: async (ids, options) => {
       const requeued = await queue.requeueDead(ids, options);
-      await tell(requeued.length === 0 ? [] : [{ kind: "requeued", ids: requeued }]);
+      await tell(inPieces(requeued, (some) => ({ kind: "requeued", ids: some })));
       return requeued;
     },
     pause: async (options) => {
