@@ -1,6 +1,7 @@
 import {
   type Abortable,
   type Clock,
+  ClosedError,
   type Deferred,
   deferred,
   type Logger,
@@ -71,6 +72,7 @@ export class ReplicaFollower {
   #corrupt = 0;
   #doubtCount = 0;
   #handlerErrors = 0;
+  #stopCount = 0;
 
   constructor(parts: ReplicaFollowerParts) {
     this.#parts = parts;
@@ -101,15 +103,18 @@ export class ReplicaFollower {
   }
 
   start(options: Abortable): Promise<void> {
-    this.#starting ??= this.#start(options).catch((error: unknown) => {
-      this.#starting = undefined;
+    if (this.#starting !== undefined) return this.#starting;
+    const starting: Promise<void> = this.#start(options).catch((error: unknown) => {
+      if (this.#starting === starting) this.#starting = undefined;
       throw error;
     });
-    return this.#starting;
+    this.#starting = starting;
+    return starting;
   }
 
   async stop(): Promise<void> {
     const loops = this.#loops;
+    this.#stopCount += 1;
     this.#starting = undefined;
     this.#loops = undefined;
     this.#confirmedAt = undefined;
@@ -136,18 +141,22 @@ export class ReplicaFollower {
 
   async #start(options: Abortable): Promise<void> {
     const { states, namespace, logger } = this.#parts;
+    const stopCount = this.#stopCount;
     // Before the snapshot, so that no change falls between the two.
-    this.#unsubscribe = states.onChange(
+    const unsubscribe = states.onChange(
       namespace,
       (news) => this.#hear(news),
       () => this.doubt(),
     );
+    this.#unsubscribe = unsubscribe;
     try {
       await this.#takeSnapshot(options.signal, { isFirst: this.#parts.cache.position === undefined });
       await this.#catchUp(options.signal);
+      // It was stopped meanwhile: nobody would ever end what begins now.
+      if (stopCount !== this.#stopCount) throw new ClosedError(`the replica of ${namespace}`);
     } catch (error) {
       this.#confirmedAt = undefined;
-      this.#unsubscribe?.();
+      unsubscribe();
       throw error;
     }
     const loops = new TaskGroup({ logger });

@@ -143,6 +143,7 @@ export class StateReplica implements AsyncDisposable {
    * Loads the namespace and follows it. Resolves when the copy is complete and joined to the changes. Calling it
    * again changes nothing; a stopped replica may be started again.
    * @throws StoreUnavailableError when the store does not answer; nothing is followed then.
+   * @throws ClosedError when it was stopped meanwhile; nothing is followed then.
    */
   start(options: Abortable = {}): Promise<void> {
     return this.#follower.start(options);
