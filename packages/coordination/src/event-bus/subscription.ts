@@ -193,7 +193,11 @@ export class Subscription {
       const result = this.handler(envelope, slot);
       if (isThenable(result)) {
         this.#watch(slot);
-        result.then(slot.onDone, slot.onFailed);
+        try {
+          result.then(slot.onDone, slot.onFailed);
+        } catch (error) {
+          slot.onFailed(error);
+        }
         return;
       }
       this.#succeeded += 1;
