@@ -36,6 +36,26 @@ export const queueLimitsSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       expect((await queue.stats()).paused).toBe(false);
     });
 
+    it("give back nothing of what a rate has spent", async () => {
+      await using harness = await setUp();
+      const queue = harness.store.queue("q");
+      await queue.enqueue(many(4, "k"));
+      const rate = { count: 1, perMs: 3_600_000 };
+      await queue.setLimits({ rate });
+      expect(await claim(queue)).toHaveLength(1);
+      await queue.pause();
+      await queue.resume();
+      expect(await claim(queue)).toEqual([]);
+      await queue.setLimits({ perKey: { rate } });
+      expect(await claim(queue)).toHaveLength(1);
+      await queue.pause();
+      await queue.resume();
+      expect(await claim(queue)).toEqual([]);
+      // New limits are unspent.
+      await queue.setLimits({ perKey: { rate } });
+      expect(await claim(queue)).toHaveLength(1);
+    });
+
     it("wake those who wait when they end", async () => {
       await using harness = await setUp();
       const queue = harness.store.queue("q");

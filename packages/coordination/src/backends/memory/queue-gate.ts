@@ -14,7 +14,7 @@ export class QueueGate {
   readonly #index: TaskIndex;
   #settings = OPEN;
   #bucket: TokenBucket | undefined;
-  readonly #buckets = new Map<string, TokenBucket>();
+  #buckets = new Map<string, TokenBucket>();
 
   constructor(index: TaskIndex) {
     this.#index = index;
@@ -27,11 +27,17 @@ export class QueueGate {
   change(settings: QueueSettings, change: Change): void {
     const before = this.#settings;
     const bucket = this.#bucket;
+    const buckets = this.#buckets;
     this.#settings = settings;
-    this.#bucket = undefined;
+    // New limits begin with all of their rates unspent; a pause gives nothing back.
+    if (settings.limits !== before.limits) {
+      this.#bucket = undefined;
+      this.#buckets = new Map();
+    }
     change.onRollback(() => {
       this.#settings = before;
       this.#bucket = bucket;
+      this.#buckets = buckets;
     });
   }
 
