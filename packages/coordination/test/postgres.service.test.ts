@@ -39,6 +39,23 @@ describeService("postgres", "the PostgreSQL store on a server", () => {
   stateSyncSuite(setUp);
   locksSuite(setUp);
 
+  describe("schedules", () => {
+    it("fire also where there are more than are listed", async () => {
+      const schema = nextSchema();
+      await using store = await createPostgresStore({ sql, schema });
+      const { schedules } = store.queue("q");
+      await schedules.put({ name: "z", everyMs: 1000, task: { type: "t", payload: 1 } });
+      await sql.query(
+        `INSERT INTO "${schema}".schedules (queue, name, spec, next_at)
+         SELECT 'q', 'a' || n, '{"everyMs":1000,"task":{"type":"t","payload":1}}', clock_timestamp() + interval '1 day'
+         FROM generate_series(1, 1000) n`,
+      );
+      await sql.query(`UPDATE "${schema}".schedules SET next_at = clock_timestamp() WHERE name = 'z'`);
+      expect((await schedules.due()).schedules.map(({ name }) => name)).toEqual(["z"]);
+      expect(await schedules.list()).toHaveLength(1000);
+    });
+  });
+
   describe("start-up", () => {
     it("lets programs that start together bring the schema up once", async () => {
       const schema = nextSchema();

@@ -127,6 +127,17 @@ export const taskFeaturesSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       expect(await add("e", 60_000)).toEqual(["d"]);
       await expect(queue.enqueue([task("f", { dedupeWindowMs: 1 })])).rejects.toThrow(InvalidInputError);
     });
+
+    it("are told apart also where one call names a task twice", async () => {
+      await using harness = await setUp();
+      const queue = harness.store.queue("q");
+      const twice = task("a", { dedupeKey: "k", dedupeWindowMs: 60_000 });
+      expect(
+        await queue.enqueue([twice, twice, task("a", { dedupeKey: "l", dedupeWindowMs: 60_000 })]),
+      ).toEqual(["a", "a", "a"]);
+      expect((await queue.stats()).total).toBe(1);
+      expect(await queue.enqueue([task("b", { dedupeKey: "l" })])).toEqual(["b"]);
+    });
   });
 
   describe("task queue: dependencies", () => {

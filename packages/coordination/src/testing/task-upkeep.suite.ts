@@ -35,6 +35,14 @@ export const taskUpkeepSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       expect(await queue.enqueue([task("next", { dedupeKey: "k" })])).toEqual(["next"]);
     });
 
+    it("purges nothing where only what ended before all times is asked for", async () => {
+      await using harness = await setUp();
+      const queue = harness.store.queue("q");
+      await queue.enqueue([task("done")]);
+      await queue.complete([await claimOne(queue)]);
+      expect(await queue.purge({ olderThanMs: Number.MAX_SAFE_INTEGER })).toBe(0);
+    });
+
     it("lists by group and state, ordered by id, in pages", async () => {
       await using harness = await setUp();
       const queue = harness.store.queue("q");

@@ -127,7 +127,8 @@ export class PostgresLog implements Log<SqlExecutor> {
     for (const stream of streams) checkStream(stream);
     if (streams.length === 0) return;
     if (options.tx !== undefined) await this.#deleteIn(streams, options.tx);
-    else await this.#statements.transaction((tx) => this.#deleteIn(streams, tx), options);
+    else
+      await this.#statements.ownTransaction("delete-streams", (tx) => this.#deleteIn(streams, tx), options);
   }
 
   async #deleteIn(streams: readonly string[], tx: SqlExecutor): Promise<void> {

@@ -15,22 +15,26 @@ export const migrate = async (
   options: Abortable = {},
 ): Promise<void> => {
   const migrations = await readMigrations(schema);
-  await statements.transaction(async (tx) => {
-    // Waits for another program that is migrating this schema. Ends with the transaction.
-    await tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))", [`holdfast:${schema}`]);
-    const version = await currentVersion(tx, schema);
-    if (version > migrations.length) throw new SchemaTooNewError(version, migrations.length);
-    for (const statements of migrations.slice(version)) {
-      for (const statement of statements) await tx.query(statement);
-    }
-    if (version < migrations.length) {
-      await tx.query(
-        `UPDATE "${schema}".schema_version SET version = $1::int, changed_at = clock_timestamp()`,
-        [migrations.length],
-      );
-    }
-    await keepTokensGrowing(tx, schema);
-  }, options);
+  await statements.ownTransaction(
+    "migration of the store",
+    async (tx) => {
+      // Waits for another program that is migrating this schema. Ends with the transaction.
+      await tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))", [`holdfast:${schema}`]);
+      const version = await currentVersion(tx, schema);
+      if (version > migrations.length) throw new SchemaTooNewError(version, migrations.length);
+      for (const statements of migrations.slice(version)) {
+        for (const statement of statements) await tx.query(statement);
+      }
+      if (version < migrations.length) {
+        await tx.query(
+          `UPDATE "${schema}".schema_version SET version = $1::int, changed_at = clock_timestamp()`,
+          [migrations.length],
+        );
+      }
+      await keepTokensGrowing(tx, schema);
+    },
+    options,
+  );
 };
 
 const currentVersion = async (tx: SqlExecutor, schema: string): Promise<number> => {

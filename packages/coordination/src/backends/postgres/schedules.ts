@@ -55,7 +55,8 @@ export class PostgresSchedules implements ScheduleTable {
   }
 
   async due(options: Abortable = {}): Promise<DueSchedules> {
-    const rows = await this.#rows(null, options);
+    // All of them: one that is not listed fires all the same.
+    const rows = await this.#rows(null, options, null);
     const now = Number(rows[0]?.now_ms ?? 0);
     const all = rows.map(toSchedule);
     const ahead = all.flatMap(({ nextAt }) => (nextAt !== undefined && nextAt > now ? [nextAt - now] : []));
@@ -68,24 +69,28 @@ export class PostgresSchedules implements ScheduleTable {
 
   async advance(step: ScheduleStep, options: Abortable = {}): Promise<boolean> {
     this.#intake.check(step.tasks);
-    return this.#statements.transaction(async (tx) => {
-      const taken = await this.#statements.run(
-        "advance-schedule",
-        [this.#queue, step.name, step.tickAt, step.nextAt ?? null],
-        { tx, signal: options.signal },
-      );
-      if (taken.length === 0) return false;
-      await this.#intake.enqueue(step.tasks, { tx, signal: options.signal });
-      return true;
-    }, options);
-  }
-
-  #rows(name: string | null, options: Abortable): Promise<readonly ScheduleRow[]> {
-    return this.#statements.run<ScheduleRow>(
-      "list-schedules",
-      [this.#queue, name, SCHEDULES_MAX_COUNT],
+    return this.#statements.ownTransaction(
+      "advance-schedule",
+      async (tx) => {
+        const taken = await this.#statements.run(
+          "advance-schedule",
+          [this.#queue, step.name, step.tickAt, step.nextAt ?? null],
+          { tx, signal: options.signal },
+        );
+        if (taken.length === 0) return false;
+        await this.#intake.enqueue(step.tasks, { tx, signal: options.signal });
+        return true;
+      },
       options,
     );
+  }
+
+  #rows(
+    name: string | null,
+    options: Abortable,
+    maxCount: number | null = SCHEDULES_MAX_COUNT,
+  ): Promise<readonly ScheduleRow[]> {
+    return this.#statements.run<ScheduleRow>("list-schedules", [this.#queue, name, maxCount], options);
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { StoreConflictError } from "../../errors.ts";
+import { StoreConflictError, StoreUnavailableError } from "../../errors.ts";
 import type { SqlClient } from "./sql-client.ts";
 import type { Statements } from "./sql-files.ts";
 import { StatementRunner } from "./statement-runner.ts";
@@ -46,5 +46,23 @@ describe("a statement that was rolled back in favour of a concurrent one", () =>
       StoreConflictError,
     );
     expect(calls).toHaveLength(1);
+  });
+});
+
+describe("a transaction of the store's own", () => {
+  const inside = (error: object): Promise<unknown> => {
+    const tx = { query: () => Promise.reject(error) };
+    const sql = { transaction: (body: (tx: unknown) => Promise<unknown>) => body(tx) };
+    const runner = new StatementRunner(sql as unknown as SqlClient, statements);
+    return runner.ownTransaction("delete-streams", (own) => runner.run("renew-leases", [], { tx: own }));
+  };
+
+  it("tells in the store's terms what failed before its commit: nothing was changed then", async () => {
+    const gone = new Error("Connection terminated unexpectedly");
+    await expect(inside(gone)).rejects.toBeInstanceOf(StoreUnavailableError);
+    const stopped = Object.assign(new Error("terminating connection"), { code: "57P01" });
+    await expect(inside(stopped)).rejects.toBeInstanceOf(StoreUnavailableError);
+    const deadlock = Object.assign(new Error("deadlock detected"), { code: "40P01" });
+    await expect(inside(deadlock)).rejects.toBeInstanceOf(StoreConflictError);
   });
 });

@@ -83,6 +83,22 @@ export class StatementRunner {
     }
   }
 
+  /**
+   * A transaction of the store's own, whose caller knows nothing of it: what fails inside, before the commit, is told
+   * in the store's terms too. Nothing was changed then.
+   */
+  async ownTransaction<T>(
+    operation: string,
+    body: (tx: SqlExecutor) => Promise<T>,
+    options: Abortable = {},
+  ): Promise<T> {
+    try {
+      return await this.transaction(body, options);
+    } catch (error) {
+      throw toStoreError(operation, error, { isWrite: false, signal: options.signal });
+    }
+  }
+
   close(): void {
     this.#closed = true;
   }

@@ -51,7 +51,8 @@ export class TaskIntake {
     }
     const ids = drafts.map(({ id }) => id ?? this.#ids.next());
     if (options.tx === undefined && drafts.some(({ after }) => after.length > 0)) {
-      return this.#statements.transaction(
+      return this.#statements.ownTransaction(
+        "enqueue-tasks",
         (tx) => this.#enqueueDrafts(drafts, ids, { tx, signal: options.signal }),
         { signal: options.signal },
       );

@@ -32,12 +32,17 @@ added AS (
     WHERE w.queue = $1::text AND w.dedupe_key = i.dedupe_key AND w.ends_at > c.now)
   ORDER BY i.n
   ON CONFLICT DO NOTHING
-  RETURNING id
+  RETURNING id, dedupe_key
 ),
 opened AS (
   INSERT INTO :"schema".dedupe_windows AS w (queue, dedupe_key, task_id, ends_at)
   SELECT $1::text, i.dedupe_key, i.id, c.now + i.window_ms * interval '1 millisecond'
-  FROM clock c, input i JOIN added a ON a.id = i.id
+  FROM clock c, (
+    -- A task that was given twice in one call was added once, as it was given first.
+    SELECT DISTINCT ON (g.dedupe_key) g.dedupe_key, g.id, g.window_ms
+    FROM input g JOIN added a ON a.id = g.id AND a.dedupe_key = g.dedupe_key
+    ORDER BY g.dedupe_key, g.n
+  ) i
   WHERE i.window_ms IS NOT NULL
   ON CONFLICT (queue, dedupe_key) DO UPDATE SET task_id = excluded.task_id, ends_at = excluded.ends_at
 ),

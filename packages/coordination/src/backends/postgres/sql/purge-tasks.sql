@@ -1,9 +1,10 @@
 -- Deletes tasks that finished long ago, oldest first. To those that wait for one it has ended well.
 -- Inputs: $1 queue, $2 states, $3 age in ms, $4 most tasks, $5 what to notify. Result: one row with the count.
+-- An age of thousands of years is cut: the instant that long ago could not be told.
 WITH old AS MATERIALIZED (
   SELECT id, has_dependents FROM :"schema".tasks
   WHERE queue = $1::text AND state = ANY ($2::text[])
-    AND finished_at < (SELECT clock_timestamp() - $3::float8 * interval '1 millisecond')
+    AND finished_at < (SELECT clock_timestamp() - least($3::float8, 1e14) * interval '1 millisecond')
   ORDER BY finished_at
   LIMIT $4::int
   FOR UPDATE SKIP LOCKED
