@@ -24,6 +24,18 @@ const nextOf = async (tail: AsyncIterator<LogTailItem>): Promise<LogTailItem> =>
 /** What every backend guarantees about logs. */
 export const logSuite = (setUp: LogSetUp): void => {
   describe("log", () => {
+    it("deletes thousands of streams in one call", async () => {
+      await using harness = await setUp();
+      const { log } = harness.store;
+      const streams = Array.from({ length: 5000 }, (_, index) => `s${index}`);
+      await log.append(
+        [streams[0], streams[4999]].map((stream) => ({ stream: stream as string, payload: 1 })),
+      );
+      await log.delete(streams);
+      expect((await log.bounds("s0")).head.offset).toBe(0n);
+      expect((await log.bounds("s4999")).head.offset).toBe(0n);
+    });
+
     it("numbers the entries of each stream 1, 2, 3 … and reads them back in order", async () => {
       await using harness = await setUp();
       const { log } = harness.store;
