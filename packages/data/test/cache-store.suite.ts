@@ -247,6 +247,28 @@ export const sharedStoreSuite = (setUp: () => Promise<StoreSetUp>): void => {
     });
   });
 
+  describe("a value read from a replica after the database went back in time", () => {
+    it.each([
+      "a position",
+      "an invalidation",
+    ])("is judged by the new history alone when %s tells of it first", async (first) => {
+      await using shared = await setUp();
+      const store = shared.open();
+      const at = (position: bigint, epoch: bigint) => ({ epoch, position });
+      const tell = () => store.sync({ at: at(200n, 2n), want: store.positionWanted });
+      await store.sync({ at: at(100n, 1n), want: store.positionWanted });
+      await store.invalidate({ keys: ["k"], tags: [], position: at(900n, 1n) });
+      if (first === "an invalidation")
+        await store.invalidate({ keys: ["other"], tags: [], position: at(150n, 2n) });
+      await tell();
+      await tell();
+      const ticket = await granted(store, "k");
+      expect(ticket.floor).toEqual(at(200n, 2n));
+      const observed = at(250n, 2n);
+      expect(await store.fill(plain("k"), ticket, { ...entry("j1"), observed })).toBe("stored");
+    });
+  });
+
   describe("the feed", () => {
     it("tells every process what was invalidated, in order, once", async () => {
       await using shared = await setUp();

@@ -21,6 +21,7 @@ export class Relay {
   readonly #options: RelayOptions;
   readonly #left = new Map<string, () => void>();
   #isOverflowing = false;
+  #overflowCount = 0;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -38,6 +39,7 @@ export class Relay {
       return;
     }
     this.#isOverflowing = true;
+    this.#overflowCount += 1;
     onTold();
   }
 
@@ -49,8 +51,13 @@ export class Relay {
     const { outbox, counters } = this.#options;
     for (;;) {
       signal.throwIfAborted();
+      const overflowCount = this.#overflowCount;
       const rows = await outbox.left(this.isOverflowing ? 0 : ageMs, { signal });
-      if (rows.length === 0) break;
+      if (rows.length === 0) {
+        // What was left over during the question may be too young for it to have been found.
+        if (overflowCount !== this.#overflowCount) continue;
+        break;
+      }
       // Asked after the rows were seen, so it is not before their commits.
       const position = await this.#options.position();
       await this.#options.invalidate({

@@ -17,6 +17,10 @@ if ARGV[3] ~= '' and ARGV[3] > (state[2] or '') then
   unjudged()
   if state[2] then
     generation = ARGV[2]
+    -- Floors of the former history say nothing in this one, where positions may be lower.
+    for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+      if string.find(field, '^p%d') then redis.call('HDEL', KEYS[1], field) end
+    end
     redis.call('HSET', KEYS[1], 'generation', generation)
     redis.call('SET', KEYS[2], generation)
     redis.call('PUBLISH', ARGV[5], 'r ' .. generation)

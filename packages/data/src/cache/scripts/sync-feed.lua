@@ -18,7 +18,10 @@ if ARGV[4] ~= '' and ARGV[4] > (state[3] or '') then
   want = tostring(redis.call('HINCRBY', KEYS[1], 'want', 1))
   base = false
   if state[3] then
-    -- A later history: nothing of the former one may be served.
+    -- A later history: nothing of the former one may be served, and its floors say nothing in this one.
+    for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+      if string.find(field, '^p%d') then redis.call('HDEL', KEYS[1], field) end
+    end
     redis.call('HSET', KEYS[1], 'generation', ARGV[3])
     redis.call('SET', KEYS[2], ARGV[3])
     redis.call('PUBLISH', ARGV[7], 'r ' .. ARGV[3])
