@@ -165,6 +165,19 @@ describe("the end of a live server", () => {
     await server.live.close();
   });
 
+  it("ends a stream of events that has not begun in a way from which an EventSource comes back", async () => {
+    await using server = await setUp();
+    server.identity.resolve({});
+    server.log.hold = deferred();
+    const stream = server.stream("channel=a", { "last-event-id": "0:0" });
+    await vi.waitFor(() => expect(server.live.subscriberCount("a")).toBe(1));
+    await server.live.drain({ overMs: 0 });
+    const response = await stream.response;
+    expect([response.status, response.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+    expect(await response.text()).toBe("");
+    server.log.hold.resolve();
+  });
+
   it("is not held up by who never comes to the end of its body", async () => {
     const asked = deferred<void>();
     await using server = await setUp({

@@ -87,6 +87,8 @@ export class EventStream implements Writer, Outlet {
   /** Ends after what was written has been sent; the client comes back by itself. */
   finish(): void {
     if (!this.#isOpen) return;
+    // An EventSource comes back only to what it took for a stream of events.
+    if (!this.#response.headersSent) this.#writeHead();
     this.#response.end();
     this.#end();
   }
@@ -130,11 +132,7 @@ export class EventStream implements Writer, Outlet {
       this.#end();
       return;
     }
-    this.#response.writeHead(200, {
-      "content-type": "text/event-stream",
-      "cache-control": "no-store",
-      "x-accel-buffering": "no",
-    });
+    this.#writeHead();
     const channels = this.#names.map((name) => ({
       channel: name,
       position: toWirePosition(this.#head(name)),
@@ -170,6 +168,14 @@ export class EventStream implements Writer, Outlet {
       this.#core.hub.release(channel);
       throw error;
     }
+  }
+
+  #writeHead(): void {
+    this.#response.writeHead(200, {
+      "content-type": "text/event-stream",
+      "cache-control": "no-store",
+      "x-accel-buffering": "no",
+    });
   }
 
   #head(name: string): Position {
