@@ -62,6 +62,7 @@ export class Submitter {
   }
 
   #spec(options: SubmitOptions): JobSpecInput {
+    checkList(options.workflows);
     const workflows = options.workflows.map((workflow) => ({
       ...workflow,
       name: workflow.name ?? workflow.workflow,
@@ -89,6 +90,15 @@ export class Submitter {
     return spec;
   }
 }
+
+/** What comes over HTTP has no types. @throws InvalidInputError unless it is a list of objects. */
+const checkList = (workflows: unknown): void => {
+  if (!Array.isArray(workflows)) throw new InvalidInputError("workflows", workflows, "a list of workflows");
+  for (const [index, workflow] of workflows.entries()) {
+    if (typeof workflow !== "object" || workflow === null)
+      throw new InvalidInputError(`workflows.${index}`, workflow, "an object that names a workflow");
+  }
+};
 
 /** @throws JobTooLargeError when the message, encoded as it goes over the wire, is over the limit. */
 const checkSize = (message: InputOf<typeof submitJob>): void => {
