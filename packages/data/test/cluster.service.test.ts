@@ -258,6 +258,21 @@ describeService("patroni", "a cluster under Patroni", () => {
     }
   });
 
+  it("opens by a list of hosts though one of them is silent", async () => {
+    const { nodes } = cluster.servers;
+    const leader = await cluster.servers.waitForLeader();
+    const silent = nodes.find((node) => node !== leader) ?? leader;
+    const url = `postgres://postgres@${nodes.map(({ host, port }) => `${host}:${port}`).join(",")}/postgres`;
+    const mend = cluster.cutFromClients(silent);
+    try {
+      await using other = await cluster.open({ url, discovery: { kind: "hosts" }, probeTimeoutMs: 300 });
+      expect(await other.query(IN_RECOVERY, [])).toEqual([{ replica: false }]);
+      expect(other.status().primary).toBe(`${leader.host}:${leader.port}`);
+    } finally {
+      await mend();
+    }
+  });
+
   it("hands over without failing a transaction, back and forth, and tells its listeners what they may have missed", async () => {
     const heard: string[] = [];
     const interruptions: ListenInterruption[] = [];
