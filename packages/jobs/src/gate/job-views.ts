@@ -7,6 +7,7 @@ import type {
   Leader,
   WorkflowView,
 } from "@holdfast/protocol/contract";
+import { boundedSum } from "../model/bounded-sum.ts";
 import type { JobRow } from "../model/job-table.ts";
 import { type GateJob, isTerminal, storedProgress } from "./gate-job.ts";
 import { combineStatuses, jobFraction, NO_PROGRESS, sumProgress } from "./merge/progress.ts";
@@ -149,6 +150,6 @@ export const summaryOfRow = (row: JobRow, wallNow: number): JobSummary => {
 const sumOf = (
   parts: readonly { readonly done: number; readonly total: number }[],
 ): { readonly done: number; readonly total: number } => ({
-  done: parts.reduce((sum, { done }) => sum + done, 0),
-  total: parts.reduce((sum, { total }) => sum + total, 0),
+  done: parts.reduce((sum, { done }) => boundedSum(sum, done), 0),
+  total: parts.reduce((sum, { total }) => boundedSum(sum, total), 0),
 });

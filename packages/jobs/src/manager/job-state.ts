@@ -8,6 +8,7 @@ import type {
   WorkflowSpec,
   WorkflowStatus,
 } from "@holdfast/protocol/contract";
+import { boundedSum } from "../model/bounded-sum.ts";
 import { type DependencyGraph, dependencyGraph } from "../model/dependency-graph.ts";
 import { TERMINAL_STATUSES } from "../model/job-table.ts";
 import { ShardResults } from "./shard-results.ts";
@@ -173,8 +174,8 @@ export const decodePlans = (state: Json): readonly WorkflowPlan[] =>
 const completedProgress = (job: JobState): StoredState["progress"] => {
   let [done, total] = [0, 0];
   for (const { results } of job.workflows) {
-    done += results.progress.done;
-    total += results.progress.total;
+    done = boundedSum(done, results.progress.done);
+    total = boundedSum(total, results.progress.total);
   }
   return { done, total };
 };

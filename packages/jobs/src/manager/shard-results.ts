@@ -2,6 +2,7 @@ import type { Json } from "@holdfast/coordination";
 import { isHoldfastError } from "@holdfast/kernel";
 import type { Measurements } from "@holdfast/protocol/contract";
 import { approximateBytes } from "../model/approximate-bytes.ts";
+import { boundedSum } from "../model/bounded-sum.ts";
 import { MeasurementSum } from "../model/measurements.ts";
 
 /** What a completed shard left behind, as its task keeps it. */
@@ -82,8 +83,8 @@ export class ShardResults {
     if (!this.isOpen(shard)) return false;
     this.#ends[shard] = COMPLETED;
     this.#completedCount += 1;
-    this.#done += result.progress.done;
-    this.#total += result.progress.total;
+    this.#done = boundedSum(this.#done, result.progress.done);
+    this.#total = boundedSum(this.#total, result.progress.total);
     this.#addTotals(result.totals);
     this.#addOutput(shard, result.output);
     return true;

@@ -1,5 +1,6 @@
 import { InvalidInputError } from "@holdfast/kernel";
 import type { EncodedHistogram, Measurements } from "@holdfast/protocol/contract";
+import { boundedSum } from "./bounded-sum.ts";
 import { Histogram } from "./histogram.ts";
 
 /** Most names of each kind in one attempt or one merge: a name made from user data must not fill the memory. */
@@ -36,7 +37,7 @@ export class Meter {
       checkName("counter", name, this.#counters.size, COUNTERS_MAX_COUNT);
       this.#counters.set(name, { window: amount, total: 0 });
     } else {
-      counter.window += amount;
+      counter.window = boundedSum(counter.window, amount);
     }
   }
 
@@ -57,7 +58,7 @@ export class Meter {
     for (const [name, counter] of this.#counters) {
       if (counter.window === 0) continue;
       counters.push([name, counter.window]);
-      counter.total += counter.window;
+      counter.total = boundedSum(counter.total, counter.window);
       counter.window = 0;
     }
     const histograms: [string, EncodedHistogram][] = [];
@@ -72,7 +73,9 @@ export class Meter {
 
   /** Everything that was measured so far, the current window included (and left as it is). */
   totals(): Measurements {
-    const counters = [...this.#counters].map(([name, { window, total }]) => [name, total + window] as const);
+    const counters = [...this.#counters].map(
+      ([name, { window, total }]) => [name, boundedSum(total, window)] as const,
+    );
     const histograms = [...this.#histograms].map(([name, { window, total }]) => {
       if (total.count === 0) return [name, window.encode()] as const;
       const sum = new Histogram();
@@ -107,7 +110,7 @@ export class MeasurementSum {
     checkNames("counters", this.#counters, Object.keys(part.counters), COUNTERS_MAX_COUNT);
     checkNames("histograms", this.#histograms, Object.keys(part.histograms), HISTOGRAMS_MAX_COUNT);
     for (const [name, amount] of Object.entries(part.counters)) {
-      this.#counters.set(name, (this.#counters.get(name) ?? 0) + amount);
+      this.#counters.set(name, boundedSum(this.#counters.get(name) ?? 0, amount));
     }
     for (const [name, histogram] of histograms) {
       const existing = this.#histograms.get(name);

@@ -2,6 +2,7 @@ import type { JobEvent } from "@holdfast/protocol/contract";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Histogram } from "../../src/model/histogram.ts";
 import { Cluster } from "./cluster.ts";
+import { completed } from "./scripted-worker.ts";
 
 describe("live figures", () => {
   let cluster: Cluster;
@@ -36,6 +37,24 @@ describe("live figures", () => {
       "job.status:running",
       "workflow.status:running",
     ]);
+  });
+
+  it("that are too large to add up stop at the largest number, and their job ends like any other", async () => {
+    const { worker, client, jobId, held, windows } = await setUp();
+    const progress = { done: 1e308, total: 1e308 };
+    await worker.progress(held.map((assignment) => ({ assignment, progress, counters: { rows: 1e308 } })));
+    await cluster.advance(2_000);
+    const most = Number.MAX_VALUE;
+    expect(windows().at(-1)).toMatchObject({
+      progress: { done: most, total: most },
+      counters: { rows: most },
+    });
+    const totals = { counters: { units: 1e308 }, histograms: {} };
+    await worker.report(held.map((claim) => completed(claim, { progress, totals })));
+    expect(await client.finished(jobId)).toMatchObject({
+      status: "completed",
+      workflows: [{ totals: { counters: { units: most } } }],
+    });
   });
 
   it("sum counters and merge histograms of a window over shards and workers", async () => {

@@ -1,4 +1,5 @@
 import type { JobEvent, WorkflowStatus } from "@holdfast/protocol/contract";
+import { boundedSum } from "../../model/bounded-sum.ts";
 
 export interface ShardCounts {
   readonly total: number;
@@ -57,8 +58,8 @@ export const sumProgress = (parts: readonly LiveProgress[]): Omit<LiveProgress, 
   const shards = { total: 0, completed: 0, failed: 0, running: 0 };
   let counters: Readonly<Record<string, number>> = {};
   for (const part of parts) {
-    done += part.done;
-    total += part.total;
+    done = boundedSum(done, part.done);
+    total = boundedSum(total, part.total);
     shards.total += part.shards.total;
     shards.completed += part.shards.completed;
     shards.failed += part.shards.failed;
@@ -100,6 +101,6 @@ const addCounters = (
   b: Readonly<Record<string, number>>,
 ): Readonly<Record<string, number>> => {
   const sums: Record<string, number> = { ...a };
-  for (const [name, amount] of Object.entries(b)) sums[name] = (sums[name] ?? 0) + amount;
+  for (const [name, amount] of Object.entries(b)) sums[name] = boundedSum(sums[name] ?? 0, amount);
   return sums;
 };

@@ -1,4 +1,5 @@
 import type { JobEvent, TaskProgress } from "@holdfast/protocol/contract";
+import { boundedSum } from "../../model/bounded-sum.ts";
 import { shardCounts } from "../decide/result.ts";
 import { isActive, type JobState, type WorkflowState } from "../job-state.ts";
 import { LogBudget } from "./log-budget.ts";
@@ -99,8 +100,8 @@ export class JobProgress {
     let [done, total] = [0, 0];
     for (const workflow of this.#job.workflows) {
       const part = this.progressOf(workflow);
-      done += part.done;
-      total += part.total;
+      done = boundedSum(done, part.done);
+      total = boundedSum(total, part.total);
     }
     return { done, total };
   }
@@ -109,8 +110,8 @@ export class JobProgress {
   progressOf(workflow: WorkflowState): Progress {
     let { done, total } = workflow.results.progress;
     for (const part of this.#shardProgress.get(workflow.index)?.values() ?? []) {
-      done += part.done;
-      total += part.total;
+      done = boundedSum(done, part.done);
+      total = boundedSum(total, part.total);
     }
     return { done, total };
   }
