@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from "node:util";
+
 /** 1234567 → "1,234,567"; fractions keep at most one digit. */
 export const formatCount = (value: number): string =>
   value.toLocaleString("en-US", { maximumFractionDigits: Number.isInteger(value) ? 0 : 1 });
@@ -25,6 +27,9 @@ export const formatAge = (ms: number): string => {
   if (ms < 86_400_000) return `${Math.floor(ms / 3_600_000)} h ago`;
   return `${Math.floor(ms / 86_400_000)} d ago`;
 };
+
+/** What others wrote, on one line: line breaks would tear a screen apart, and control sequences are commands to it. */
+export const oneLine = (text: string): string => stripVTControlCharacters(text).replaceAll(/\p{Cc}+/gu, " ");
 
 /** A bar of `width` cells for a fraction in [0, 1], in eighths of a cell. */
 export const formatBar = (fraction: number, width: number): string => {

@@ -16,7 +16,8 @@ const pad = (text: string, size: number, align: "left" | "right"): string => {
   return align === "right" ? gap + text : text + gap;
 };
 
-const cut = (text: string, maxWidth: number): string =>
+/** The text, or its beginning without style where it is longer. */
+export const cut = (text: string, maxWidth: number): string =>
   width(text) <= maxWidth ? text : `${[...stripVTControlCharacters(text)].slice(0, maxWidth - 1).join("")}…`;
 
 /** A table whose columns are as wide as their widest cell. Empty tables are the caller's to explain. */

@@ -6,9 +6,9 @@ import {
   type WorkflowProjection,
   workflowTotals,
 } from "@holdfast/jobs/projection";
-import { formatBar, formatCount, formatDuration, formatRate } from "../terminal/format.ts";
+import { formatBar, formatCount, formatDuration, formatRate, oneLine } from "../terminal/format.ts";
 import { type Style, statusFormat } from "../terminal/style.ts";
-import { renderTable } from "../terminal/table.ts";
+import { cut, renderTable } from "../terminal/table.ts";
 
 interface CellRow {
   readonly workflow: string;
@@ -48,15 +48,17 @@ export const renderLiveView = (
   );
   if (rows.length > 0) lines.push("", ...renderTable(rows, columns(style), style).split("\n"));
   for (const workflow of workflows) {
-    if (workflow.error !== undefined) lines.push(`${style("red", "✗")} ${workflow.name}: ${workflow.error}`);
+    if (workflow.error !== undefined)
+      lines.push(`${style("red", "✗")} ${oneLine(`${workflow.name}: ${workflow.error}`)}`);
   }
   const logs = projection.logs.slice(-5);
   if (logs.length > 0)
     lines.push(
       "",
-      ...logs.map((log) => style("dim", `${log.level} ${log.worker} #${log.shard}: ${log.message}`)),
+      ...logs.map((log) => style("dim", oneLine(`${log.level} ${log.worker} #${log.shard}: ${log.message}`))),
     );
-  return lines;
+  // A longer one would take two lines of the screen, which is drawn over by their number.
+  return lines.map((line) => cut(line, context.width));
 };
 
 const progressLine = (

@@ -1,8 +1,13 @@
 import type { JobEvent } from "@holdfast/protocol/contract";
-import { formatCount, formatDuration } from "../terminal/format.ts";
+import { formatCount, formatDuration, oneLine } from "../terminal/format.ts";
 
 /** One line per event, for pipes and log files: time, where, what. Pure. Undefined for events that say nothing new. */
 export const renderPlainLine = (event: JobEvent, names: ReadonlyMap<string, string>): string | undefined => {
+  const line = lineOf(event, names);
+  return line === undefined ? undefined : oneLine(line);
+};
+
+const lineOf = (event: JobEvent, names: ReadonlyMap<string, string>): string | undefined => {
   const where = event.datacenter === undefined ? "" : ` [${event.datacenter}]`;
   const at = new Date(event.at).toISOString();
   const workflow = (id: string): string => names.get(id) ?? id;
