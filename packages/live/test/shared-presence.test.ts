@@ -1,5 +1,5 @@
 import { createMemoryStore } from "@holdfast/coordination/memory";
-import { systemClock } from "@holdfast/kernel";
+import { deferred, systemClock } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
@@ -158,5 +158,37 @@ describe("presence over several servers", () => {
     await bob.sees(["ann", "bob"]);
     ann.raw.socket.terminate();
     await bob.sees(["bob"]);
+  });
+
+  it("does not take who comes back at once for gone, however slow the store is", async () => {
+    await using cell = await setUp(2);
+    const [a, b] = cell.servers;
+    using ann = await present(a, "ann");
+    const log = cell.logs[1] as StoredChannelLog;
+    const publish = log.publish.bind(log);
+    const held = deferred<void>();
+    using bob = await present(b, "bob");
+    await ann.sees(["ann", "bob"]);
+    log.publish = async (drafts, ...rest) => {
+      if (drafts[0]?.event === "gone") await held.promise;
+      return publish(drafts, ...rest);
+    };
+    bob.raw.socket.terminate();
+    await vi.waitFor(() => expect(b.live.subscriberCount("room")).toBe(0));
+    using back = await present(b, "back");
+    held.resolve();
+    await ann.sees(["ann", "back"]);
+    // What was said before that has passed through the store by then.
+    await log.publish([{ channel: "room", event: "e", payloadText: "{}", id: "e-1" }]);
+    await ann.raw.frameWith("event", "e");
+    await vi.waitFor(async () => {
+      const { head } = await log.bounds("\u0001presence\u0001room");
+      expect(head.offset).toBeGreaterThanOrEqual(4n);
+    });
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect([ann.names(), back.names()]).toEqual([
+      ["ann", "back"],
+      ["ann", "back"],
+    ]);
   });
 });

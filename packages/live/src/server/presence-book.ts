@@ -28,6 +28,8 @@ export class PresenceBook {
   readonly #tasks: TaskGroup;
   readonly #server: string;
   readonly #channels = new Map<string, PresentChannel>();
+  /** Rooms that are closed and have still to tell so: who comes back at once must not be taken for gone after it. */
+  readonly #farewells = new Map<string, Promise<void>>();
 
   constructor(settings: LiveSettings, tasks: TaskGroup) {
     this.#settings = settings;
@@ -69,7 +71,11 @@ export class PresenceBook {
       return;
     }
     this.#channels.delete(channel);
-    present.room?.close();
+    if (present.room === undefined) return;
+    const farewell: Promise<void> = present.room.close().then(() => {
+      if (this.#farewells.get(channel) === farewell) this.#farewells.delete(channel);
+    });
+    this.#farewells.set(channel, farewell);
   }
 
   #open(channel: string): PresentChannel {
@@ -85,6 +91,7 @@ export class PresenceBook {
             random,
             logger,
             tasks: this.#tasks,
+            after: this.#farewells.get(channel) ?? Promise.resolve(),
             localMembers: () => [...entries.values()].map(({ presence }) => presence),
             onChange: (change) => {
               for (const { listener } of entries.values()) listener.sendPresence(channel, change);

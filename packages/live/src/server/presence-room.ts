@@ -47,7 +47,7 @@ export class PresenceRoom {
   #following: Following | undefined;
   #timer: Timer | undefined;
   #waitingCount = 0;
-  #lastPublish: Promise<void> = Promise.resolve();
+  #lastPublish: Promise<void>;
   #isClosed = false;
   /** Resolves when the members of the other servers are known, or cannot be known now. */
   readonly opened: Promise<void>;
@@ -60,6 +60,8 @@ export class PresenceRoom {
     readonly random: Random;
     readonly logger: Logger;
     readonly tasks: TaskGroup;
+    /** What this server has still to tell of the channel; what this room tells comes after it. */
+    readonly after: Promise<void>;
     readonly localMembers: () => readonly Presence[];
     readonly onChange: (change: PresenceChange) => void;
   }) {
@@ -70,6 +72,7 @@ export class PresenceRoom {
     this.#random = parts.random;
     this.#logger = parts.logger;
     this.#tasks = parts.tasks;
+    this.#lastPublish = parts.after;
     this.#localMembers = parts.localMembers;
     this.#onChange = parts.onChange;
     this.opened = this.#tryToOpen();
@@ -88,13 +91,15 @@ export class PresenceRoom {
     this.#tell("leave", { key });
   }
 
-  /** Nobody is present here any more. */
-  close(): void {
-    if (this.#isClosed) return;
-    this.#tell("gone", {});
-    this.#isClosed = true;
-    this.#timer?.cancel();
-    this.#following?.close();
+  /** Nobody is present here any more. Resolves when the others were told, or could not be; never rejects. */
+  close(): Promise<void> {
+    if (!this.#isClosed) {
+      this.#tell("gone", {});
+      this.#isClosed = true;
+      this.#timer?.cancel();
+      this.#following?.close();
+    }
+    return this.#lastPublish;
   }
 
   async #tryToOpen(): Promise<void> {
