@@ -35,6 +35,25 @@ describe("the system clock", () => {
     expect(callback).not.toHaveBeenCalled();
   });
 
+  it("waits longer than the platform's timers can hold, and not a day less", () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const callback = vi.fn();
+      const cancelled = vi.fn();
+      const dayMs = 24 * 60 * 60 * 1000;
+      systemClock.schedule(100 * dayMs, callback);
+      const timer = systemClock.schedule(100 * dayMs, cancelled);
+      vi.advanceTimersByTime(99 * dayMs);
+      expect(callback).not.toHaveBeenCalled();
+      timer.cancel();
+      vi.advanceTimersByTime(dayMs);
+      expect(callback).toHaveBeenCalledTimes(1);
+      expect(cancelled).not.toHaveBeenCalled();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("ends a sleep at once with the caller's reason, and leaves neither timer nor listener", async () => {
     const controller = new AbortController();
     const sleeping = systemClock.sleep(60_000, { signal: controller.signal });

@@ -23,10 +23,8 @@ export interface Timer {
   cancel(): void;
 }
 
-/** Node caps a timer at 2^31 - 1 ms and fires at once above it; longer waits are cut to this. */
+/** Node fires a timer of more at once; a longer wait is made of several. */
 const TIMER_MAX_MS = 2_147_483_647;
-
-const clampDelay = (ms: number): number => Math.min(Math.max(0, Number.isNaN(ms) ? 0 : ms), TIMER_MAX_MS);
 
 /** Held here because every reading of the global costs as much as a fifth of asking it for the time. */
 const { performance: monotonic } = globalThis;
@@ -36,13 +34,25 @@ export const systemClock: Clock = {
   wallNow: () => Date.now(),
   monotonicNow: () => monotonic.now(),
   schedule(ms, callback, options) {
-    const handle = setTimeout(callback, clampDelay(ms));
+    if (ms > TIMER_MAX_MS) return scheduleLong(ms, callback, options);
+    const handle = setTimeout(callback, ms > 0 ? ms : 0);
     if (options?.unref && typeof handle === "object") handle.unref();
     return { cancel: () => clearTimeout(handle) };
   },
   sleep(ms, options) {
     return sleepOn(systemClock, ms, options);
   },
+};
+
+const scheduleLong = (ms: number, callback: () => void, options?: { readonly unref?: boolean }): Timer => {
+  let timer = systemClock.schedule(
+    TIMER_MAX_MS,
+    () => {
+      timer = systemClock.schedule(ms - TIMER_MAX_MS, callback, options);
+    },
+    options,
+  );
+  return { cancel: () => timer.cancel() };
 };
 
 /** The one implementation of `sleep` over `schedule`, shared by every clock. */
