@@ -107,6 +107,7 @@ export const setUp = async (
     ask: (path, init = {}) => {
       const { token, ...others } = init;
       const headers = {
+        ...(others.headers as Readonly<Record<string, string>> | undefined),
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(others.body === undefined ? {} : { "content-type": "application/json" }),
       };

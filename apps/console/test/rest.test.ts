@@ -56,6 +56,28 @@ describe("the REST interface", () => {
     ]);
   });
 
+  it("finds a job by an id as long as an id may be", async () => {
+    const asked: string[] = [];
+    await using server = await setUp({
+      get: async (jobId) => {
+        asked.push(jobId);
+        return jobView;
+      },
+    });
+    const ids = ["j".repeat(101), "j".repeat(10_000)];
+    for (const id of ids) expect((await server.ask(`/api/jobs/${id}`)).status).toBe(200);
+    expect(asked).toEqual(ids);
+  });
+
+  it("takes a question that is asked twice for one that it does not understand", async () => {
+    await using server = await setUp();
+    for (const name of ["status", "search", "cursor", "limit"]) {
+      const answer = await server.ask(`/api/jobs?${name}=1&${name}=2`);
+      expect([name, answer.status]).toEqual([name, 422]);
+      expect(await answer.text()).toContain(name);
+    }
+  });
+
   it("answers 201 for a job that was accepted, with what was submitted", async () => {
     let submitted: SubmitOptions | undefined;
     const job = {

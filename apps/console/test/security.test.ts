@@ -126,6 +126,59 @@ describe("tokens", () => {
   });
 });
 
+describe("the REST interface", () => {
+  it("does nothing for pages of other sites, which a browser lets post without asking", async () => {
+    const cancel = vi.fn(async () => ({ outcome: "cancelling", status: "cancelling" }) as const);
+    await using server = await setUp({ cancel }, { allowedOrigins: ["https://ops.example"] });
+    const post = (origin: string) =>
+      server.ask("/api/jobs/job-1/cancel", { method: "POST", headers: { origin } });
+    for (const origin of ["https://evil.example", "null", `${server.console.url}.evil.example`]) {
+      const refused = await post(origin);
+      expect(refused.status).toBe(403);
+      expect(await refused.json()).toMatchObject({ error: { code: "CONSOLE_FORBIDDEN" } });
+    }
+    expect(cancel).not.toHaveBeenCalled();
+    for (const origin of [server.console.url, "https://ops.example"])
+      expect((await post(origin)).status).toBe(200);
+  });
+});
+
+describe("a name that leads to this machine and is not its own", () => {
+  const get = (host: string, path = "/api/cluster") =>
+    `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+
+  it("opens nothing where no token is asked for: its owner's pages would do as they like", async () => {
+    await using server = await setUp({}, { allowedOrigins: ["https://ops.example"] });
+    const { port } = new URL(server.console.url);
+    const answer = async (text: string) => (await rawRequest(server.console.url, text)).answer;
+    const evil = `evil.example:${port}`;
+    expect(await answer(get(evil))).toMatch(/^HTTP\/1\.1 403 .*CONSOLE_FORBIDDEN/s);
+    expect(await answer(get(evil, "/sse/broadcast?channel=cluster"))).toMatch(/^HTTP\/1\.1 403 /);
+    const asPage = upgrade("/ws/broadcast", `Origin: http://${evil}\r\n`).replace(
+      "Host: console",
+      `Host: ${evil}`,
+    );
+    expect(await answer(asPage)).toMatch(/^HTTP\/1\.1 403 /);
+    for (const host of [
+      `localhost:${port}`,
+      `app.localhost:${port}`,
+      `127.0.0.1:${port}`,
+      "[::1]",
+      "ops.example",
+    ])
+      expect(await answer(get(host))).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  it("is as good as any where tokens are", async () => {
+    await using server = await setUp({}, { tokens: true });
+    const text = get("ops.internal").replace(
+      "\r\n\r\n",
+      "\r\nAuthorization: Bearer reader-token-0001\r\n\r\n",
+    );
+    expect((await rawRequest(server.console.url, text)).answer).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
+
 describe("the WebSocket", () => {
   it("refuses pages of other sites, and takes its own and those that are allowed", async () => {
     await using server = await setUp({}, { allowedOrigins: ["https://ops.example"] });

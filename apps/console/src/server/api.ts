@@ -64,17 +64,21 @@ export const registerApi = (app: FastifyInstance, { client, data, authenticate }
     const message = "this console was started without a database to look at";
     return reply.code(404).send({ error: { code: "CONSOLE_NOT_FOUND", message } });
   });
-  app.get<{ Querystring: { limit?: string; search?: string; cursor?: string; status?: string } }>(
+  app.get<{ Querystring: Readonly<Record<string, unknown>> }>(
     "/api/jobs",
     { preHandler: need("read") },
-    ({ query }) =>
-      client.list({
+    async ({ query }) => {
+      const [limit, search, cursor, status] = ["limit", "search", "cursor", "status"].map((name) =>
+        onlyOne(name, query[name]),
+      );
+      return client.list({
         ...bounded(),
-        limit: Math.min(1000, Math.max(1, Number(query.limit ?? 50) || 50)),
-        ...(query.search ? { search: query.search } : {}),
-        ...(query.cursor ? { cursor: query.cursor } : {}),
-        ...(query.status ? { statuses: query.status.split(",") as JobStatus[] } : {}),
-      }),
+        limit: Math.min(1000, Math.max(1, Math.floor(Number(limit ?? 50)) || 50)),
+        ...(search ? { search } : {}),
+        ...(cursor ? { cursor } : {}),
+        ...(status ? { statuses: status.split(",") as JobStatus[] } : {}),
+      });
+    },
   );
   app.get<{ Params: { id: string } }>("/api/jobs/:id", { preHandler: need("read") }, ({ params }) =>
     client.get(params.id, bounded()),
@@ -133,6 +137,11 @@ export const registerApi = (app: FastifyInstance, { client, data, authenticate }
         .send(report.body);
     },
   );
+};
+
+const onlyOne = (name: string, value: unknown): string | undefined => {
+  if (value === undefined || typeof value === "string") return value;
+  throw new InvalidInputError(name, value, "given once");
 };
 
 const jobIdOf = (side: "a" | "b", value: unknown): string => {

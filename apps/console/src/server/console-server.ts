@@ -14,6 +14,7 @@ import type { TokenCheck } from "./authorization.ts";
 import { ConsoleChannels, isClusterChannel } from "./console-channels.ts";
 import type { DataSource } from "./data-source.ts";
 import { registerMetrics } from "./metrics.ts";
+import { isOwnName, mayChange, type OwnPages } from "./own-pages.ts";
 
 export interface ConsoleOptions {
   /** Where the console's data comes from. The console does not close it. */
@@ -39,6 +40,7 @@ export interface Console {
 }
 
 const LIVE_PATH = "/ws/broadcast";
+const LOOPBACK = /^(127\.[\d.]+|localhost|\[::1\]|::1):\d+$/i;
 const PAGE_MAX_COUNT = 1_000;
 /** One page follows a handful of channels; more is a mistake. */
 const CHANNELS_PER_PAGE = 32;
@@ -54,19 +56,27 @@ export const startConsole = async (options: ConsoleOptions): Promise<Console> =>
   const authenticate: TokenCheck = options.authenticate ?? (() => ["submit", "read", "cancel", "operate"]);
   const channels = new ConsoleChannels(options);
   const live = serveLive(options, channels);
+  const pages: OwnPages = {
+    allowedOrigins: options.allowedOrigins ?? [],
+    onlyLocalNames: options.authenticate === undefined && LOOPBACK.test(options.listen),
+  };
   const server = createServer();
   const app = fastify({
     logger: false,
     bodyLimit: 6 * 1024 * 1024,
+    // An id of a job; the size of a request's head is bounded beside it.
+    routerOptions: { maxParamLength: 10_000 },
     forceCloseConnections: true,
     serverFactory: (handler) => {
       server.on("request", (request, response) => {
-        if (!live.handle(request, response)) handler(request, response);
+        if (!isOwnName(request.headers.host, pages) || !live.handle(request, response))
+          handler(request, response);
       });
       return server;
     },
   });
   addSecurityHeaders(app);
+  refuseForeignPages(app, pages);
   registerApi(app, { client: options.client, data: options.data, authenticate });
   registerMetrics(app, { client: options.client, authenticate });
   await app.register(fastifyStatic, {
@@ -83,7 +93,7 @@ export const startConsole = async (options: ConsoleOptions): Promise<Console> =>
   });
 
   const url = await listen(app, options.listen);
-  takeUpgrades(server, live);
+  takeUpgrades(server, live, pages);
   return {
     url,
     close: async () => {
@@ -128,15 +138,29 @@ const serveLive = (options: ConsoleOptions, channels: ConsoleChannels): LiveServ
   });
 };
 
-const takeUpgrades = (server: Server, live: LiveServer): void => {
+/** Another site's page reaches a console on its visitor's machine: it gets nothing, and nothing is done for it. */
+const refuseForeignPages = (app: FastifyInstance, pages: OwnPages): void => {
+  app.addHook("onRequest", async ({ method, headers }, reply) => {
+    const isReading = method === "GET" || method === "HEAD";
+    if (isOwnName(headers.host, pages) && (isReading || mayChange(headers, pages))) return;
+    const message = isOwnName(headers.host, pages)
+      ? `pages of ${headers.origin} may not use this console; name their origin in allowedOrigins if they should`
+      : `this console asks for no token, so it is not served as ${headers.host}; open it as localhost`;
+    await reply.code(403).send({ error: { code: "CONSOLE_FORBIDDEN", message, retryable: false } });
+  });
+};
+
+const takeUpgrades = (server: Server, live: LiveServer, pages: OwnPages): void => {
   server.on("upgrade", (request, socket, head) => {
     // Node takes its own listener off an upgraded socket, and an error that nobody hears ends the process.
     socket.on("error", () => socket.destroy());
-    if (request.url?.split("?", 1)[0] === LIVE_PATH) live.handleUpgrade(request, socket, head);
-    else {
+    const refuse = (status: string): void => {
       socket.once("finish", () => socket.destroy());
-      socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
-    }
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
+    };
+    if (request.url?.split("?", 1)[0] !== LIVE_PATH) refuse("404 Not Found");
+    else if (!isOwnName(request.headers.host, pages)) refuse("403 Forbidden");
+    else live.handleUpgrade(request, socket, head);
   });
 };
 

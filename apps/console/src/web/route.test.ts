@@ -21,5 +21,7 @@ describe("an address of the console", () => {
 
   it("that nobody can have made leads to no page, and breaks none", () => {
     expect(parseRoute("/jobs/100%")).toEqual({ page: "unknown", path: "/jobs/100%" });
+    for (const path of ["//", "//jobs", "//evil.example/"])
+      expect(parseRoute(path)).toEqual({ page: "unknown", path });
   });
 });

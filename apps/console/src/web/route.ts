@@ -17,7 +17,7 @@ export interface Comparison {
 }
 
 export const parseRoute = (address: string): Route => {
-  const { pathname: path, searchParams: search } = new URL(address, "http://console");
+  const { pathname: path, searchParams: search } = new URL(`http://console${address}`);
   if (path === "/") return { page: "cluster" };
   if (path === "/jobs") return { page: "jobs" };
   if (path === "/data") return { page: "data" };
