@@ -114,6 +114,38 @@ describe("the Kubernetes manifests", () => {
     }
     expect(roles.toSorted()).toEqual(["gate", "manager", "worker"]);
   });
+
+  it("let something reach every service, and name ports that it has", () => {
+    interface Policy {
+      readonly podSelector: { readonly matchLabels?: Readonly<Record<string, string>> };
+      readonly ingress?: readonly { readonly ports?: readonly { readonly port: string }[] }[];
+    }
+    const specs = (kind: string) =>
+      manifests.filter(({ manifest }) => manifest.kind === kind).map(({ manifest }) => manifest.spec);
+    const policies = specs("NetworkPolicy") as unknown as readonly Policy[];
+    const services = specs("Service") as unknown as readonly {
+      readonly selector: Readonly<Record<string, string>>;
+      readonly ports: readonly { readonly name: string }[];
+    }[];
+    for (const { selector, ports } of services) {
+      const name = selector["app.kubernetes.io/name"];
+      const open = policies
+        .filter(({ podSelector }) => podSelector.matchLabels?.["app.kubernetes.io/name"] === name)
+        .flatMap(({ ingress = [] }) => ingress.flatMap((rule) => rule.ports ?? []))
+        .map(({ port }) => port);
+      expect(open, name).toEqual(expect.arrayContaining(ports.map((port) => port.name)));
+    }
+  });
+});
+
+describe("the image", () => {
+  it("carries no secrets of a deployment", () => {
+    const ignored = readFileSync(`${DEPLOY}/image/Dockerfile.dockerignore`, "utf8").split("\n");
+    const compose = readFileSync(`${DEPLOY}/compose/compose.yaml`, "utf8");
+    expect(compose).toContain("deploy/make-secrets deploy/compose/secrets");
+    expect(ignored).toContain("deploy");
+    expect(ignored.filter((line) => line.startsWith("!"))).toEqual([]);
+  });
 });
 
 describe("the Compose file", () => {
@@ -123,6 +155,7 @@ describe("the Compose file", () => {
     readonly depends_on?: readonly string[];
     readonly networks: readonly string[];
     readonly volumes?: readonly string[];
+    readonly ports?: readonly string[];
   }
   const compose = parse(readFileSync(`${DEPLOY}/compose/compose.yaml`, "utf8"), { merge: true }) as {
     services: Record<string, ComposeService>;
@@ -146,6 +179,14 @@ describe("the Compose file", () => {
       await expectKnownFlags(role, flags);
     }
     expect(roles.toSorted()).toEqual(["gate", "gate", "manager", "manager", "manager", "worker", "worker"]);
+  });
+
+  it("opens only ports with TLS to other machines", () => {
+    for (const { ports = [], command = [] } of Object.values(compose.services))
+      for (const port of ports.filter((text) => !text.startsWith("127.0.0.1:"))) {
+        expect(command).toContain(`--listen=0.0.0.0:${port.split(":").at(-1)}`);
+        expect(command.some((flag) => flag.startsWith("--tls-key="))).toBe(true);
+      }
   });
 
   it("dials only hosts that are there", () => {
