@@ -58,6 +58,22 @@ describeService("redis", "the shared store in Redis", () => {
   afterAll(async () => {
     await server?.[Symbol.asyncDispose]();
   });
+
+  it("grants a lease of any length, also of a fraction of a millisecond more", async () => {
+    await using world = await setUpOn({ url: server.url }, (...args) => server.command(...args.map(String)));
+    const claim = await world.open().claim({ key: "k", tags: [] }, { leaseMs: 1_000 / 3 });
+    expect(claim.kind).toBe("granted");
+  });
+
+  it("listens to nothing any more once a cache is closed, though the connection stays", async () => {
+    await using redis = openRedis({ url: server.url });
+    const cache = await openCache({ name: "closed", redis });
+    const listenerCount = async () =>
+      /\d+$/.exec(String(await server.command("PUBSUB", "NUMSUB", "{closed.0}:feed")).trim())?.[0];
+    expect(await listenerCount()).toBe("1");
+    await cache.close();
+    expect(await listenerCount()).toBe("0");
+  });
   const setUp = () => setUpOn({ url: server.url }, (...args) => server.command(...args));
 
   describe("by the rules of every store", () => {

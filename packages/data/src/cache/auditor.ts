@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { CacheCounters } from "./cache-counters.ts";
-import { encodeValue, valueIn } from "./codec.ts";
+import { type Encoded, encodeValue, readPayload, valueIn } from "./codec.ts";
 import { type FlightContext, type FlightRequest, loadAside } from "./flight.ts";
 
 /**
@@ -48,7 +48,11 @@ export class Auditor {
     await clock.sleep(settings.auditDelayMs, { signal });
     const after = await partition.read(lookup);
     const copy = partition.near.get(lookup.key);
-    const isStillServed = (after !== undefined && after.stamp === before?.stamp) || copy !== undefined;
+    const isSame = (encoded: Encoded): boolean => isDeepStrictEqual(valueIn(encoded), value);
+    // What has another value by now was changed and filled anew, perhaps before the first look.
+    const isStillServed =
+      (after !== undefined && after.stamp === before?.stamp && isSame(readPayload(after.payload))) ||
+      (copy !== undefined && isSame(copy.encoded));
     if (!isStillServed || (await this.#agrees(request, value))) return;
     this.#counters.inconsistentCount += 1;
     this.#onInconsistent(lookup.key);

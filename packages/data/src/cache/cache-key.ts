@@ -21,7 +21,7 @@ export type CacheKeyPart =
 export type CacheKey = string | readonly CacheKeyPart[];
 
 /** Longer names go through SHA-256. */
-const NAME_MAX_LENGTH = 200;
+export const NAME_MAX_LENGTH = 200;
 /** Begins every key that was made of parts, so that no text is one of them. */
 const MADE = "\u0001";
 /** As PostgreSQL's text has it, where the outbox keeps keys. */

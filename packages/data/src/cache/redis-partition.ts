@@ -73,7 +73,7 @@ export class RedisPartition implements SharedStore {
         ],
         [
           session.generation,
-          String(options.leaseMs),
+          String(Math.round(options.leaseMs)),
           String(this.#options.tagKeepMs),
           this.#keys.bucket(lookup.key),
           options.knownStamp ?? "",
@@ -253,7 +253,7 @@ export class RedisPartition implements SharedStore {
 
   async close(): Promise<void> {
     await this.#invalidations.close();
-    this.#sessions.close();
+    await this.#sessions.close();
   }
 
   async #invalidateBatch(batch: readonly Invalidation[]): Promise<void> {

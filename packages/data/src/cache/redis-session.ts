@@ -38,6 +38,7 @@ export class RedisSessions {
   #session: RedisSession | undefined;
   #opening: Promise<RedisSession> | undefined;
   #subscribed: object | undefined;
+  #unsubscribe: (() => Promise<void>) | undefined;
   #listener: (event: FeedEvent) => void = () => undefined;
   #closed = false;
   /** The number of the last event that the listener has, in the present generation. */
@@ -61,8 +62,12 @@ export class RedisSessions {
     this.#listener(event);
   }
 
-  close(): void {
+  /** Ends the listening; the connection is the caller's and stays. */
+  async close(): Promise<void> {
     this.#closed = true;
+    await this.#opening?.catch(() => undefined);
+    this.#subscribed = undefined;
+    await this.#unsubscribe?.();
   }
 
   /** @throws CacheUnavailableError. */
@@ -167,7 +172,7 @@ export class RedisSessions {
 
   async #subscribe(link: VerifiedLink["link"]): Promise<void> {
     if (this.#subscribed === link) return;
-    await link.subscribe(this.keys.channel, (message) => {
+    this.#unsubscribe = await link.subscribe(this.keys.channel, (message) => {
       if (this.#subscribed === link) this.#onMessage(message);
     });
     this.#subscribed = link;

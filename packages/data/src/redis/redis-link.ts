@@ -141,7 +141,8 @@ export class RedisLink {
     const listener = (message: string): void => onMessage(message);
     await this.#watched(this.#client.subscribe(channel, listener));
     return async () => {
-      if (this.#open) await this.#client.unsubscribe(channel, listener).catch(() => undefined);
+      if (!this.#open) return;
+      await this.#watched(this.#client.unsubscribe(channel, listener)).catch(() => undefined);
     };
   }
 
