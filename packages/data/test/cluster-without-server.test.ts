@@ -43,3 +43,35 @@ it("a statement waits for a primary no longer than its own time", async () => {
     noPrimary,
   ]);
 });
+
+it("a server whose address cannot be told for a while is still watched, and so are the others", async () => {
+  let isFailing = false;
+  await using database = await openCluster({
+    url: "postgres://nobody@127.0.0.1:1,127.0.0.2:1/none",
+    needsPrimary: false,
+    mapAddress: ({ host, port }) => {
+      if (isFailing && host === "127.0.0.2") throw new Error("the list of addresses is gone");
+      return { host, port };
+    },
+  });
+  isFailing = true;
+  // Every round ends, and is followed by another one.
+  for (let round = 0; round < 3; round += 1) {
+    const { nodes } = await database.refresh();
+    expect(nodes.map(({ name }) => name)).toEqual(["127.0.0.1:1", "127.0.0.2:1"]);
+  }
+});
+
+it("a cluster none of whose addresses can be told says so", async () => {
+  const opening = openCluster({
+    url: "postgres://nobody@127.0.0.1:1/none",
+    connectTimeoutMs: 100,
+    mapAddress: () => {
+      throw new Error("the list of addresses is gone");
+    },
+  });
+  await expect(opening).rejects.toMatchObject({
+    code: "DATA_NO_PRIMARY",
+    message: expect.stringContaining("mapAddress failed: the list of addresses is gone"),
+  });
+});

@@ -345,23 +345,22 @@ export class ClusterStatements
   async lease(options: Parameters<PostgresDatabase["lease"]>[0]): Promise<Lease> {
     refuseInsideTransaction(this.#router.owner, "lease");
     const { gate } = this.#router;
-    const lease = await this.#router.onPrimaryPool(
-      { signal: options.signal, isRepeatable: true },
-      ({ database }) => database.lease(options),
-    );
-    // Inside until it is given back, so that a switchover waits for it.
-    const pass = gate.enterNow();
-    return {
-      ...lease,
-      release: () => {
-        pass?.leave();
-        lease.release();
-      },
-      discard: () => {
-        pass?.leave();
-        lease.discard();
-      },
-    };
+    return this.#router.onPrimaryPool({ signal: options.signal, isRepeatable: true }, async (pool) => {
+      const lease = await pool.database.lease(options);
+      // Inside until it is given back, so that a switchover waits for it, also one that began meanwhile.
+      const pass = gate.enterAgain(pool);
+      return {
+        ...lease,
+        release: () => {
+          pass.leave();
+          lease.release();
+        },
+        discard: () => {
+          pass.leave();
+          lease.discard();
+        },
+      };
+    });
   }
 
   listen(

@@ -28,8 +28,8 @@ const URGENT_FOR_MS = 5_000;
 
 export interface MonitorOptions {
   readonly discovery: Discovery;
-  /** Where we reach a member, and as whom. */
-  readonly addressOf: (member: MemberHint) => ServerAddress;
+  /** Where we reach a member, and as whom; undefined when that cannot be told now. Must not throw. */
+  readonly addressOf: (member: MemberHint) => ServerAddress | undefined;
   /** How connections for statements are made; those for probes are made alike. */
   readonly statements: Omit<DriverSettings, "address">;
   readonly pollEveryMs: number;
@@ -240,8 +240,10 @@ export class ClusterMonitor {
 
   #watchMembers(members: readonly MemberHint[]): void {
     for (const hint of members) {
-      const address = this.#options.addressOf(hint);
       const known = this.#watched.get(hint.name);
+      // One whose address cannot be told stays where it was.
+      const address = this.#options.addressOf(hint) ?? known?.address;
+      if (address === undefined) continue;
       if (known !== undefined && known.address.host === address.host && known.address.port === address.port) {
         known.hint = hint;
         continue;

@@ -38,7 +38,7 @@ export interface ClusterOptions extends Abortable, Omit<PostgresOptions, "url"> 
   readonly discovery?: ClusterDiscovery | undefined;
   /**
    * Turns the address that a member gives into the one under which we reach it: port forwarding, a proxy for each
-   * server. Default: as it is.
+   * server. Default: as it is. While it throws, that server stays where it was, or is not asked; it is called again.
    */
   readonly mapAddress?: ((member: HostAndPort & { readonly name: string }) => HostAndPort) | undefined;
   /** Milliseconds between two looks at each server and each Patroni, 50 to 60_000. Default 1_000; a tenth of a second while something is wrong. */

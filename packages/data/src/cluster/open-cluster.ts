@@ -1,4 +1,4 @@
-import { InvalidInputError, isHoldfastError, untilAborted } from "@holdfast/kernel";
+import { InvalidInputError, isHoldfastError, toWireError, untilAborted } from "@holdfast/kernel";
 import { readPoolOptions } from "../postgres/open-postgres.ts";
 import { type ClusterSession, createSession } from "../session/cluster-session.ts";
 import type { Database } from "../sql/database.ts";
@@ -167,12 +167,21 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
                 ...(wanted.read === undefined ? [] : [parseHostAndPort(wanted.read, "discovery.read")]),
               ],
         );
+  /** By member: why `mapAddress` failed last. */
+  const unmapped = new Map<string, string>();
   const monitor: ClusterMonitor = new ClusterMonitor({
     discovery,
-    addressOf: ({ name, host, port }) => ({
-      ...named,
-      ...(options.mapAddress?.({ name, host, port }) ?? { host, port }),
-    }),
+    addressOf: ({ name, host, port }) => {
+      try {
+        const reached = options.mapAddress?.({ name, host, port }) ?? { host, port };
+        unmapped.delete(name);
+        return { ...named, ...reached };
+      } catch (error) {
+        if (!unmapped.has(name)) logger.error({ err: error, node: name }, "mapAddress failed for a server");
+        unmapped.set(name, toWireError(error).message);
+        return undefined;
+      }
+    },
     statements: pool,
     pollEveryMs: settings.pollEveryMs,
     probeTimeoutMs: settings.probeTimeoutMs,
@@ -210,6 +219,7 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
     const problems = router.status.nodes.flatMap(({ name, problem }) =>
       problem === undefined ? [] : [`${name}: ${problem}`],
     );
+    for (const [name, problem] of unmapped) problems.push(`${name}: mapAddress failed: ${problem}`);
     const { failures } = monitor;
     await cluster.close({ graceMs: 0 });
     if (!(error instanceof NoPrimaryError)) throw error;

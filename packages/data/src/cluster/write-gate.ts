@@ -102,6 +102,11 @@ export class WriteGate<T> {
     return this.#admit(this.#target);
   }
 
+  /** A second pass for who is inside and stays when the first one ends: also while nobody else is let in. */
+  enterAgain(target: T): Pass<T> {
+    return this.#admit(target);
+  }
+
   /**
    * @param options.waitMs How long to wait for a primary; a pause is not counted.
    * @param options.limitMs How long to wait for whatever it is. Default: as long as it takes.

@@ -2,7 +2,12 @@ import { OutcomeUnknownError, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
 import type { TimelineSwitch } from "../cluster/timeline-history.ts";
-import { ConnectionLostError, ConstraintViolationError, SerializationFailureError } from "../errors.ts";
+import {
+  ConnectError,
+  ConnectionLostError,
+  ConstraintViolationError,
+  SerializationFailureError,
+} from "../errors.ts";
 import type { Database, Transaction } from "./database.ts";
 import { retryTransaction } from "./retry-transaction.ts";
 
@@ -85,6 +90,11 @@ describe("a transaction that is run again", () => {
 
   it("does not run again after a failure that would come back", async () => {
     const failure = new ConstraintViolationError("unique", { sqlState: "23505" });
+    expect(await run({ commits: [failure] })).toMatchObject({ error: failure, bodies: 1 });
+  });
+
+  it("does not run again when the server cannot be used for good, such as for want of the database", async () => {
+    const failure = new ConnectError("db", "there is no database orders", { retryable: false });
     expect(await run({ commits: [failure] })).toMatchObject({ error: failure, bodies: 1 });
   });
 });

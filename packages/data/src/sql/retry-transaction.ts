@@ -36,6 +36,10 @@ const RUN_AGAIN_CODES: readonly string[] = [
   "DATA_NO_PRIMARY",
 ];
 
+/** One of these that says of itself that it will come back, such as for want of the database, is believed. */
+const mayRunAgain = (error: unknown): boolean =>
+  RUN_AGAIN_CODES.some((code) => hasCode(error, code)) && !(isHoldfastError(error) && !error.retryable);
+
 /** From 10 ms, so that two that collided part; up to 1 s, so that a failover is not waited for in five quick tries. */
 const BACKOFF = exponentialBackoff({ baseMs: 10, capMs: 1_000 });
 
@@ -76,7 +80,7 @@ export const retryTransaction = async <T>(
         const outcome = await resolveOutcome(database, marker, { clock, signal, waitMs });
         if (outcome === "committed") return result.value;
         if (outcome === "unknown") throw error;
-      } else if (!RUN_AGAIN_CODES.some((code) => hasCode(error, code))) throw error;
+      } else if (!mayRunAgain(error)) throw error;
       if (attempt >= attemptMaxCount) throw error;
       const retryAfterMs = isHoldfastError(error) ? (error.retryAfterMs ?? 0) : 0;
       await clock.sleep(Math.max(retryAfterMs, BACKOFF.delayMs(attempt, undefined, random)), { signal });
