@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { countIndependently, dataSetPath } from "@holdfast/example-import/cities";
 import { startTargetServer } from "@holdfast/example-load-test/target-server";
 import type { JobComparison } from "@holdfast/jobs/compare";
@@ -62,6 +62,17 @@ describe("the examples on holdfast dev", () => {
       expect(readFileSync(`${reports}/${file}`, "utf8").length).toBeGreaterThan(50);
     }
   }, 120_000);
+
+  it("fails when a report that was asked for cannot be written, and says which", async () => {
+    const file = `${context.directory.path}/a-file`;
+    writeFileSync(file, "");
+    const input = JSON.stringify({ ratePerSecond: 20, durationMs: 500 });
+    const where = ["--gate", context.ready.gate, "--report", "json", "--report-dir", file];
+    const end = await runHoldfast(["submit", "load-test", "--input", input, ...where]);
+    expect(end.output).toMatch(/json report: /);
+    expect(end.output).toMatch(/completed in /);
+    expect(end.code).toBe(1);
+  });
 
   it("reports exactly the requests that the loaded server itself counted, over two datacenters", async () => {
     const server = await startTargetServer({ port: 0 });

@@ -105,7 +105,7 @@ const follow = async (
     ? await watchJob(session, client, jobId, { json: flags.json ?? false })
     : await client.result(jobId, { signal: session.signal });
   if (result === undefined) return 1;
-  if (flags.report !== undefined) await report(session, result, flags);
+  const isReported = flags.report === undefined || (await report(session, result, flags));
   if (!flags.json) {
     session.print(
       `${jobId} ${session.style(statusFormat(result.status), result.status)} in ${formatDuration(result.elapsedMs)}`,
@@ -113,10 +113,11 @@ const follow = async (
     for (const error of result.errors.slice(0, 5))
       session.printError(`${session.errorStyle("red", "✗")} ${error}`);
   } else if (!flags.watch) session.printJson({ jobId, status: result.status, result });
-  return result.status === "completed" ? 0 : 1;
+  return result.status === "completed" && isReported ? 0 : 1;
 };
 
-const report = async (session: Session, result: JobResult, flags: SubmitFlags): Promise<void> => {
+/** Whether every report that was asked for is written. */
+const report = async (session: Session, result: JobResult, flags: SubmitFlags): Promise<boolean> => {
   const outcomes = await writeReports(
     result,
     (flags.report ?? []).map((type) => ({ type })),
@@ -130,4 +131,5 @@ const report = async (session: Session, result: JobResult, flags: SubmitFlags): 
       );
     else for (const path of outcome.paths) session.print(`wrote ${path}`);
   }
+  return outcomes.every(({ error }) => error === undefined);
 };
