@@ -4,6 +4,7 @@ import {
   InvalidInputError,
   isHoldfastError,
   systemClock,
+  untilAborted,
 } from "@holdfast/kernel";
 import { ConstraintViolationError, StatementError } from "../errors.ts";
 import type { Database, Transaction } from "../sql/database.ts";
@@ -12,7 +13,7 @@ import { integerOption } from "../sql/integer-option.ts";
 import { BulkRowRefusedError } from "./bulk-errors.ts";
 import { type ColumnCodec, type ColumnTypeName, codecOf } from "./column-codec.ts";
 import { CopyWriter } from "./copy-writer.ts";
-import { mergeStaged, STAGING, STAGING_ROW, stage } from "./staging.ts";
+import { mergeStaged, STAGING, STAGING_ROW, STAGING_TABLE, stage } from "./staging.ts";
 
 export interface BulkColumn<Row> {
   readonly name: string;
@@ -93,6 +94,8 @@ interface LoadPlan<Row> {
   /** Quoted, in the order of the columns. */
   readonly names: readonly string[];
   readonly copyText: string;
+  /** What the server calls the table that COPY writes to. */
+  readonly relation: string;
   readonly batchMaxBytes: number;
   /** Writes one row. */
   readonly write: (writer: CopyWriter, row: Row, rowNumber: number) => void;
@@ -119,6 +122,7 @@ const planOf = <Row>(request: BulkLoadRequest<Row>): LoadPlan<Row> => {
     table,
     names,
     copyText: `COPY ${target} (${listed.join(", ")}) FROM STDIN (FORMAT binary)`,
+    relation: staged ? STAGING_TABLE : request.table,
     batchMaxBytes: integerOption("batchMaxBytes", request.batchMaxBytes ?? 1 << 20, 1_024, 1 << 26),
     write: (writer, row, rowNumber) => {
       writer.row(listed.length);
@@ -144,14 +148,14 @@ const copyAll = async <Row>(
     await sent;
     const data = filling.finish();
     byteCount += data.length;
-    sent = copyBatch(tx, plan.copyText, data, firstRow);
+    sent = copyBatch(tx, plan, data, firstRow);
     // It is awaited before the next batch and at the end; a failure that comes earlier waits until then.
     sent.catch(() => undefined);
     [filling, sending] = [sending ?? new CopyWriter(plan.batchMaxBytes + (1 << 16)), filling];
     filling.reset();
     firstRow = readCount + 1;
   };
-  for await (const row of rows) {
+  for await (const row of untilLeft(rows, signal)) {
     signal?.throwIfAborted();
     readCount += 1;
     try {
@@ -167,28 +171,62 @@ const copyAll = async <Row>(
   return { readCount, byteCount };
 };
 
+/** The same rows; but an abort ends the wait for one that does not come, and lets its source go. */
+const untilLeft = <Row>(
+  rows: AsyncIterable<Row> | Iterable<Row>,
+  signal: AbortSignal | undefined,
+): AsyncIterable<Row> | Iterable<Row> => {
+  if (signal === undefined || !(Symbol.asyncIterator in rows)) return rows;
+  return {
+    [Symbol.asyncIterator]: () => {
+      const source = rows[Symbol.asyncIterator]();
+      return {
+        next: async () => {
+          try {
+            return await untilAborted(source.next(), signal);
+          } catch (error) {
+            // A source that stands still may never say that it has ended, so nobody waits for it.
+            if (signal.aborted) source.return?.().catch(() => undefined);
+            throw error;
+          }
+        },
+        return: async () => (await source.return?.()) ?? { done: true, value: undefined },
+      };
+    },
+  };
+};
+
 const copyBatch = async (
   tx: Transaction,
-  text: string,
+  { copyText, relation }: Pick<LoadPlan<never>, "copyText" | "relation">,
   data: Uint8Array,
   firstRow: number,
 ): Promise<void> => {
   try {
-    await tx.copyIn(text, data);
+    await tx.copyIn(copyText, data);
   } catch (error) {
-    const line = lineOf(error);
+    const line = lineOf(error, relation);
     throw line === undefined ? error : new BulkRowRefusedError(firstRow + line - 1, error as Error);
   }
 };
 
-/** The line that the server names in the error's context: `COPY items, line 3, column embedding`, in any language. */
-const lineOf = (error: unknown): number | undefined => {
+/**
+ * The line that the server names in the error's context: `COPY items, line 3, column embedding`, in any language. The
+ * first number after the table's name is it: a name may hold numbers, and so may the column's.
+ */
+const lineOf = (error: unknown, relation: string): number | undefined => {
   if (!(error instanceof StatementError || error instanceof ConstraintViolationError)) return undefined;
   const { cause } = error;
   const where = isHoldfastError(cause)
     ? undefined
     : (cause as { readonly where?: string } | undefined)?.where;
-  const line =
-    /^COPY .*, \D*(\d+)(?:,|$)/m.exec(where ?? "")?.[1] ?? /^COPY .*?, \D*(\d+)/m.exec(where ?? "")?.[1];
+  const named = `COPY ${relation}, `;
+  const context = where
+    ?.split("\n")
+    .find((line) => line.startsWith(named))
+    ?.slice(named.length);
+  const line = (context === undefined ? /^COPY .*?, \D*(\d+)/m.exec(where ?? "") : /\d+/.exec(context))?.at(
+    -1,
+  );
   return line === undefined ? undefined : Number(line);
 };

@@ -9,12 +9,13 @@ export interface ColumnCodec {
   write(writer: CopyWriter, value: unknown, field: string): void;
 }
 
-const INT4_MAX = 2 ** 31 - 1;
 const INT8_MAX = 2n ** 63n - 1n;
 /** 2000-01-01, where PostgreSQL's timestamps begin. */
 const EPOCH_MS = 946_684_800_000;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const JSONB_VERSION = 1;
+/** An escaped NUL, and not an escaped backslash before the same characters. */
+const NUL_ESCAPE = /(?<!\\)(?:\\\\)*\\u0000/;
 
 const refuse = (field: string, value: unknown, expected: string): never => {
   throw new InvalidInputError(field, value, expected);
@@ -31,8 +32,7 @@ const CODECS = {
   int4: {
     type: "int4",
     write(writer, value, field) {
-      if (!Number.isInteger(value) || Math.abs(value as number) > INT4_MAX)
-        refuse(field, value, "a 32-bit integer");
+      if (value !== ((value as number) | 0)) refuse(field, value, "a 32-bit integer");
       writer.int32(value as number);
     },
   },
@@ -92,7 +92,8 @@ const CODECS = {
         throw new InvalidInputError(field, typeof value, "JSON without cycles and bigint", { cause });
       }
       // PostgreSQL keeps JSON as text and text cannot hold a NUL.
-      if (text === undefined || text.includes("\\u0000")) refuse(field, value, "JSON without NUL characters");
+      if (text === undefined || (text.includes("\\u0000") && NUL_ESCAPE.test(text)))
+        refuse(field, value, "JSON without NUL characters");
       writer.text(text as string, JSONB_VERSION);
     },
   },

@@ -4,7 +4,8 @@ import { quoteIdentifier } from "../sql/identifier.ts";
 import type { ConflictPolicy } from "./bulk-load.ts";
 
 /** The table that a load with a conflict policy goes through; it ends with the transaction. */
-export const STAGING = "pg_temp.holdfast_load";
+export const STAGING_TABLE = "holdfast_load";
+export const STAGING = `pg_temp.${STAGING_TABLE}`;
 /** The column that keeps the order of the input. */
 export const STAGING_ROW = "holdfast_load_row";
 
@@ -14,7 +15,7 @@ export const STAGING_ROW = "holdfast_load_row";
  */
 export const stage = async (tx: Transaction, table: string, names: readonly string[]): Promise<void> => {
   await tx.query(
-    `DROP TABLE IF EXISTS ${STAGING}; CREATE TEMP TABLE holdfast_load (LIKE ${table} INCLUDING CONSTRAINTS) ON COMMIT DROP`,
+    `DROP TABLE IF EXISTS ${STAGING}; CREATE TEMP TABLE ${STAGING_TABLE} (LIKE ${table} INCLUDING CONSTRAINTS) ON COMMIT DROP`,
   );
   const columns = await tx.query<{ name: string }>(
     `SELECT attname AS name FROM pg_attribute

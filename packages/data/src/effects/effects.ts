@@ -78,10 +78,20 @@ class SqlEffects implements Effects {
     options: Abortable = {},
   ): Promise<T> {
     checkRequest(request);
+    let bodyFailure: unknown;
+    const watched = async (tx: Transaction): Promise<T> => {
+      try {
+        return await body(tx);
+      } catch (error) {
+        bodyFailure = error;
+        throw error;
+      }
+    };
     try {
-      return await this.#sql.transaction((tx) => this.#runOnce(tx, request, body), options);
+      return await this.#sql.transaction((tx) => this.#runOnce(tx, request, watched), options);
     } catch (error) {
-      if (!hasCode(error, "KERNEL_OUTCOME_UNKNOWN")) throw error;
+      // What the body left unknown elsewhere is not found out by doing it again.
+      if (error === bodyFailure || !hasCode(error, "KERNEL_OUTCOME_UNKNOWN")) throw error;
       throw new OutcomeUnknownError(`effect ${request.name} of ${request.scope}`, {
         cause: error,
         retryable: true,

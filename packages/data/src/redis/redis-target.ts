@@ -36,13 +36,21 @@ export const parseRedisUrl = (
   const refuse = (): never => {
     throw new InvalidInputError(
       field,
-      text.replace(/\/\/[^@/]*@/, "//…@"),
+      // What is before the last @ may be, or hold, a password, however it was meant.
+      text.replace(/^(rediss?:(?:\/\/)?)?.*@/s, "$1…@"),
       "redis://[user:password@]host[:port][/database] or rediss://…",
     );
   };
   if (!URL.canParse(text)) return refuse();
   const url = new URL(text);
   if (url.protocol !== "redis:" && url.protocol !== "rediss:") return refuse();
+  const decoded = (part: string): string => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return refuse();
+    }
+  };
   const database = url.pathname.length > 1 ? Number(url.pathname.slice(1)) : undefined;
   if (database !== undefined && !(Number.isInteger(database) && database >= 0)) return refuse();
   return {
@@ -52,8 +60,8 @@ export const parseRedisUrl = (
     },
     credentials: {
       tls: url.protocol === "rediss:",
-      ...(url.username === "" ? {} : { username: decodeURIComponent(url.username) }),
-      ...(url.password === "" ? {} : { password: decodeURIComponent(url.password) }),
+      ...(url.username === "" ? {} : { username: decoded(url.username) }),
+      ...(url.password === "" ? {} : { password: decoded(url.password) }),
       ...(database === undefined ? {} : { database }),
     },
   };
