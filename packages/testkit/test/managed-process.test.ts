@@ -1,5 +1,8 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
-import { reservePort, runToEnd, startProcess, waitUntil } from "../src/index.ts";
+import { makeTempDirectory, reservePort, runToEnd, startProcess, waitUntil } from "../src/index.ts";
 import { expectNoLeaks } from "../src/vitest/index.ts";
 
 const node = (program: string) => startProcess(process.execPath, ["-e", program]);
@@ -53,9 +56,46 @@ describe("startProcess", () => {
   });
 
   it("says which program could not be started", async () => {
-    await expect(startProcess("no-such-program-at-all", [])).rejects.toMatchObject({
-      code: "TESTKIT_PROCESS_FAILED",
+    for (const program of ["no-such-program-at-all", "/etc/passwd/program", "/etc/passwd"]) {
+      await expect(startProcess(program, [])).rejects.toMatchObject({
+        code: "TESTKIT_PROCESS_FAILED",
+        message: expect.stringContaining(program),
+      });
+    }
+  });
+});
+
+describe("the watchdog", () => {
+  it("removes what a killed test leaves, and nothing else where the path has blanks", async () => {
+    await using outer = await makeTempDirectory();
+    const beside = join(outer.path, "some");
+    const blank = join(outer.path, "some  place");
+    for (const path of [beside, blank]) mkdirSync(path);
+    const source = pathToFileURL(join(import.meta.dirname, "../src/index.ts")).href;
+    const program = `
+      import { makeTempDirectory, startProcess } from ${JSON.stringify(source)};
+      const { path } = await makeTempDirectory();
+      const { pid } = await startProcess("sleep", ["600"]);
+      console.log("made " + path);
+      console.log("pid " + pid);
+      setInterval(() => undefined, 1_000);`;
+    const flags = ["--import", "tsx", "--conditions=holdfast-source", "--input-type=module", "-e", program];
+    await using child = await startProcess(process.execPath, flags, {
+      env: { ...process.env, TMPDIR: blank },
     });
+    const made = (await child.waitForLine(/^made (.*)$/))[1] ?? "";
+    const pid = Number((await child.waitForLine(/^pid (.*)$/))[1]);
+    expect(made.startsWith(`${blank}/`)).toBe(true);
+    await child.kill();
+    await waitUntil("the directory to go", () => !existsSync(made));
+    await waitUntil("the program to end", () => {
+      try {
+        return !process.kill(pid, 0);
+      } catch {
+        return true;
+      }
+    });
+    expect([existsSync(beside), existsSync(blank)]).toEqual([true, true]);
   });
 });
 
@@ -69,6 +109,21 @@ describe("runToEnd", () => {
     await expect(failing).rejects.toThrow(/code 2[\s\S]*no!/);
     await expect(runToEnd("sleep", ["60"], { timeoutMs: 20 })).rejects.toThrow(/longer than 20 ms/);
   });
+
+  it("gives all of the output, however many lines", async () => {
+    const output = await runToEnd("seq", ["5000"]);
+    expect(output.split("\n")).toHaveLength(5_000);
+  });
+
+  it("is over in time also when something that the program started holds its output", async () => {
+    const late = runToEnd("sh", ["-c", "sleep 30 & echo $!; wait"], { timeoutMs: 200 });
+    const error = await late.then(
+      () => undefined,
+      (reason: unknown) => reason as Error,
+    );
+    expect(error?.message).toMatch(/longer than 200 ms/);
+    process.kill(Number(/^\d+$/m.exec(error?.message ?? "")?.[0]));
+  }, 10_000);
 });
 
 describe("reservePort", () => {
@@ -93,5 +148,16 @@ describe("waitUntil", () => {
       code: "TESTKIT_CONDITION_TIMEOUT",
       cause: { message: "not yet" },
     });
+  });
+
+  it("ends in time, and at once when aborted, also while a check hangs", async () => {
+    const hang = () => new Promise<undefined>(() => undefined);
+    await expect(waitUntil("nothing", hang, { timeoutMs: 20 })).rejects.toMatchObject({
+      code: "TESTKIT_CONDITION_TIMEOUT",
+    });
+    const stop = new AbortController();
+    const wait = waitUntil("nothing", hang, { signal: stop.signal });
+    stop.abort(new Error("enough"));
+    await expect(wait).rejects.toThrow("enough");
   });
 });

@@ -15,6 +15,8 @@ export interface ProcessOptions {
   readonly stopTimeoutMs?: number;
   /** Shown in errors; default the command. */
   readonly name?: string;
+  /** How many lines of stdout are kept in `stdout`; older ones are dropped. Default 2_000. */
+  readonly stdoutMaxCount?: number;
 }
 
 export interface ProcessExit {
@@ -25,6 +27,8 @@ export interface ProcessExit {
 /** Lines kept for `waitForLine` and error messages; older ones are dropped. */
 const LINE_MAX_COUNT = 2_000;
 const TAIL_COUNT = 20;
+/** What `runToEnd` gives at most. */
+const OUTPUT_MAX_COUNT = 1_000_000;
 
 interface LineWaiter {
   readonly pattern: RegExp;
@@ -45,6 +49,7 @@ export class ManagedProcess implements AsyncDisposable {
   readonly #name: string;
   readonly #stopSignal: NodeJS.Signals;
   readonly #stopTimeoutMs: number;
+  readonly #stdoutMaxCount: number;
   readonly #lines: string[] = [];
   readonly #stdout: string[] = [];
   readonly #waiters = new Set<LineWaiter>();
@@ -56,6 +61,7 @@ export class ManagedProcess implements AsyncDisposable {
     this.#name = name;
     this.#stopSignal = options.stopSignal ?? "SIGTERM";
     this.#stopTimeoutMs = options.stopTimeoutMs ?? 5_000;
+    this.#stdoutMaxCount = options.stdoutMaxCount ?? LINE_MAX_COUNT;
     reapPid(pid, this.#stopSignal === "SIGQUIT" ? "QUIT" : "TERM");
     this.exited = new Promise((resolve) => {
       child.once("exit", (code, signal) => {
@@ -198,10 +204,10 @@ export class ManagedProcess implements AsyncDisposable {
   }
 
   #take(line: string, also: string[] | undefined): void {
-    for (const list of also ? [this.#lines, also] : [this.#lines]) {
-      list.push(line);
-      if (list.length > LINE_MAX_COUNT) list.shift();
-    }
+    this.#lines.push(line);
+    if (this.#lines.length > LINE_MAX_COUNT) this.#lines.shift();
+    also?.push(line);
+    if (also !== undefined && also.length > this.#stdoutMaxCount) also.shift();
     for (const waiter of [...this.#waiters]) {
       const match = waiter.pattern.exec(line);
       if (match) waiter.resolve(match);
@@ -219,26 +225,33 @@ export const startProcess = async (
   options: ProcessOptions = {},
 ): Promise<ManagedProcess> => {
   const name = options.name ?? command;
-  const child = spawn(command, args, {
-    stdio: ["pipe", "pipe", "pipe"],
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    ...(options.env === undefined ? {} : { env: options.env }),
-    ...(options.uid === undefined ? {} : { uid: options.uid }),
-    ...(options.gid === undefined ? {} : { gid: options.gid }),
-  });
-  child.stdin.on("error", () => undefined);
-  const { pid } = child;
-  if (pid === undefined) {
-    const cause = await new Promise<Error>((resolve) => child.once("error", resolve));
-    throw new ProcessFailedError(`${name} could not be started: ${cause.message}`, "", { cause });
+  const failed = (cause: Error): ProcessFailedError =>
+    new ProcessFailedError(`${name} could not be started: ${cause.message}`, "", { cause });
+  let child: ChildProcess;
+  try {
+    child = spawn(command, args, {
+      stdio: ["pipe", "pipe", "pipe"],
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      ...(options.env === undefined ? {} : { env: options.env }),
+      ...(options.uid === undefined ? {} : { uid: options.uid }),
+      ...(options.gid === undefined ? {} : { gid: options.gid }),
+    });
+  } catch (error) {
+    // Some of the kernel's refusals are thrown, the others are told by an event.
+    throw failed(error as Error);
   }
+  // Not there when there was no descriptor left for it.
+  child.stdin?.on("error", () => undefined);
+  const { pid } = child;
+  if (pid === undefined) throw failed(await new Promise<Error>((resolve) => child.once("error", resolve)));
   child.on("error", () => undefined);
   return new ManagedProcess(child, pid, name, options);
 };
 
 /**
  * Runs a program to its end and gives its standard output.
- * @throws ProcessFailedError when it ends with anything but code 0, or not within `timeoutMs` (default 60_000).
+ * @throws ProcessFailedError when it ends with anything but code 0, or not within `timeoutMs` (default 60_000),
+ * or prints a million lines and more.
  */
 export const runToEnd = async (
   command: string,
@@ -246,14 +259,15 @@ export const runToEnd = async (
   options: ProcessOptions & { readonly input?: string; readonly timeoutMs?: number } = {},
 ): Promise<string> => {
   const name = options.name ?? command;
-  const child = await startProcess(command, args, options);
+  const child = await startProcess(command, args, { ...options, stdoutMaxCount: OUTPUT_MAX_COUNT });
   if (options.input !== undefined) child.write(options.input);
   child.closeInput();
   const timeoutMs = options.timeoutMs ?? 60_000;
   let late = false;
   const timer = systemClock.schedule(timeoutMs, () => {
     late = true;
-    void child.kill();
+    // What it started may hold its output open: `stop` lets go of it.
+    void child.kill().then(() => child.stop());
   });
   const exit = await child.closed;
   timer.cancel();
@@ -261,5 +275,7 @@ export const runToEnd = async (
   if (exit.code !== 0) {
     throw new ProcessFailedError(`${name} failed (${exit.signal ?? `code ${exit.code}`})`, child.output);
   }
+  if (child.stdout.length >= OUTPUT_MAX_COUNT)
+    throw new ProcessFailedError(`${name} printed ${OUTPUT_MAX_COUNT} lines or more`, "");
   return child.stdout.join("\n");
 };

@@ -9,9 +9,10 @@ import type { Writable } from "node:stream";
  */
 const SCRIPT = `
 pids=" "; dirs=""
-while read -r op value signal; do
-  case "$op" in
-    pid) pids="$pids$value:$signal " ;;
+while IFS= read -r line; do
+  value=\${line#* }
+  case "\${line%% *}" in
+    pid) pids="$pids\${value% *}:\${value#* } " ;;
     gone) pids=$(printf '%s' "$pids" | sed "s/ $value:[A-Z]* / /g") ;;
     dir) dirs="$dirs
 $value" ;;
@@ -19,7 +20,7 @@ $value" ;;
   esac
 done
 strays() {
-  printf '%s\\n' "$dirs" | while read -r dir; do
+  printf '%s\\n' "$dirs" | while IFS= read -r dir; do
     [ -n "$dir" ] && grep -lsF -- "$dir/" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3
   done | grep -vx $$
 }
@@ -32,7 +33,7 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
   sleep 0.2
 done
 for pid in $left; do kill -KILL "$pid"; done 2>/dev/null
-printf '%s\\n' "$dirs" | while read -r dir; do
+printf '%s\\n' "$dirs" | while IFS= read -r dir; do
   [ -z "$dir" ] && continue
   grep -sF -- " $dir/" /proc/mounts | cut -d' ' -f2 | while read -r disk; do umount "$disk"; done
   rm -rf -- "$dir"
@@ -60,6 +61,11 @@ export const reapPid = (pid: number, signal: "TERM" | "QUIT"): void => tell(`pid
 export const forgetPid = (pid: number): void => tell(`gone ${pid}`);
 
 /** Has `path`, and every process that names it on its command line, removed should this process end first. */
-export const reapDirectory = (path: string): void => tell(`dir ${path}`);
+export const reapDirectory = (path: string): void => {
+  // The second line of such a path would be another directory's name.
+  if (!path.includes("\n")) tell(`dir ${path}`);
+};
 
-export const forgetDirectory = (path: string): void => tell(`nodir ${path}`);
+export const forgetDirectory = (path: string): void => {
+  if (!path.includes("\n")) tell(`nodir ${path}`);
+};
