@@ -1,14 +1,22 @@
 import { accessSync, constants, statSync } from "node:fs";
-import { chmod, chown, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { haproxyConfig, makePatroniPrograms, PatroniClient } from "@holdfast/data";
 import { type Clock, type Random, randomHex } from "@holdfast/kernel";
 import { UsageError } from "../terminal/problem.ts";
-import { type ClusterState, readState, writeState } from "./cluster-state.ts";
+import { type ClusterState, readState, refuseForeignDirectory, writeState } from "./cluster-state.ts";
 import { chooseLayout, type DatabaseNode, type Layout } from "./layout.ts";
 import { findPrograms, type Programs, type ServerUser, serverUser } from "./programs.ts";
 import { etcdArguments, patroniConfig, redisArguments } from "./server-configs.ts";
-import { end, identify, isRunning, type ProcessId, signal, startServer } from "./server-processes.ts";
+import {
+  end,
+  identify,
+  isRunning,
+  ownerOf,
+  type ProcessId,
+  signal,
+  startServer,
+} from "./server-processes.ts";
 
 export interface UpOptions {
   readonly directory: string;
@@ -144,10 +152,13 @@ export const down = async (
 };
 
 const postmasterOf = async (node: DatabaseNode): Promise<ProcessId | undefined> => {
+  const file = join(node.directory, "data/postmaster.pid");
   try {
-    const [line] = (await readFile(join(node.directory, "data/postmaster.pid"), "utf8")).split("\n");
+    const [line] = (await readFile(file, "utf8")).split("\n");
     const id = identify(Number(line));
-    return Number.isInteger(id.pid) && id.pid > 1 && isRunning(id) ? id : undefined;
+    // Its writer, who need not be us, may name no process but its own.
+    const isOwn = ownerOf(id.pid) === undefined || ownerOf(id.pid) === (await lstat(file)).uid;
+    return Number.isInteger(id.pid) && id.pid > 1 && isOwn && isRunning(id) ? id : undefined;
   } catch {
     return undefined;
   }
@@ -161,6 +172,8 @@ const prepareDirectory = async (layout: Layout, user: ServerUser): Promise<void>
   ];
   for (const directory of directories) {
     await mkdir(directory, { recursive: true });
+    // Somebody may have made it a moment ago.
+    await refuseForeignDirectory(directory);
     await chmod(directory, 0o700);
     if (user.uid !== undefined && user.gid !== undefined) await chown(directory, user.uid, user.gid);
   }

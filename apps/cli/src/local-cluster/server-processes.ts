@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { openSync, readFileSync } from "node:fs";
+import { openSync, readFileSync, statSync } from "node:fs";
 import type { Clock } from "@holdfast/kernel";
 import type { ServerUser } from "./programs.ts";
 
@@ -31,6 +31,15 @@ const isZombie = (pid: number): boolean => {
 };
 
 export const identify = (pid: number): ProcessId => ({ pid, startedAt: startOf(pid) });
+
+/** The user that it runs as; undefined where the system does not tell, or it has ended. */
+export const ownerOf = (pid: number): number | undefined => {
+  try {
+    return statSync(`/proc/${pid}`).uid;
+  } catch {
+    return undefined;
+  }
+};
 
 export const isRunning = ({ pid, startedAt }: ProcessId): boolean => {
   try {
