@@ -46,6 +46,24 @@ describe("a vector", () => {
       "embedding.values[0]",
     ],
     [
+      "only what 32 bits round to zero under cosine",
+      { ...shape("vector"), distance: "cosine" },
+      [1e-50, 0, -1e-46],
+      "embedding",
+    ],
+    [
+      "only what 16 bits round to zero under cosine",
+      { ...shape("halfvec"), distance: "cosine" },
+      [2 ** -25, 0, -1e-9],
+      "embedding",
+    ],
+    [
+      "a value that 32 bits round to zero",
+      shape("sparsevec"),
+      { dimensions: 3, indices: [1], values: [1e-50] },
+      "embedding.values[0]",
+    ],
+    [
       "fewer values than indices",
       shape("sparsevec"),
       { dimensions: 3, indices: [1, 2], values: [1] },

@@ -5,6 +5,10 @@ import { type Distance, NON_ZERO_MAX_COUNT, type SparseVector, type VectorType }
 /** From here on rounding to 32 bits gives infinity. */
 const SINGLE_OVERFLOW = 3.4028235677973366e38;
 
+/** Up to here rounding gives zero: half of the smallest number, and a tie goes to the even one. */
+const SINGLE_UNDERFLOW = 2 ** -150;
+const HALF_UNDERFLOW = 2 ** -25;
+
 export interface VectorShape {
   readonly type: VectorType;
   readonly dimensions: number;
@@ -35,14 +39,16 @@ const checkDense = ({ type, dimensions, distance }: VectorShape, value: unknown,
   }
   checkLength(dimensions, value.length, field);
   const limit = type === "halfvec" ? HALF_OVERFLOW : SINGLE_OVERFLOW;
+  const tiny = type === "halfvec" ? HALF_UNDERFLOW : SINGLE_UNDERFLOW;
   let isZero = true;
   for (let index = 0; index < value.length; index += 1) {
     const element = value[index] as number;
     // Written so that NaN fails too. This loop sees every number of a bulk load.
-    if (typeof element !== "number" || !(Math.abs(element) < limit)) {
+    const size = typeof element === "number" ? Math.abs(element) : Number.NaN;
+    if (!(size < limit)) {
       throw new InvalidInputError(`${field}[${index}]`, element, finiteNumber(type));
     }
-    if (element !== 0) isZero = false;
+    if (size > tiny) isZero = false;
   }
   if (isZero && distance === "cosine") refuseZero(field);
 };
@@ -88,7 +94,10 @@ const checkSparse = ({ dimensions, distance }: VectorShape, value: unknown, fiel
     }
     before = index as number;
     const element: unknown = sparse.values[at];
-    if (typeof element !== "number" || !(Math.abs(element) < SINGLE_OVERFLOW) || element === 0) {
+    if (
+      typeof element !== "number" ||
+      !(Math.abs(element) < SINGLE_OVERFLOW && Math.abs(element) > SINGLE_UNDERFLOW)
+    ) {
       throw new InvalidInputError(
         `${field}.values[${at}]`,
         element,

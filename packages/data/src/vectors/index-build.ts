@@ -96,7 +96,12 @@ export const buildIndex = async <Columns extends FilterColumns>(
   const startedAt = clock.monotonicNow();
   const memory = await memoryReport(database, table, form, { m, memoryMb: options.memoryMb });
   const quoted = quoteIdentifier(name, "table");
-  const before = await statusOf(database, name);
+  let before = await statusOf(database, name);
+  if (before?.isValid === false) {
+    // Somebody builds it now, or died over it, or has ended since we looked.
+    if (await isBeingBuilt(database, name)) throw new VectorIndexBusyError(name);
+    before = await statusOf(database, name);
+  }
   const note = async (): Promise<void> => {
     if (options.namespace === undefined) return;
     const comment = quoteLiteral(namespaceComment(options.namespace));
@@ -115,18 +120,14 @@ export const buildIndex = async <Columns extends FilterColumns>(
     USING hnsw (${indexedExpression(table.shape, form)} ${indexOpclass(table.shape, form)})
     WITH (m = ${m}, ef_construction = ${efConstruction})${where}`;
   const drop = `DROP INDEX ${concurrently ? "CONCURRENTLY " : ""}IF EXISTS ${quoted}`;
-  if (before !== undefined) {
-    // It is not valid: somebody builds it now, or died over it.
-    if (await isBeingBuilt(database, name)) throw new VectorIndexBusyError(name);
-    await maintenance.query(drop);
-  }
+  if (before !== undefined) await maintenance.query(drop);
+  let report: IndexReport;
   try {
     await withProgress(build, options, () => runBuild(maintenance, text, { ...options, concurrently }));
     await note();
     const after = await statusOf(database, name);
     if (after?.isValid !== true) throw new VectorIndexInvalidError(name);
-    if (!isDistributed) await maintenance.query(`ANALYZE ${table.quoted}`);
-    return { name, form, isNew: true, ...after, durationMs: clock.monotonicNow() - startedAt, memory };
+    report = { name, form, isNew: true, ...after, durationMs: clock.monotonicNow() - startedAt, memory };
   } catch (error) {
     // Another process was quicker with the name: what is there is not ours to remove.
     if (error instanceof StatementError && error.sqlState === "42P07") {
@@ -135,6 +136,9 @@ export const buildIndex = async <Columns extends FilterColumns>(
     await maintenance.query(drop);
     throw error;
   }
+  // The index is good, whatever becomes of the statistics.
+  if (!isDistributed) await maintenance.query(`ANALYZE ${table.quoted}`);
+  return { ...report, durationMs: clock.monotonicNow() - startedAt };
 };
 
 const isBeingBuilt = async (database: StatementRunner, name: string): Promise<boolean> => {
