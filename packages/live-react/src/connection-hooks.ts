@@ -34,7 +34,7 @@ export interface ChannelOptions {
   readonly enabled?: boolean;
   /** Events may be missing before those that follow. */
   readonly onGap?: (gap: Gap) => void;
-  /** The server took up the channel: events come from now on, and what was read before may be older. */
+  /** Events come from now on, and what was read before may be older: the server took up the channel, or had already. */
   readonly onBegin?: () => void;
 }
 
@@ -58,10 +58,25 @@ export const useChannel = (
     const stopGaps = client.onGap((gap) => {
       if (gap.channel === channel) latestOnGap.current?.(gap);
     });
+    let hasBegun = false;
+    const begin = (): void => {
+      hasBegun = true;
+      latestOnBegin.current?.();
+    };
     const stopBegins = client.onBegin((name) => {
-      if (name === channel) latestOnBegin.current?.();
+      if (name === channel) begin();
     });
+    // Where others here follow the channel already, or it is resumed for them, the server begins nothing anew.
+    const mounted = new AbortController();
+    client.ready(channel, { signal: mounted.signal }).then(
+      () => {
+        if (!hasBegun && !mounted.signal.aborted) begin();
+      },
+      // Refused, or unmounted.
+      () => undefined,
+    );
     return () => {
+      mounted.abort();
       unsubscribe();
       stopGaps();
       stopBegins();

@@ -49,8 +49,8 @@ export interface Invalidation {
 /**
  * Keeps the queries under a prefix true: an event with an entity id invalidates that detail and every list, filtered
  * ones too; one without invalidates all of the prefix; so does a gap, once, and so does the server's taking up of the
- * channel, because what was fetched before it may lack the events before it. What comes within 50 ms is merged, and runs
- * within another 250 ms, spread by chance.
+ * channel, or the mount where others follow it already, because what was fetched before may lack the events before. What
+ * comes within 50 ms is merged, and runs within another 250 ms, spread by chance.
  * @throws MissingProviderError
  */
 export const useBroadcastInvalidation = (options: InvalidationOptions): Invalidation => {
@@ -59,20 +59,31 @@ export const useBroadcastInvalidation = (options: InvalidationOptions): Invalida
   const timer = useRef<Timer | undefined>(undefined);
   const [isStale, setIsStale] = useState(false);
 
-  const refresh = useCallback(() => {
-    timer.current?.cancel();
-    timer.current = undefined;
-    setIsStale(false);
-    if (stale.isEmpty) return;
-    const { queryKeyPrefix, keys = defaultKeyMapper, cache } = latest.current;
-    const isConcerned = stale.take(queryKeyPrefix, keys);
-    cache
-      .invalidateQueries({
-        predicate: ({ queryKey }) => startsWith(queryKey, queryKeyPrefix) && isConcerned(queryKey),
-      })
-      // A refetch that fails is the query's to show.
-      .catch(() => undefined);
-  }, [stale, latest]);
+  const refreshUnder = useCallback(
+    (prefix: QueryKey) => {
+      timer.current?.cancel();
+      timer.current = undefined;
+      setIsStale(false);
+      if (stale.isEmpty) return;
+      const { keys = defaultKeyMapper, cache } = latest.current;
+      const isConcerned = stale.take(prefix, keys);
+      cache
+        .invalidateQueries({
+          predicate: ({ queryKey }) => startsWith(queryKey, prefix) && isConcerned(queryKey),
+        })
+        // A refetch that fails is the query's to show.
+        .catch(() => undefined);
+    },
+    [stale, latest],
+  );
+  const watched = useRef(options.queryKeyPrefix);
+  const refresh = useCallback(() => refreshUnder(watched.current), [refreshUnder]);
+  const prefixText = JSON.stringify(options.queryKeyPrefix);
+  // What was heard under one prefix says nothing about the next.
+  useEffect(() => {
+    if (JSON.stringify(watched.current) !== prefixText) refresh();
+    watched.current = latest.current.queryKeyPrefix;
+  }, [prefixText, refresh, latest]);
 
   const refreshSoon = useCallback(() => {
     const { clock = systemClock, random = systemRandom } = latest.current;

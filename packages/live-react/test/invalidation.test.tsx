@@ -148,6 +148,36 @@ describe("useBroadcastInvalidation", () => {
     expect(orders.invalidated()).toEqual(["list", "filtered", "detail1", "detail2"]);
   });
 
+  it("refetches once what was fetched before it was mounted on a channel that others follow already", async () => {
+    await using page = openPage();
+    const calls: string[] = [];
+    const Watch = ({ name }: { readonly name: string }): ReactNode => {
+      useBroadcastInvalidation({
+        channel: "order",
+        queryKeyPrefix: [name],
+        cache: { invalidateQueries: async () => calls.push(name) },
+        clock: page.clock,
+      });
+      return null;
+    };
+    const show = (...names: string[]) => page.render(names.map((name) => <Watch key={name} name={name} />));
+    await show("first");
+    const socket = await page.connect();
+    await page.settle(300);
+    expect(calls).toEqual(["first"]);
+    await show("first", "second");
+    await page.settle(300);
+    expect(calls).toEqual(["first", "second"]);
+    expect(socket.sentWith("subscribe")).toHaveLength(1);
+    // Also where the channel is only resumed.
+    await act(async () => socket.fail());
+    await show("first", "second", "third");
+    await page.settle(2_000);
+    await page.connect();
+    await page.settle(300);
+    expect(calls).toEqual(["first", "second", "third"]);
+  });
+
   it("refreshes the detail of an event's entity and every list under the prefix, filtered ones too", async () => {
     await using orders = await openOrders();
     await orders.receive({ entity_id: "1" });
@@ -249,5 +279,14 @@ describe("useBroadcastInvalidation", () => {
     await orders.unmount();
     await orders.settle(1_000);
     expect(orders.calls()).toBe(0);
+  });
+
+  it("invalidates under the prefix that an event was heard for, also when another is watched by then", async () => {
+    await using orders = await openOrders();
+    await orders.receive({ entity_id: "1" });
+    await orders.change({ queryKeyPrefix: ["customer"] });
+    await orders.settle(300);
+    expect(orders.invalidated()).toEqual(["list", "filtered", "detail1"]);
+    expect(orders.calls()).toBe(1);
   });
 });
