@@ -110,6 +110,17 @@ describe("OptimisticStore", () => {
     expect(store.value(LIST)).toHaveLength(2);
   });
 
+  it("leaves no timer behind for what is answered after it was disposed", async () => {
+    const { clock, store, call } = setUp();
+    const update = call();
+    const { done } = store.mutate("update", { id: "1", state: "paid" }, update.options);
+    store[Symbol.dispose]();
+    update.resolve(undefined);
+    await done;
+    expect(clock.pendingCount).toBe(0);
+    expect(store.value(DETAIL)).toMatchObject({ state: "paid" });
+  });
+
   it("restores row and detail of a delete that failed", async () => {
     const { store, call } = setUp();
     const removal = call();

@@ -58,6 +58,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
   readonly #listeners = new Map<string, Set<() => void>>();
   readonly #stopTabs: (() => void) | undefined;
   #sequence = 0;
+  #isDisposed = false;
 
   constructor(options: OptimisticStoreOptions<M>) {
     this.#options = options;
@@ -181,6 +182,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
 
   /** Stops timers and leaves the other tabs. What is pending stays shown. */
   [Symbol.dispose](): void {
+    this.#isDisposed = true;
     this.#stopTabs?.();
     for (const { timer } of this.#tracked.values()) timer?.cancel();
   }
@@ -279,6 +281,8 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
       this.#settle(id);
       return;
     }
+    // What was under way at the end stays shown: nobody refetches any more.
+    if (this.#isDisposed) return;
     tracked.timer?.cancel();
     tracked.timer = this.#clock.schedule(this.#options.settleWithinMs ?? 5_000, () => {
       this.#refetchAndSettle(id).catch((error: unknown) => this.#options.onError?.(error));
