@@ -178,6 +178,14 @@ describe("the end of a live server", () => {
     server.log.hold.resolve();
   });
 
+  it("sends an EventSource that comes meanwhile away in a way from which it comes back", async () => {
+    await using server = await setUp();
+    await server.live.drain({ overMs: 0 });
+    const response = await server.stream("channel=a").response;
+    expect([response.status, response.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+    expect(await response.text()).toMatch(/^retry: [12]\d{3}\n\n$/);
+  });
+
   it("is not held up by who never comes to the end of its body", async () => {
     const asked = deferred<void>();
     await using server = await setUp({

@@ -15,6 +15,11 @@ import type { Subscription, Writer } from "./subscription.ts";
 
 /** Proxies cut what is silent; a comment is the least that is not. */
 const COMMENT_EVERY_MS = 30_000;
+export const STREAM_HEADERS = {
+  "content-type": "text/event-stream",
+  "cache-control": "no-store",
+  "x-accel-buffering": "no",
+} as const;
 const EPOCH_OFFSET = /^(\d{1,19}):(\d{1,19})$/;
 
 /**
@@ -171,11 +176,7 @@ export class EventStream implements Writer, Outlet {
   }
 
   #writeHead(): void {
-    this.#response.writeHead(200, {
-      "content-type": "text/event-stream",
-      "cache-control": "no-store",
-      "x-accel-buffering": "no",
-    });
+    this.#response.writeHead(200, STREAM_HEADERS);
   }
 
   #head(name: string): Position {

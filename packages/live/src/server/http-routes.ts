@@ -2,12 +2,15 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { toWireError, withTimeout } from "@holdfast/kernel";
 import { ForbiddenError } from "../errors.ts";
 import { allowsOrigin } from "./authorization.ts";
-import { type EventStream, serveEventStream } from "./event-stream.ts";
+import { type EventStream, STREAM_HEADERS, serveEventStream } from "./event-stream.ts";
 import { answerError, answerJson } from "./http-answer.ts";
 import { servePublish } from "./publish-route.ts";
 import type { ServerCore } from "./server-core.ts";
 
 const HEALTH_TIMEOUT_MS = 2_000;
+/** When an EventSource that came while the server stops asks again, spread so that they do not come all at once. */
+const RETURN_MIN_MS = 1_000;
+const RETURN_SPREAD_MS = 2_000;
 
 type Route = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
@@ -74,8 +77,13 @@ export class HttpRoutes {
       counters.connectionsRefused += 1;
       throw new ForbiddenError("this Origin may not connect");
     }
+    // A page of a permitted origin may read the answer.
+    if (origin !== undefined) response.setHeader("access-control-allow-origin", origin);
     if (!this.#isOpen()) {
-      answerJson(response, 503, { status: "stopping" }, { "retry-after": "1" });
+      // Not 503: from anything but a stream of events an EventSource never comes back.
+      const retryMs = RETURN_MIN_MS + Math.floor(settings.random.next() * RETURN_SPREAD_MS);
+      response.writeHead(200, STREAM_HEADERS);
+      response.end(`retry: ${retryMs}\n\n`);
       return;
     }
     if (this.#isFull()) {
@@ -83,8 +91,6 @@ export class HttpRoutes {
       answerJson(response, 503, { status: "full" }, { "retry-after": "5" });
       return;
     }
-    // A page of a permitted origin may read the answer.
-    if (origin !== undefined) response.setHeader("access-control-allow-origin", origin);
     counters.connectionsOpened += 1;
     await serveEventStream(this.#core, request, response, (stream) => {
       this.#streams.add(stream);
