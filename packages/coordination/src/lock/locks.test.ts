@@ -4,6 +4,8 @@ import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it, vi } from "vitest";
 import { LeaseLostError, LockTimeoutError, StoreUnavailableError } from "../errors.ts";
 import { Locks } from "./locks.ts";
+import { ReadWriteLock } from "./read-write-lock.ts";
+import { Semaphore } from "./semaphore.ts";
 
 const TTL_MS = 3000;
 
@@ -155,6 +157,33 @@ describe("a lock", () => {
     await test.clock.advance(TTL_MS);
     await lost;
     expect(abortedInside).toBe(true);
+  });
+});
+
+describe("the longest names", () => {
+  it("fit with slashes in them, or are refused before anything is asked", async () => {
+    await using test = setUp();
+    const { leases } = test.store;
+    const grant = vi.spyOn(leases, "grant");
+    const make = (name: string) => {
+      const options = { leases, name, owner: "me", clock: test.clock, random: seededRandom(1) };
+      return {
+        lock: () => new ReadWriteLock(options),
+        semaphore: () => new Semaphore({ ...options, permitMaxCount: 1000 }),
+      };
+    };
+    const longest = make("/".repeat(33) + "x".repeat(367));
+    await using read = longest.lock();
+    await using semaphore = make("/".repeat(49) + "x".repeat(351)).semaphore();
+    const held = [await read.read(), (await semaphore.acquire()).lease];
+    expect(held.every(({ isHeld }) => isHeld)).toBe(true);
+    grant.mockClear();
+    const tooLong = make("/".repeat(50) + "x".repeat(350));
+    for (const refused of [tooLong.lock, tooLong.semaphore]) {
+      expect(refused).toThrow(/name must be a text of at most 4\d\d characters, each/);
+    }
+    expect(make("x".repeat(401)).lock).toThrow(InvalidInputError);
+    expect(grant).not.toHaveBeenCalled();
   });
 });
 

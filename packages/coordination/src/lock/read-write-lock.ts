@@ -1,14 +1,16 @@
 import { type Abortable, type Clock, newId, type Random, systemClock, systemRandom } from "@holdfast/kernel";
 import { LockTimeoutError } from "../errors.ts";
-import { checkText } from "../input-checks.ts";
 import { type HeldLease, LeaseKeeper } from "../lease/lease-keeper.ts";
 import type { LeaseInfo, Leases } from "../lease/leases.ts";
 import { oneSegment } from "./one-segment.ts";
 import { type Look, waitForGrant } from "./wait-in-line.ts";
 
+/** With slashes written as three characters; what is put around it makes it as long as the name of a lease may be. */
+const NAME_MAX_LENGTH = 467;
+
 export interface ReadWriteLockOptions {
   readonly leases: Leases<never>;
-  /** 1 to 400 characters. */
+  /** 1 to 400 characters, and at most 467 with each `/` and `%` counted as three. */
   readonly name: string;
   /** Who holds, for people. */
   readonly owner: string;
@@ -43,13 +45,12 @@ export class ReadWriteLock implements AsyncDisposable {
 
   constructor(options: ReadWriteLockOptions) {
     const { leases, name, owner, ttlMs = 30_000, clock = systemClock, random = systemRandom } = options;
-    checkText("name", name, 400);
     this.name = name;
     this.#leases = leases;
     this.#owner = owner;
     this.#clock = clock;
     this.#random = random;
-    this.#prefix = `rw/${oneSegment(name)}/`;
+    this.#prefix = `rw/${oneSegment(name, NAME_MAX_LENGTH)}/`;
     this.#keeper = new LeaseKeeper({ leases, ttlMs, clock, random });
   }
 

@@ -7,16 +7,19 @@ import {
   systemRandom,
 } from "@holdfast/kernel";
 import { LockTimeoutError } from "../errors.ts";
-import { checkInteger, checkText } from "../input-checks.ts";
+import { checkInteger } from "../input-checks.ts";
 import { type HeldLease, LeaseKeeper } from "../lease/lease-keeper.ts";
 import type { LeaseInfo, Leases } from "../lease/leases.ts";
 import { Line } from "./line.ts";
 import { oneSegment } from "./one-segment.ts";
 import { type Look, waitForGrant } from "./wait-in-line.ts";
 
+/** With slashes written as three characters; what is put around it makes it as long as the name of a lease may be. */
+const NAME_MAX_LENGTH = 498;
+
 export interface SemaphoreOptions {
   readonly leases: Leases<never>;
-  /** 1 to 400 characters. */
+  /** 1 to 400 characters, and at most 498 with each `/` and `%` counted as three. */
   readonly name: string;
   /** Who holds, for people. */
   readonly owner: string;
@@ -49,10 +52,11 @@ export class Semaphore implements AsyncDisposable {
   readonly #random: Random;
   readonly #keeper: LeaseKeeper;
   readonly #line = new Line();
+  readonly #prefix: string;
 
   constructor(options: SemaphoreOptions) {
     const { leases, name, owner, ttlMs = 30_000, clock = systemClock, random = systemRandom } = options;
-    checkText("name", name, 400);
+    this.#prefix = `semaphore/${oneSegment(name, NAME_MAX_LENGTH)}/`;
     checkInteger("permitMaxCount", options.permitMaxCount, 1, 1000);
     this.name = name;
     this.permitMaxCount = options.permitMaxCount;
@@ -94,10 +98,6 @@ export class Semaphore implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  get #prefix(): string {
-    return `semaphore/${oneSegment(this.name)}/`;
   }
 
   /** One guess, which is right while few places are taken; then a look at all of them, and one that is free. */
