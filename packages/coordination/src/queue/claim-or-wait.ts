@@ -15,8 +15,12 @@ export interface ClaimOrWaitOptions extends Abortable {
   readonly onEmpty?: () => void;
 }
 
-/** A due task may be of a type that was not asked for; then looking again at once would only spin. */
+/**
+ * A due task may be of a type that was not asked for, or held back by the limit of its key; then looking again at once
+ * would only spin. Each look in vain doubles the pause before the next, until somebody wakes.
+ */
 const LOOK_AGAIN_MIN_MS = 20;
+const LOOK_AGAIN_MAX_MS = 320;
 
 /** Tasks and the instant from which their lease counts. */
 export interface TimedClaims {
@@ -39,8 +43,10 @@ export const claimOrWait = async (
   const endsAt = clock.monotonicNow() + waitMs;
   let wakeCount = 0;
   let onWake: (() => void) | undefined;
+  let lookAgainMs = LOOK_AGAIN_MIN_MS;
   const unsubscribe = queue.onAvailable(() => {
     wakeCount += 1;
+    lookAgainMs = LOOK_AGAIN_MIN_MS;
     onWake?.();
   });
   try {
@@ -63,7 +69,8 @@ export const claimOrWait = async (
       const woken = deferred<void>();
       onWake = () => woken.resolve();
       const onAbort = (): void => woken.reject(signal?.reason);
-      const pauseMs = Math.min(leftMs, pollMs, Math.max(LOOK_AGAIN_MIN_MS, dueInMs));
+      const pauseMs = Math.min(leftMs, pollMs, Math.max(lookAgainMs, dueInMs));
+      lookAgainMs = dueInMs > 0 ? LOOK_AGAIN_MIN_MS : Math.min(2 * lookAgainMs, LOOK_AGAIN_MAX_MS);
       const timer = clock.schedule(pauseMs, () => woken.resolve());
       signal?.addEventListener("abort", onAbort, { once: true });
       try {
