@@ -27,6 +27,8 @@ export class ClusterNode {
   delayMs = 0;
   /** Thrown by the next requests, one after the other. */
   readonly failures: (Error | undefined)[] = [];
+  /** The next requests are refused with these before their handlers begin, one after the other. */
+  readonly refusals: Error[] = [];
   #isFrozen = false;
   /** What came and went while the node was frozen: it does it all when it goes on, as a stopped process does. */
   #held: (() => void)[] = [];
@@ -67,7 +69,7 @@ export class ClusterNode {
   async start(): Promise<void> {
     this.#isFrozen = false;
     this.#held = [];
-    const handlers = createHandlers();
+    const handlers = createHandlers({ admit: () => this.refusals.shift() });
     handlers.onRequest(echo, async ({ text, repeat }, { peer }) => {
       this.calls.push({ text, peer: peer.id });
       const failure = this.failures.shift();

@@ -1,5 +1,5 @@
 import { channel } from "node:diagnostics_channel";
-import { RemoteError } from "@holdfast/kernel";
+import { OverloadedError, RemoteError } from "@holdfast/kernel";
 import { retryPresets } from "@holdfast/resilience";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
@@ -360,9 +360,28 @@ describe("retrying", () => {
   it("sends a write that was refused before anything was done", async () => {
     const { client, node, settle } = await cluster(1);
     await settle(client.connect());
-    node(1).failures.push(busy());
+    node(1).refusals.push(busy());
     expect(await settle(client.request(operate, {}))).toEqual({});
-    expect(node(1).calls.length).toBe(2);
+    expect(node(1).refusals).toEqual([]);
+    expect(node(1).calls.length).toBe(1);
+    await settle(client.disconnect());
+  });
+
+  it("never sends a write again whose handler was refused something itself: it may have acted before", async () => {
+    const { client, node, settle } = await cluster(1);
+    await settle(client.connect());
+    // Also one that comes from a third node, which had not begun.
+    const relayed = new RemoteError({
+      code: "KERNEL_OVERLOADED",
+      message: "busy",
+      retryable: true,
+      details: { notBegun: true },
+    });
+    for (const [index, failure] of [busy(), new OverloadedError("its pool", 1), relayed].entries()) {
+      node(1).failures.push(failure);
+      await expect(settle(client.request(operate, {}))).rejects.toMatchObject({ retryable: true });
+      expect(node(1).calls.length).toBe(index + 1);
+    }
     await settle(client.disconnect());
   });
 

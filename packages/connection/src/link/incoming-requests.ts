@@ -7,6 +7,7 @@ import {
   UnknownMessageError,
 } from "@holdfast/protocol";
 import type { PushDefinition, RequestDefinition, Scope, StreamDefinition } from "@holdfast/protocol/contract";
+import { isRefusal } from "@holdfast/resilience";
 import type { Grant } from "../endpoint.ts";
 import { InvalidCredentialsError, PermissionDeniedError, TokenExpiredError } from "../errors.ts";
 import type { HandlerTable } from "../handlers.ts";
@@ -197,7 +198,7 @@ export class IncomingRequests {
   #fail(sequence: bigint, running: Running | undefined, error: unknown): void {
     const { logger, peer, send } = this.#options;
     if (running !== undefined && this.#running.get(sequence) !== running) return;
-    const wire = toWireError(error);
+    const wire = markRefusal(error, running !== undefined);
     // Only what nobody foresaw is news for the log of this side: a typed error is an answer, and after the
     // asker has given up a failure is what we asked for.
     if (wire.code === "KERNEL_INTERNAL" && running?.isAborted !== true) {
@@ -249,6 +250,19 @@ class Running implements RequestContext {
     this.sender?.stop(reason);
   }
 }
+
+/**
+ * The detail of a refusal that says that the handler was not begun. A handler cannot say so: it may have done something
+ * before it was refused by somebody else, whose mark is taken off.
+ */
+export const NOT_BEGUN = "notBegun";
+
+const markRefusal = (error: unknown, isBegun: boolean): WireError => {
+  const wire = toWireError(error);
+  const { [NOT_BEGUN]: mark, ...details } = wire.details ?? {};
+  if (!isBegun && isRefusal(error)) return { ...wire, details: { ...details, [NOT_BEGUN]: true } };
+  return mark === undefined ? wire : { ...wire, details };
+};
 
 const MESSAGE_MAX_CHARS = 20_000;
 

@@ -1,4 +1,6 @@
 import { isHoldfastError, RemoteError, TimeoutError } from "@holdfast/kernel";
+import { isRefusal } from "@holdfast/resilience";
+import { NOT_BEGUN } from "../link/incoming-requests.ts";
 
 // What an error says about the node that was asked.
 
@@ -49,6 +51,13 @@ export const isNodeFailure = (error: unknown): boolean =>
   (error.code.startsWith("CONNECTION_") ||
     error.code === "PROTOCOL_VERSION_MISMATCH" ||
     error instanceof TimeoutError);
+
+/**
+ * Whether the request certainly had no effect, so that even one that must not be repeated may be sent again. What a
+ * handler threw is no proof: it may have been refused something in the midst of its work.
+ */
+export const hadNoEffect = (error: unknown): boolean =>
+  isRefusal(error) && !(error instanceof RemoteError && error.details[NOT_BEGUN] !== true);
 
 export const isTokenExpired = (error: unknown): boolean =>
   error instanceof RemoteError && error.code === "AUTHENTICATION_TOKEN_EXPIRED";

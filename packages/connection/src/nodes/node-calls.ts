@@ -1,7 +1,6 @@
 import { hasCode, RemoteError, TimeoutError } from "@holdfast/kernel";
-import { isRefusal } from "@holdfast/resilience";
 import { NoHealthyNodesError, PoolClosedError } from "../errors.ts";
-import { isConnectFailure, isTokenExpired, wasNotSent } from "./failure-kinds.ts";
+import { hadNoEffect, isConnectFailure, isTokenExpired, wasNotSent } from "./failure-kinds.ts";
 import type { ManagerEmitter } from "./manager-events.ts";
 import type { Node, SharedConnection } from "./node.ts";
 import type { NodeList } from "./node-list.ts";
@@ -88,7 +87,7 @@ export class NodeCalls {
       }
       this.failed(node, shared, error);
       call.avoided.add(node);
-      if (!call.repeatable && !isRefusal(error)) this.#final.add(error as object);
+      if (!call.repeatable && !hadNoEffect(error)) this.#final.add(error as object);
       throw error;
     } finally {
       node.leave(shared);
