@@ -1,7 +1,10 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import type { Assignment } from "@holdfast/protocol/contract";
+import { makeTempDirectory } from "@holdfast/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { ShardCancelledError, WorkerDrainingError } from "../../src/index.ts";
 import {
@@ -288,6 +291,26 @@ describe("the threads", () => {
     await expect(endless).rejects.toMatchObject({ code: "KERNEL_TIMEOUT" });
     expect(await executor.validate({ workflow: "echo", input: { value: 1 } })).toMatchObject({
       outcome: "valid",
+    });
+  });
+
+  it("that no longer load cost an attempt each, so that the shard waits, and fails in the end, saying why", async () => {
+    await using directory = await makeTempDirectory("workflows");
+    const path = join(directory.path, "workflows.mjs");
+    const fixture = new URL("./fixtures/listed.mjs", import.meta.url).href;
+    await writeFile(path, `export * from ${JSON.stringify(fixture)};`);
+    const executor = await start({ modulePath: path });
+    await writeFile(path, `throw new Error("half of it was deployed");`);
+    // The first takes the thread that is there, the second needs one of its own.
+    const [, second] = await Promise.all([run(executor, "one"), run(executor, "two", { shard: 1 })]);
+    expect(second).toMatchObject({
+      kind: "failed",
+      retry: true,
+      uncounted: false,
+      error: {
+        code: "JOBS_WORKFLOW_MODULE",
+        message: expect.stringContaining("half of it was deployed"),
+      },
     });
   });
 

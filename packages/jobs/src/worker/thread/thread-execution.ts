@@ -62,9 +62,10 @@ export class ThreadExecution implements Execution {
     else {
       thread.ready.then(
         () => this.#watch.begin(),
-        // A module that loaded before may fail to load now; the attempt did not even begin.
+        // A module that loaded before may fail to load now. The attempt did not even begin, but it counts: otherwise the
+        // shard would come back at once, again and again, and never tell what is wrong.
         (error: unknown) => {
-          if (isHoldfastError(error)) this.#fail(error, { uncounted: true });
+          if (isHoldfastError(error)) this.#fail(error);
         },
       );
     }
@@ -101,14 +102,8 @@ export class ThreadExecution implements Execution {
     } else this.#bridge?.onCall(message);
   }
 
-  #fail(error: HoldfastError, { uncounted = false } = {}): void {
-    const failure = failureOf(error);
-    this.#settle({
-      kind: "failed",
-      ...failure,
-      uncounted: uncounted || failure.uncounted,
-      lastUpdate: undefined,
-    });
+  #fail(error: HoldfastError): void {
+    this.#settle({ kind: "failed", ...failureOf(error), lastUpdate: undefined });
   }
 
   #settle(outcome: ShardOutcome): void {
