@@ -13,6 +13,7 @@ import {
 } from "@holdfast/jobs/worker";
 import { type Clock, type Logger, newId, systemRandom } from "@holdfast/kernel";
 import type { NodeSecurity } from "../security.ts";
+import { UsageError } from "../terminal/problem.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import type { RunningParts } from "./running.ts";
 
@@ -73,6 +74,34 @@ const EXCLUSIVE_SWEEP_EVERY_MS = 2_000;
 const timesOf = ({ exclusive }: StoreOptions) =>
   exclusive ? { nodeLeaseMs: EXCLUSIVE_NODE_LEASE_MS, sweepEveryMs: EXCLUSIVE_SWEEP_EVERY_MS } : {};
 
+/**
+ * Writes down whose schema this is. Two datacenters in one schema would be one, whose every job counts twice.
+ * @throws UsageError naming the datacenter that was here first.
+ */
+export const claimSchema = async (
+  options: Pick<StoreOptions, "database" | "schema"> & { readonly datacenter: string },
+): Promise<void> => {
+  const { database, schema, datacenter } = options;
+  const owner = await database.transaction(async (tx) => {
+    await tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [
+      `holdfast datacenter of ${schema}`,
+    ]);
+    await tx.query(
+      `CREATE TABLE IF NOT EXISTS ${schema}.datacenter (only_row boolean PRIMARY KEY CHECK (only_row), name text NOT NULL)`,
+    );
+    await tx.query(
+      `INSERT INTO ${schema}.datacenter (only_row, name) VALUES (true, $1) ON CONFLICT (only_row) DO NOTHING`,
+      [datacenter],
+    );
+    const [row] = await tx.query<{ name: string }>(`SELECT name FROM ${schema}.datacenter`);
+    return row?.name ?? datacenter;
+  });
+  if (owner === datacenter) return;
+  throw new UsageError(
+    `--datacenter: ${datacenter} would share the schema ${schema} with ${owner}; choose a name that differs from it in its letters a to z and digits, or another database`,
+  );
+};
+
 export const startManager = async (
   context: CellContext,
   options: StoreOptions & {
@@ -86,6 +115,7 @@ export const startManager = async (
   const nodeId = options.nodeId ?? newId("manager", systemRandom);
   const logger = context.logger.child({ node: nodeId });
   const store = await openStore({ ...context, logger }, { ...options, nodeId });
+  await claimSchema(options);
   const manager = await createManager({
     nodeId,
     datacenter: options.datacenter,
