@@ -225,12 +225,7 @@ class RedisConnections implements Redis {
 
   async #open(key: string, place: Place): Promise<VerifiedLink> {
     try {
-      const address = await this.#addressOf(key);
-      const verified = await this.#node(address, this.#credentials);
-      if (verified.info.role !== "master" && this.#kind !== "single") {
-        verified.link.destroy();
-        throw new RedisConnectError(`${verified.link.server} (a replica)`);
-      }
+      const verified = await this.#find(key);
       place.current = verified;
       place.failedCount = 0;
       return verified;
@@ -243,28 +238,40 @@ class RedisConnections implements Redis {
     }
   }
 
-  #addressOf(key: string): Promise<RedisAddress> {
-    if (this.#kind === "single") return Promise.resolve(this.#seeds[0] as RedisAddress);
-    return this.#kind === "sentinel" ? this.#askSentinels() : this.#askCluster(key);
+  async #find(key: string): Promise<VerifiedLink> {
+    if (this.#kind === "single") return this.#node(this.#seeds[0] as RedisAddress, this.#credentials);
+    return this.#kind === "sentinel" ? this.#findBySentinels() : this.#master(await this.#askCluster(key));
   }
 
-  async #askSentinels(): Promise<RedisAddress> {
+  async #master(address: RedisAddress): Promise<VerifiedLink> {
+    const verified = await this.#node(address, this.#credentials);
+    if (verified.info.role === "master") return verified;
+    verified.link.destroy();
+    throw new RedisConnectError(`${verified.link.server} (a replica)`);
+  }
+
+  /** One Sentinel after the other, until one names a master that is there: one that was cut off names the last. */
+  async #findBySentinels(): Promise<VerifiedLink> {
     let lastError: unknown;
     for (const seed of this.#seeds) {
       try {
-        const link = await this.#connect(seed, this.#seedCredentials, () => undefined);
-        try {
-          const reply = await link.command(["SENTINEL", "GET-MASTER-ADDR-BY-NAME", this.#masterName]);
-          if (Array.isArray(reply)) return { host: String(reply[0]), port: Number(reply[1]) };
-          lastError = new RedisConnectError(`${link.server} (it knows no master ${this.#masterName})`);
-        } finally {
-          link.destroy();
-        }
+        return await this.#master(await this.#askSentinel(seed));
       } catch (error) {
         lastError = error;
       }
     }
     throw lastError;
+  }
+
+  async #askSentinel(seed: RedisAddress): Promise<RedisAddress> {
+    const link = await this.#connect(seed, this.#seedCredentials, () => undefined);
+    try {
+      const reply = await link.command(["SENTINEL", "GET-MASTER-ADDR-BY-NAME", this.#masterName]);
+      if (Array.isArray(reply)) return { host: String(reply[0]), port: Number(reply[1]) };
+      throw new RedisConnectError(`${link.server} (it knows no master ${this.#masterName})`);
+    } finally {
+      link.destroy();
+    }
   }
 
   async #askCluster(key: string): Promise<RedisAddress> {
@@ -311,6 +318,8 @@ class RedisConnections implements Redis {
   }
 
   #connect(address: RedisAddress, credentials: RedisCredentials, onClosed: () => void): Promise<RedisLink> {
+    // A search that outlasts `close` opens nothing more.
+    if (this.#closed) return Promise.reject(new ClosedError("the Redis client"));
     return RedisLink.open({
       address,
       credentials,

@@ -1,0 +1,76 @@
+import { once } from "node:events";
+import { createServer, type Server, type Socket } from "node:net";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { openRedis } from "./open-redis.ts";
+
+type Answer = (command: readonly string[], socket: Socket) => string | undefined;
+
+const bulk = (text: string): string => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
+const array = (...texts: readonly string[]): string => `*${texts.length}\r\n${texts.map(bulk).join("")}`;
+const HELLO = `%1\r\n${bulk("proto")}:3\r\n`;
+const INFO = bulk(
+  "redis_version:7.2.0\r\nredis_mode:standalone\r\nrun_id:a\r\nrole:master\r\nmaster_replid:b\r\n",
+);
+
+/** A server that says what the test wants, and HELLO, INFO and OK by itself. */
+const startServer = async (answer: Answer = () => undefined) => {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+    socket.on("close", () => sockets.delete(socket));
+    let text = "";
+    socket.on("data", (data) => {
+      text += data.toString();
+      for (;;) {
+        const parts = text.split("\r\n");
+        const count = Number(parts[0]?.slice(1));
+        if (text === "" || parts.length < 2 * count + 2) return;
+        const command = Array.from({ length: count }, (_, index) => parts[2 + 2 * index] ?? "");
+        text = parts.slice(2 * count + 1).join("\r\n");
+        const usual = command[0] === "HELLO" ? HELLO : command[0] === "INFO" ? INFO : "+OK\r\n";
+        socket.write(answer(command, socket) ?? usual);
+      }
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const { port } = server.address() as { port: number };
+  return { port, url: `redis://127.0.0.1:${port}`, sockets };
+};
+
+describe("a Redis client with Sentinels", () => {
+  it("asks the next Sentinel when the master that one names is gone", async () => {
+    const gone = await new Promise<number>((resolve) => {
+      const server = createServer().listen(0, "127.0.0.1", () => {
+        const { port } = server.address() as { port: number };
+        server.close(() => resolve(port));
+      });
+    });
+    const master = await startServer();
+    const naming = (port: number): Promise<{ url: string }> =>
+      startServer(([name]) => (name === "SENTINEL" ? array("127.0.0.1", String(port)) : undefined));
+    const late = await naming(gone);
+    const right = await naming(master.port);
+    await using redis = openRedis({ sentinelUrls: [late.url, right.url], masterName: "m" });
+    expect((await redis.link("k")).link.server).toBe(`127.0.0.1:${master.port}`);
+  });
+
+  it("leaves no connection when it is closed while it looks for the master", async () => {
+    let closing: Promise<void> | undefined;
+    const master = await startServer();
+    const sentinel = await startServer(([name]) => {
+      if (name !== "SENTINEL") return undefined;
+      closing = redis.close();
+      return array("127.0.0.1", String(master.port));
+    });
+    const redis = openRedis({ sentinelUrls: [sentinel.url], masterName: "m" });
+    await expect(redis.link("k")).rejects.toMatchObject({ code: "KERNEL_CLOSED" });
+    await closing;
+    expect(master.sockets.size).toBe(0);
+  });
+});
