@@ -5,8 +5,10 @@ import { startPostgres, startRedis } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import type { LeaseGrant, Leases } from "../src/lease/leases.ts";
+import type { TaskQueue } from "../src/queue/task-queue.ts";
 import { openPg } from "./pg-client.ts";
 import { openRedis } from "./redis-client.ts";
+import { elapseInQueue } from "./redis-elapse.ts";
 
 const HOUR_MS = 3_600_000;
 const TTL_MS = 60_000;
@@ -34,6 +36,33 @@ const seeOneHolder = async (
   const third = (await grantTo(leases, "c")) as LeaseGrant;
   expect(third.token).toBeGreaterThan(second.token);
   return { deposed: second, holder: third };
+};
+
+/** A spent rate, of a queue or of a key, refills from the moment on at which the clock is set back by an hour. */
+const seeRatesRefill = async (
+  queueOf: (name: string) => TaskQueue<never>,
+  step: (queue: string, ms: number) => Promise<void>,
+): Promise<void> => {
+  const rate = { count: 1, perMs: 60_000 };
+  for (const [name, limits] of [
+    ["rate", { rate }],
+    ["key-rate", { perKey: { rate } }],
+  ] as const) {
+    const queue = queueOf(name);
+    const claim = async () => {
+      const claims = await queue.claim({ worker: "w", maxCount: 5, leaseMs: TTL_MS });
+      return claims.map(({ id }) => id);
+    };
+    const enqueue = (id: string) => queue.enqueue([{ id, type: "t", payload: 1, limitKey: "k" }]);
+    await queue.setLimits(limits);
+    await enqueue("a");
+    expect(await claim()).toEqual(["a"]);
+    await step(name, -HOUR_MS);
+    await enqueue("b");
+    expect(await claim()).toEqual([]);
+    await step(name, 61_000);
+    expect(await claim()).toEqual(["b"]);
+  }
 };
 
 describe("a clock that is set forward and back", () => {
@@ -84,6 +113,11 @@ describe("a clock that is set forward and back", () => {
       await step(-HOUR_MS);
       positions.push(...(await store.log.append([{ stream: "s", payload: 3 }])));
       expect(positions.map(({ offset }) => offset)).toEqual([1n, 2n, 3n]);
+
+      await seeRatesRefill(
+        (name) => store.queue(name),
+        (_queue, ms) => step(ms),
+      );
     });
   });
 
@@ -133,6 +167,16 @@ describe("a clock that is set forward and back", () => {
         await step(ms);
         stepped += BigInt(ms) * 1000n;
       });
+    });
+
+    it("never holds a rate back for longer than it takes to refill", async () => {
+      await using server = await startRedis();
+      await using redis = await openRedis(server.url);
+      await using store = await createRedisStore({ redis });
+      await seeRatesRefill(
+        (name) => store.queue(name),
+        (queue, ms) => elapseInQueue(server, "holdfast", queue, ms),
+      );
     });
   });
 });

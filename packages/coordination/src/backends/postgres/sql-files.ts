@@ -71,6 +71,7 @@ const MIGRATION_FILES = [
   "0006-payloads-as-text.sql",
   "0007-times-inline.sql",
   "0008-room-for-claims.sql",
+  "0009-rates-when-clocks-step-back.sql",
 ] as const;
 
 const read = async (path: string, schema: string): Promise<string> => {

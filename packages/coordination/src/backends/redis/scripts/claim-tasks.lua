@@ -17,6 +17,8 @@ if redis.call('EXISTS', P .. 'o') == 1 then
   if settings.count then
     settings.left = math.min(settings.count, (settings.tokens or settings.count)
       + math.max(0, now - (settings.at or now)) * settings.count / settings.per)
+    -- The clock was set back: from here on it refills again.
+    if settings.at and tonumber(settings.at) > now then redis.call('HSET', P .. 'o', 'at', whole(now)) end
     room = math.min(room, math.floor(settings.left))
   end
   perKey = settings.keyConcurrency or settings.keyCount
@@ -54,6 +56,7 @@ local function keyRoomOf(limitKey)
     local tokens, at = tonumber(settings.keyCount), now
     if bucket then
       tokens, at = string.match(bucket, '^(%S+) (%S+)$')
+      if tonumber(at) > now then redis.call('HSET', P .. 'b', limitKey, tokens .. ' ' .. whole(now)) end
       tokens = math.min(settings.keyCount, tokens + math.max(0, now - at) * settings.keyCount / settings.keyPer)
     end
     left = math.min(left, math.floor(tokens))
