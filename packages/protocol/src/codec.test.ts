@@ -63,7 +63,7 @@ describe("codec", () => {
   it("refuses what cannot be sent", () => {
     const circular: { self?: unknown } = {};
     circular.self = circular;
-    for (const value of [circular, 2n ** 64n, Symbol("x")]) {
+    for (const value of [circular, 2n ** 64n, Symbol("x"), { at: new Date(Number.NaN) }]) {
       expect(() => encodeValue(value)).toThrowError(refused);
     }
   });

@@ -14,6 +14,10 @@ const packr = new Packr({
   variableMapSize: true,
   moreTypes: false,
   int64AsType: "bigint",
+  // By default it writes an extension that the other side refuses, with all that came in the same message.
+  onInvalidDate: () => {
+    throw new TypeError("an invalid date");
+  },
 });
 
 // Its own memory is too small for two messages of 4 KiB, and making it anew for each costs more than writing them.
