@@ -43,6 +43,17 @@ export const toStoreError = (
   return new StoreUnavailableError(operation, { cause: error });
 };
 
+/**
+ * What the failure of a later statement of a call means, when an earlier one is done and stays so: whoever makes the
+ * call again must not take it that nothing happened. In a transaction of the caller's all of it is undone.
+ */
+export const toPartlyDoneError = (
+  operation: string,
+  error: unknown,
+  { tx, signal }: { readonly tx?: unknown; readonly signal?: AbortSignal | undefined },
+): unknown =>
+  tx !== undefined || signal?.aborted ? error : new OutcomeUnknownError(operation, { cause: error });
+
 /** Whether PostgreSQL ended the statement in favour of a concurrent one, with nothing changed. */
 export const isRolledBackConflict = (error: unknown): boolean =>
   ROLLED_BACK_STATES.has(sqlStateOf(error) ?? "");

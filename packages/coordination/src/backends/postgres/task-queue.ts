@@ -37,6 +37,7 @@ import { arrayLiteral } from "./array-literal.ts";
 import { PostgresSchedules } from "./schedules.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
+import { toPartlyDoneError } from "./store-errors.ts";
 import { TaskClaims } from "./task-claims.ts";
 import { TaskIntake } from "./task-intake.ts";
 import {
@@ -154,24 +155,26 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     const outcomes: CompleteOutcome[] = completions.map(() => "stale");
     let open = byId(completions);
     // Kept or not: the kind that was claimed last is tried first, and the other only for what that left.
-    const first = this.#claims.forgets;
-    for (const forgets of [first, !first]) {
+    for (const forgets of [this.#claims.forgets, !this.#claims.forgets]) {
       if (open.length === 0) break;
       const ids = arrayLiteral(open.map(({ item }) => item.id));
       const tokens = arrayLiteral(open.map(({ item }) => item.token));
-      const rows = await this.#statements.run<{ readonly n: number }>(
-        forgets ? "complete-forgotten-tasks" : "complete-kept-tasks",
-        forgets
-          ? [this.name, ids, tokens, this.#wakeUp]
-          : [this.name, ids, tokens, arrayLiteral(open.map(({ index }) => results[index])), this.#wakeUp],
-        options,
-      );
+      const rows = await this.#statements
+        .run<{ readonly n: number }>(
+          forgets ? "complete-forgotten-tasks" : "complete-kept-tasks",
+          forgets
+            ? [this.name, ids, tokens, this.#wakeUp]
+            : [this.name, ids, tokens, arrayLiteral(open.map(({ index }) => results[index])), this.#wakeUp],
+          options,
+        )
+        .catch((error: unknown) => {
+          throw open.length < completions.length ? toPartlyDoneError("complete", error, options) : error;
+        });
       const done = new Set<number>();
       for (const { n } of rows) {
         done.add(n);
         outcomes[open[n - 1]?.index as number] = "completed";
       }
-      if (done.size === open.length) break;
       open = open.filter((_, place) => !done.has(place + 1));
     }
     return outcomes;
