@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { openRedis } from "./open-redis.ts";
 
 type Answer = (command: readonly string[], socket: Socket) => string | undefined;
@@ -72,5 +72,35 @@ describe("a Redis client with Sentinels", () => {
     await expect(redis.link("k")).rejects.toMatchObject({ code: "KERNEL_CLOSED" });
     await closing;
     expect(master.sockets.size).toBe(0);
+  });
+});
+
+describe("a subscription", () => {
+  it("that ends while it is taken up again on a new connection ends there too", async () => {
+    const seen: string[] = [];
+    const held: (() => void)[] = [];
+    const push = (kind: string): string => `>3\r\n${bulk(kind)}${bulk("c")}:1\r\n`;
+    const server = await startServer(([name = ""], socket) => {
+      if (name !== "subscribe" && name !== "unsubscribe") return undefined;
+      seen.push(name);
+      if (seen.length !== 2) return push(name);
+      held.push(() => socket.write(push("subscribe")));
+      return "";
+    });
+    await using redis = openRedis({ url: server.url, answerTimeoutMs: 2_000 });
+    const interruptions: string[] = [];
+    const subscription = await redis.subscribe(
+      "c",
+      () => undefined,
+      () => interruptions.push("interrupted"),
+    );
+    for (const socket of server.sockets) socket.destroy();
+    await vi.waitFor(() => expect(held.length).toBe(1), { timeout: 5_000 });
+    await subscription[Symbol.asyncDispose]();
+    held[0]?.();
+    await vi.waitFor(() => expect(seen).toEqual(["subscribe", "subscribe", "unsubscribe"]), {
+      timeout: 3_000,
+    });
+    expect(interruptions).toEqual(["interrupted"]);
   });
 });

@@ -181,7 +181,9 @@ class RedisConnections implements Redis {
           try {
             link = (await this.link(channel, { signal })).link;
             stop = await link.subscribe(channel, onMessage);
-            onInterrupted();
+            // It ended meanwhile, and what ended it knew only the listening before.
+            if (controller.signal.aborted) await stop();
+            else onInterrupted();
           } catch {
             link = undefined;
           }
