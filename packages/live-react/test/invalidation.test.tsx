@@ -101,7 +101,10 @@ describe("useBroadcastInvalidation", () => {
       reconnectDelay: 5,
       reconnectDelayMax: 20,
     };
-    const until = (condition: () => void) => vi.waitFor(() => act(async () => condition()));
+    const until = (condition: () => void) =>
+      vi.waitFor(async () => {
+        await act(async () => condition());
+      });
     await act(async () =>
       root.render(
         <BroadcastProvider url={server.url} options={options}>
