@@ -62,6 +62,16 @@ export const taskUpkeepSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       expect(await queue.list({ states: [] })).toEqual([]);
     });
 
+    it("lists in the order of code points, whatever the language of the server", async () => {
+      await using harness = await setUp();
+      const queue = harness.store.queue("q");
+      await queue.enqueue(["b", "é", "a-c", "A", "ab", "B", "_", "a", "10", "9"].map((id) => task(id)));
+      const ordered = ["10", "9", "A", "B", "_", "a", "a-c", "ab", "b", "é"];
+      expect(idsOf(await queue.list({}))).toEqual(ordered);
+      expect(idsOf(await queue.list({ afterId: "B", limit: 3 }))).toEqual(["_", "a", "a-c"]);
+      expect(idsOf(await queue.list({ afterId: "ab" }))).toEqual(["b", "é"]);
+    });
+
     it("puts dead tasks back with fresh attempts and their history, and no others", async () => {
       await using harness = await setUp();
       const queue = harness.store.queue("q");

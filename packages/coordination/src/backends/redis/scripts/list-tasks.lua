@@ -15,11 +15,23 @@ elseif ARGV[8] == '1' and not (wanted.waiting or wanted.pending) then
     end
   end
 else ids = redis.call('HKEYS', P .. 't') end
-table.sort(ids)
+-- Lua compares by the server's locale. Where that is not the order of bytes, digits in place of these are compared.
+local before = function(a, b) return a < b end
+if 'B' < 'a' then table.sort(ids)
+else
+  local codes, places = {}, {}
+  for byte = 0, 255 do codes[string.char(byte)] = string.format('%03d', byte) end
+  local function placeOf(id)
+    if not places[id] then places[id] = string.gsub(id, '.', codes) end
+    return places[id]
+  end
+  before = function(a, b) return placeOf(a) < placeOf(b) end
+  table.sort(ids, before)
+end
 local result, most = {}, tonumber(ARGV[7])
 for _, id in ipairs(ids) do
   if #result >= most then break end
-  if ARGV[6] == '' or id > ARGV[6] then
+  if ARGV[6] == '' or before(ARGV[6], id) then
     local task = redis.call('HGET', P .. 't', id)
     local state, status = stateOf(id)
     if task and (ARGV[8] ~= '1' or wanted[state]) then
