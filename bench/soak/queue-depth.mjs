@@ -4,18 +4,6 @@
 //   node bench/soak/queue-depth.mjs --on postgres|redis [--depths 10000,1000000] [--rounds 7] [--snapshot-minutes 10]
 //
 // Prints a line of JSON for each queue. Ends with 1 when one of them keeps less than 0.9 of what the first does.
-import { spawn } from "node:child_process";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { runProgram } from "./run-program.mjs";
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const program = join(root, "bench/src/soak/queue-depth-soak.ts");
-const child = spawn(
-  process.execPath,
-  ["--import", "tsx", "--conditions", "holdfast-source", program, ...process.argv.slice(2)],
-  { cwd: root, stdio: "inherit" },
-);
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
-child.on("exit", (code, signal) => {
-  process.exitCode = signal === null ? (code ?? 1) : 1;
-});
+runProgram("bench/src/soak/queue-depth-soak.ts");

@@ -1,7 +1,7 @@
 // Starts a program of packages/coordination/test/processes from its source, with its workers as one file.
-import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { runProgram } from "./run-program.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const processes = "packages/coordination/test/processes";
@@ -22,19 +22,7 @@ export const runFromSource = async (program, worker) => {
     external: ["@holdfast/coordination", "@holdfast/kernel", "pg", "redis"],
     logLevel: "warning",
   });
-  const child = spawn(
-    process.execPath,
-    [
-      "--conditions",
-      "holdfast-source",
-      "--import",
-      "tsx",
-      `${processes}/${program}.ts`,
-      ...process.argv.slice(2),
-      "--worker-bundle",
-      bundle,
-    ],
-    { cwd: root, stdio: "inherit" },
-  );
-  child.on("exit", (code) => process.exit(code ?? 1));
+  runProgram(`${processes}/${program}.ts`, {
+    args: [...process.argv.slice(2), "--worker-bundle", bundle],
+  });
 };
