@@ -1,56 +1,7 @@
-import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
 import { reconnectDelayMs } from "../src/client/client-options.ts";
-import { BroadcastClient, type BroadcastClientOptions, type Gap } from "../src/client/index.ts";
-import { FakeSocket } from "../src/testing/fake-socket.ts";
-
-const setUp = (options: BroadcastClientOptions = {}) => {
-  const clock = new VirtualClock();
-  const sockets: FakeSocket[] = [];
-  const wakers = new Set<() => void>();
-  const client = new BroadcastClient("ws://test/ws/broadcast", {
-    tabs: false,
-    reconnectJitter: 0,
-    ...options,
-    platform: {
-      clock,
-      openSocket: (url) => {
-        const socket = new FakeSocket(url);
-        sockets.push(socket);
-        return socket;
-      },
-      onWake: (callback) => {
-        wakers.add(callback);
-        return () => wakers.delete(callback);
-      },
-      ...options.platform,
-    },
-  });
-  const states: string[] = [];
-  client.onStateChange((state) => states.push(state));
-  return {
-    client,
-    clock,
-    sockets,
-    states,
-    wake: () => {
-      for (const waker of wakers) waker();
-    },
-    /** The newest socket, once it was opened. */
-    socket: async (): Promise<FakeSocket> => {
-      await clock.advance(0);
-      return sockets.at(-1) as FakeSocket;
-    },
-    connected: async (): Promise<FakeSocket> => {
-      client.connect();
-      await clock.advance(0);
-      const socket = sockets.at(-1) as FakeSocket;
-      socket.welcome();
-      await clock.advance(0);
-      return socket;
-    },
-  };
-};
+import type { Gap } from "../src/client/index.ts";
+import { setUpClient } from "./client-on-fake-sockets.ts";
 
 const position = { epoch: "7", offset: "0" };
 const event = (offset: number, rest: object = {}) => ({
@@ -65,7 +16,7 @@ const event = (offset: number, rest: object = {}) => ({
 
 describe("BroadcastClient states", () => {
   it("goes from disconnected over connecting to connected, and tells late listeners the detail", async () => {
-    const { client, states, connected } = setUp();
+    const { client, states, connected } = setUpClient();
     expect(client.state).toBe("disconnected");
     await connected();
     expect(states).toEqual(["connecting", "connected"]);
@@ -73,14 +24,14 @@ describe("BroadcastClient states", () => {
   });
 
   it("opens one socket for two connects", async () => {
-    const { client, sockets, connected } = setUp();
+    const { client, sockets, connected } = setUpClient();
     await connected();
     client.connect();
     expect(sockets).toHaveLength(1);
   });
 
   it("stays disconnected after a disconnect: no timer, no socket within 60 s", async () => {
-    const { client, clock, sockets, states, connected } = setUp();
+    const { client, clock, sockets, states, connected } = setUpClient();
     const socket = await connected();
     client.disconnect();
     expect(socket.state).toBe("closing");
@@ -94,7 +45,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("is not disturbed by a late close of the socket before", async () => {
-    const { client, clock, sockets, connected } = setUp();
+    const { client, clock, sockets, connected } = setUpClient();
     const first = await connected();
     client.disconnect();
     const second = await connected();
@@ -107,7 +58,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("doubles the delay from the base to the cap without jitter, and begins anew after a success", async () => {
-    const { client, clock, sockets, socket } = setUp();
+    const { client, clock, sockets, socket } = setUpClient();
     const delays: number[] = [];
     client.onStateChange((state, { delayMs }) => {
       if (state === "reconnecting") delays.push(delayMs);
@@ -132,7 +83,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("ends disconnected after the last of a limited number of tries", async () => {
-    const { client, clock, socket, sockets } = setUp({ maxReconnectAttempts: 2 });
+    const { client, clock, socket, sockets } = setUpClient({ maxReconnectAttempts: 2 });
     client.connect();
     for (let attempt = 0; attempt < 3; attempt += 1) {
       (await socket()).fail();
@@ -146,7 +97,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("never gives up by default", async () => {
-    const { client, clock, socket } = setUp();
+    const { client, clock, socket } = setUpClient();
     client.connect();
     for (let attempt = 0; attempt < 40; attempt += 1) {
       (await socket()).fail();
@@ -156,7 +107,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("stays reconnecting, without a word of connecting, until it is connected again", async () => {
-    const { clock, states, socket, connected } = setUp();
+    const { clock, states, socket, connected } = setUpClient();
     (await connected()).fail();
     await clock.advance(1_000);
     (await socket()).fail();
@@ -166,7 +117,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("cancels a pending try when disconnected", async () => {
-    const { client, clock, sockets, connected } = setUp();
+    const { client, clock, sockets, connected } = setUpClient();
     (await connected()).fail();
     client.disconnect();
     await clock.advance(60_000);
@@ -175,7 +126,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("tries at once when the network comes back or the page becomes visible", async () => {
-    const { clock, sockets, connected, wake } = setUp();
+    const { clock, sockets, connected, wake } = setUpClient();
     (await connected()).fail();
     wake();
     await clock.advance(0);
@@ -183,7 +134,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("finds out on waking up that the connection died while it slept", async () => {
-    const { client, clock, connected, wake } = setUp();
+    const { client, clock, connected, wake } = setUpClient();
     const socket = await connected();
     wake();
     expect(socket.sentWith("ping")).toHaveLength(1);
@@ -192,7 +143,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("stops at a terminal close code and names the reason", async () => {
-    const { client, clock, sockets, connected } = setUp();
+    const { client, clock, sockets, connected } = setUpClient();
     const errors: string[] = [];
     client.onError((error) => errors.push(error.code));
     (await connected()).finishClose(4403, "not for you");
@@ -204,7 +155,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("notices a frozen server within ping interval and timeout", async () => {
-    const { client, clock, connected } = setUp();
+    const { client, clock, connected } = setUpClient();
     const socket = await connected();
     await clock.advance(25_000);
     socket.receive({ ping: 1 });
@@ -216,7 +167,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("gives up a try that is not welcomed in time", async () => {
-    const { client, clock, socket } = setUp();
+    const { client, clock, socket } = setUpClient();
     client.connect();
     (await socket()).accept();
     await clock.advance(10_000);
@@ -224,7 +175,7 @@ describe("BroadcastClient states", () => {
   });
 
   it("spreads its return over what the server's bye asks for", async () => {
-    const { client, connected } = setUp({ platform: { random: { next: () => 0.25 } } });
+    const { client, connected } = setUpClient({ platform: { random: { next: () => 0.25 } } });
     const socket = await connected();
     socket.receive({ bye: { reason: "deploy", spreadMs: 8_000 } });
     socket.finishClose(4000, "deploy");
@@ -233,7 +184,7 @@ describe("BroadcastClient states", () => {
 
   it("fetches a token anew before every try, and never puts it into the address", async () => {
     let count = 0;
-    const { clock, sockets, connected, socket } = setUp({
+    const { clock, sockets, connected, socket } = setUpClient({
       getToken: async () => {
         count += 1;
         return `secret-${count}`;
@@ -249,7 +200,7 @@ describe("BroadcastClient states", () => {
 
   it("refreshes the token in-band before it ends, and keeps the socket", async () => {
     let count = 0;
-    const { client, clock, sockets, socket } = setUp({ getToken: () => `t${++count}` });
+    const { client, clock, sockets, socket } = setUpClient({ getToken: () => `t${++count}` });
     client.connect();
     const opened = await socket();
     opened.welcome({ time: 1_000, expiresAt: 101_000, pingIntervalMs: 1_000_000 });
@@ -264,7 +215,7 @@ describe("BroadcastClient states", () => {
 
   it("comes back from a sleep over the end of its token with a fresh one, at once", async () => {
     let count = 0;
-    const { client, clock, connected, socket, wake } = setUp({ getToken: () => `t${++count}` });
+    const { client, clock, connected, socket, wake } = setUpClient({ getToken: () => `t${++count}` });
     const first = await connected();
     first.finishClose(4002, "expired");
     expect(client.detail).toMatchObject({ delayMs: 1_000, reason: "expired" });
@@ -277,7 +228,7 @@ describe("BroadcastClient states", () => {
 
   it("tries again when the token cannot be had, and stops when it is refused", async () => {
     let isDown = true;
-    const { client, clock, socket } = setUp({
+    const { client, clock, socket } = setUpClient({
       getToken: () => {
         if (isDown) throw new Error("token service is down");
         return "t";
@@ -297,7 +248,7 @@ describe("BroadcastClient states", () => {
 
 describe("BroadcastClient channels", () => {
   it("sends on open what was subscribed to before, in one message", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     client.subscribe("a", () => undefined);
     client.subscribe("b", () => undefined);
     const socket = await connected();
@@ -307,7 +258,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("subscribes with the first handler, unsubscribes with the last, and sends nothing in between", async () => {
-    const { client, clock, connected } = setUp();
+    const { client, clock, connected } = setUpClient();
     const socket = await connected();
     const first = client.subscribe("a", () => undefined);
     await clock.advance(0);
@@ -324,7 +275,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("sends nothing for a subscription that is undone in the same turn", async () => {
-    const { client, clock, connected } = setUp();
+    const { client, clock, connected } = setUpClient();
     const socket = await connected();
     client.subscribe("a", () => undefined)();
     await clock.advance(0);
@@ -333,7 +284,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("subscribes all channels again in one message after a cut, each from its position", async () => {
-    const { client, clock, connected, socket } = setUp();
+    const { client, clock, connected, socket } = setUpClient();
     client.subscribe("a", () => undefined);
     client.subscribe("b", () => undefined);
     const first = await connected();
@@ -355,7 +306,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("is ready only after the server acknowledged", async () => {
-    const { client, clock, connected } = setUp();
+    const { client, clock, connected } = setUpClient();
     client.subscribe("a", () => undefined);
     const socket = await connected();
     let isReady = false;
@@ -370,7 +321,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("tells who waits for a channel that the server refuses it", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     const errors: unknown[] = [];
     client.onError((error, channel) => errors.push([error.code, channel]));
     client.subscribe("a", () => undefined);
@@ -384,7 +335,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("calls the other handlers when one throws, and reports it", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     const seen: string[] = [];
     const errors: string[] = [];
     client.onError((error) => errors.push(error.code));
@@ -400,7 +351,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("lets state listeners be many, and leave at any time, also while they are called", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     const calls: string[] = [];
     const removeSecond: { current?: () => void } = {};
     const removeFirst = client.onStateChange((state) => {
@@ -415,7 +366,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("is not broken by frames that are not JSON, of wrong types or unknown", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     const payloads: unknown[] = [];
     client.subscribe("a", ({ payload }) => payloads.push(payload));
     const socket = await connected();
@@ -440,7 +391,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("drops a repeat, asks for a hole, and keeps the order", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     const seen: unknown[] = [];
     client.subscribe("a", ({ offset, via }) => seen.push([offset, via]));
     const socket = await connected();
@@ -471,7 +422,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("announces a hole that the server cannot fill, instead of asking for ever", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     const gaps: Gap[] = [];
     const seen: unknown[] = [];
     client.onGap((gap) => gaps.push(gap));
@@ -489,7 +440,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("announces a gap once when the server lost the position, and goes on from the new one", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     const gaps: Gap[] = [];
     const seen: unknown[] = [];
     client.onGap((gap) => gaps.push(gap));
@@ -508,7 +459,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("tells that a channel begins, also after a cut before the first answer, and not when it goes on", async () => {
-    const { client, clock, connected, socket } = setUp();
+    const { client, clock, connected, socket } = setUpClient();
     const begun: string[] = [];
     client.onBegin((channel) => begun.push(channel));
     client.subscribe("a", () => undefined);
@@ -528,7 +479,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("does not know what became of an event whose answer was lost", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     await expect(client.publish("a", "e")).rejects.toMatchObject({ code: "LIVE_NOT_CONNECTED" });
     const socket = await connected();
     const publishing = client.publish("a", "e");
@@ -537,7 +488,7 @@ describe("BroadcastClient channels", () => {
   });
 
   it("asks again for a channel that the server could not serve just now", async () => {
-    const { client, clock, connected } = setUp();
+    const { client, clock, connected } = setUpClient();
     client.subscribe("a", () => undefined);
     const socket = await connected();
     const error = { code: "KERNEL_TIMEOUT", message: "slow", retryable: true };

@@ -3,39 +3,11 @@ import { describe, expect, it } from "vitest";
 import { EventStreamSocket } from "../src/client/event-stream-socket.ts";
 import { BroadcastClient } from "../src/client/index.ts";
 import { FakeSocket } from "../src/testing/fake-socket.ts";
-
-const setUp = () => {
-  const clock = new VirtualClock();
-  const sockets: FakeSocket[] = [];
-  const client = new BroadcastClient("ws://test/ws/broadcast", {
-    tabs: false,
-    platform: {
-      clock,
-      openSocket: (url) => {
-        const socket = new FakeSocket(url);
-        sockets.push(socket);
-        return socket;
-      },
-      onWake: () => () => undefined,
-    },
-  });
-  return {
-    client,
-    clock,
-    connected: async (): Promise<FakeSocket> => {
-      client.connect();
-      await clock.advance(0);
-      const socket = sockets.at(-1) as FakeSocket;
-      socket.welcome();
-      await clock.advance(0);
-      return socket;
-    },
-  };
-};
+import { setUpClient } from "./client-on-fake-sockets.ts";
 
 describe("waiting for a channel", () => {
   it("ends at once when the server has refused it before", async () => {
-    const { client, clock, connected } = setUp();
+    const { client, clock, connected } = setUpClient();
     client.subscribe("a", () => undefined);
     const socket = await connected();
     const error = { code: "LIVE_FORBIDDEN", message: "not yours", retryable: false };
@@ -46,7 +18,7 @@ describe("waiting for a channel", () => {
   });
 
   it("ends at once after a terminal end, and waits again after a new connect", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     const socket = await connected();
     socket.finishClose(4401, "unknown token");
     client.subscribe("a", () => undefined);
@@ -60,7 +32,7 @@ describe("waiting for a channel", () => {
 
 describe("publishing", () => {
   it("sends nothing for a caller that has given up before", async () => {
-    const { client, connected } = setUp();
+    const { client, connected } = setUpClient();
     const socket = await connected();
     const reason = new Error("not needed");
     const signal = AbortSignal.abort(reason);
