@@ -1,7 +1,7 @@
-import { type Clock, RemoteError, TimeoutError, toWireError, type WireError } from "@holdfast/kernel";
-import { authenticate, checkShape, decodeValue, encodeValue, ready } from "@holdfast/protocol";
+import { type Clock, RemoteError, TimeoutError, type WireError } from "@holdfast/kernel";
+import { checkShape, decodeValue, encodeValue, ready } from "@holdfast/protocol";
 import type { Scope } from "@holdfast/protocol/contract";
-import type { Credential, Grant } from "../endpoint.ts";
+import type { Credential } from "../endpoint.ts";
 import { AuthenticationFailedError } from "../errors.ts";
 import type { RequestOptions } from "../peer.ts";
 
@@ -80,16 +80,3 @@ export class Logins {
     for (const waiting of [...this.#waiting.values()]) waiting.fail(error);
   }
 }
-
-export const credentialIn = (payload: Uint8Array): Credential | undefined => {
-  const { token } = checkShape(authenticate, decodeValue(payload), "authenticate", "payload");
-  return token === undefined ? undefined : { token };
-};
-
-/** The answer to a credential: what it allows, or that it was refused. */
-export const readyPayload = (grant: Grant | undefined, address: string): Uint8Array =>
-  encodeValue(
-    grant === undefined
-      ? { scopes: [], error: toWireError(new AuthenticationFailedError(address)) }
-      : { scopes: grant.scopes },
-  );

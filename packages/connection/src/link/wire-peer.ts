@@ -1,4 +1,4 @@
-import { type Clock, ClosedError, deferred, type Logger, OverloadedError } from "@holdfast/kernel";
+import { ClosedError, deferred, Emitter, OverloadedError } from "@holdfast/kernel";
 import {
   checkShape,
   decodeFrame,
@@ -16,38 +16,33 @@ import type {
   RequestDefinition,
   StreamDefinition,
 } from "@holdfast/protocol/contract";
-import type { Credential, Grant } from "../endpoint.ts";
+import type { Credential } from "../endpoint.ts";
 import { ConnectionDrainingError, ConnectionLostError, UnsupportedFeatureError } from "../errors.ts";
-import type { HandlerTable } from "../handlers.ts";
 import type { Peer, PeerTraffic, RemoteIdentity, RequestOptions, StreamOptions } from "../peer.ts";
 import type { Link } from "../transport.ts";
+import { frameOptionsOf } from "./frame-options.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { IncomingRequests } from "./incoming-requests.ts";
-import { credentialIn, FIRST_LOGIN, Logins, readyPayload } from "./logins.ts";
+import { LoginJudge } from "./login-judge.ts";
+import { Logins } from "./logins.ts";
 import { failedStream, OutgoingRequests } from "./outgoing-requests.ts";
 import { Pings } from "./pings.ts";
-import type { EndpointSettings } from "./settings.ts";
-
-export interface WirePeerOptions {
-  readonly link: Link;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly remote: RemoteIdentity;
-  /** What the other side may ask of us. */
-  readonly granted: Grant;
-  /** The listening side: judges a fresh credential. Undefined on the dialling side, which takes none. */
-  readonly judge: ((credential: Credential | undefined) => Grant | undefined) | undefined;
-  readonly handlers: HandlerTable;
-  readonly compression: EndpointSettings["compression"];
-  readonly frameMaxBytes: number;
-  readonly heartbeatMs: number;
-  readonly requestsMaxCount: number;
-  readonly sendBufferMaxBytes: number;
-}
+import type { WirePeerOptions } from "./wire-peer-options.ts";
 
 type State = "open" | "closing" | "closed";
+
+/** What happens to a connection once it is ready. */
+interface PeerEvents {
+  /** What was waiting to be sent is on its way. */
+  drained: undefined;
+  goodbyeHeard: undefined;
+  /** The reason, when it did not end as it should. */
+  closed: Error | undefined;
+}
+
 /** How long `close` lets requests in flight go on. */
 const CLOSE_DRAIN_MS = 2_000;
+
 let peersMadeCount = 0;
 
 /** A ready connection: one link after its handshake. */
@@ -63,10 +58,9 @@ export class WirePeer implements Peer {
   readonly #incoming: IncomingRequests;
   readonly #pings: Pings;
   readonly #logins: Logins;
+  readonly #judge: LoginJudge;
   readonly #heartbeat: Heartbeat;
-  readonly #drainListeners = new Set<() => void>();
-  readonly #goodbyeListeners = new Set<() => void>();
-  readonly #closeListeners = new Set<(error: Error | undefined) => void>();
+  readonly #events: Emitter<PeerEvents>;
   readonly #closed = deferred<void>();
   #state: State = "open";
   #heardGoodbye = false;
@@ -80,16 +74,10 @@ export class WirePeer implements Peer {
     this.#remote = options.remote;
     this.#link = options.link;
     this.#options = options;
-    const { compression, frameMaxBytes } = options;
-    this.#frameOptions =
-      compression === undefined
-        ? { frameMaxBytes }
-        : {
-            frameMaxBytes,
-            compression: compression.method,
-            compressionMinBytes: compression.minBytes,
-            compressionCounts: this.#compressionCounts,
-          };
+    this.#frameOptions = frameOptionsOf(options, this.#compressionCounts);
+    this.#events = new Emitter((error) =>
+      options.logger.error({ err: error, peer: this.id }, "a listener of a connection failed"),
+    );
     this.#outgoing = new OutgoingRequests({
       clock: options.clock,
       remoteAddress: options.remote.address,
@@ -122,6 +110,16 @@ export class WirePeer implements Peer {
         this.#remote = { ...this.#remote, scopes };
       },
     });
+    this.#judge = new LoginJudge({
+      judge: options.judge,
+      remoteAddress: options.remote.address,
+      onGranted: (grant) => {
+        this.#incoming.granted = grant;
+        this.#remote = { ...this.#remote, scopes: grant.scopes };
+      },
+      answer: (sequence, payload) =>
+        this.#respond(encodeFrame({ type: "ready", sequence, payload }, this.#frameOptions)),
+    });
     this.#heartbeat = new Heartbeat({
       clock: options.clock,
       intervalMs: options.heartbeatMs,
@@ -131,7 +129,7 @@ export class WirePeer implements Peer {
     options.link.limitFrames?.(options.frameMaxBytes);
     options.link.onDrain(() => {
       this.#incoming.onDrain();
-      this.#emit(this.#drainListeners);
+      this.#events.emit("drained", undefined);
     });
     options.link.onFrame((bytes) => this.receive(bytes));
     options.link.onClose((error) => this.#onLinkClosed(error));
@@ -195,12 +193,12 @@ export class WirePeer implements Peer {
   }
 
   onDrain(listener: () => void): () => void {
-    return subscribe(this.#drainListeners, listener);
+    return this.#events.on("drained", listener);
   }
 
   onGoodbye(listener: () => void): () => void {
     if (this.#heardGoodbye) listener();
-    return subscribe(this.#goodbyeListeners, listener);
+    return this.#events.on("goodbyeHeard", listener);
   }
 
   onClose(listener: (error: Error | undefined) => void): () => void {
@@ -208,7 +206,7 @@ export class WirePeer implements Peer {
       listener(this.#error);
       return () => undefined;
     }
-    return subscribe(this.#closeListeners, listener);
+    return this.#events.on("closed", listener);
   }
 
   close(): Promise<void> {
@@ -281,7 +279,7 @@ export class WirePeer implements Peer {
         this.#pings.onPong(sequence);
         break;
       case "authenticate":
-        this.#onAuthenticate(sequence, payload);
+        this.#judge.onAuthenticate(sequence, payload);
         break;
       case "ready":
         this.#logins.onReady(sequence, payload);
@@ -295,21 +293,10 @@ export class WirePeer implements Peer {
     }
   }
 
-  #onAuthenticate(sequence: bigint, payload: Uint8Array): void {
-    const { judge, remote } = this.#options;
-    // Lower numbers are those of the handshake, which the path repeated.
-    if (judge === undefined || sequence < FIRST_LOGIN) return;
-    const grant = judge(credentialIn(payload));
-    if (grant !== undefined) this.#incoming.granted = grant;
-    if (grant !== undefined) this.#remote = { ...this.#remote, scopes: grant.scopes };
-    const ready = readyPayload(grant, remote.address);
-    this.#respond(encodeFrame({ type: "ready", sequence, payload: ready }, this.#frameOptions));
-  }
-
   #onGoodbye(): void {
     if (this.#heardGoodbye) return;
     this.#heardGoodbye = true;
-    this.#emit(this.#goodbyeListeners);
+    this.#events.emit("goodbyeHeard", undefined);
     this.#endWhenIdle();
   }
 
@@ -354,8 +341,7 @@ export class WirePeer implements Peer {
     this.#pings.failAll(this.#lost(reason, error));
     this.#logins.failAll(this.#lost(reason, error));
     this.#incoming.abortAll(error ?? this.#lost(reason));
-    this.#emit(this.#closeListeners, error);
-    this.#closeListeners.clear();
+    this.#events.emit("closed", error);
     this.#closed.resolve();
   }
 
@@ -374,26 +360,9 @@ export class WirePeer implements Peer {
       : this.#lost(ConnectionLostError.reasonOf(this.#error), this.#error);
   }
 
-  #emit<T extends unknown[]>(listeners: ReadonlySet<(...event: T) => void>, ...event: T): void {
-    for (const listener of [...listeners]) {
-      try {
-        listener(...event);
-      } catch (error) {
-        this.#options.logger.error({ err: error, peer: this.id }, "a listener of a connection failed");
-      }
-    }
-  }
-
   #lost(reason: string, cause?: Error): ConnectionLostError {
     return new ConnectionLostError(this.remote.address, reason, cause === undefined ? {} : { cause });
   }
 }
 
 const EMPTY = new Uint8Array(0);
-
-const subscribe = <T>(listeners: Set<T>, listener: T): (() => void) => {
-  listeners.add(listener);
-  return () => {
-    listeners.delete(listener);
-  };
-};

@@ -1,11 +1,11 @@
 import { Emitter, type Logger, silentLogger } from "@holdfast/kernel";
 import { PoolClosedError, PoolExhaustedError } from "../errors.ts";
 import { DeadlineQueue } from "../link/deadline-queue.ts";
-import { whole } from "../link/settings.ts";
 import { AcquireLine } from "./acquire-line.ts";
+import { BackgroundWork } from "./background-work.ts";
+import { Growth } from "./growth.ts";
 import { IdleResources } from "./idle-resources.ts";
 import { LeakWatch } from "./leak-watch.ts";
-import { Opener } from "./opener.ts";
 import type { PoolEntry } from "./pool-entry.ts";
 import { type LeaseOwner, PoolLease } from "./pool-lease.ts";
 import { PoolLedger } from "./pool-ledger.ts";
@@ -13,7 +13,6 @@ import { type AcquireOptions, type PoolOptions, type PoolSettings, poolSettingsO
 import type { CloseReason, PoolEvents, PoolStats } from "./pool-stats.ts";
 import { destroyed, startReset, validated } from "./resource-care.ts";
 
-const LIFETIME_SPREAD = 0.1;
 /** How long `close` waits for leases when it is not told. */
 const DRAIN_MS = 5_000;
 const NO_OPTIONS: AcquireOptions = {};
@@ -35,15 +34,13 @@ export class Pool<T> implements AsyncDisposable {
   readonly #ledger = new PoolLedger<T>();
   readonly #idle: IdleResources<T>;
   readonly #line: AcquireLine<PoolLease<T>>;
-  readonly #opener: Opener<T>;
+  readonly #growth: Growth<T>;
   readonly #owner: LeaseOwner<T>;
   readonly #deadlines: DeadlineQueue;
   readonly #leaks: LeakWatch;
-  readonly #closing = new AbortController();
-  #isClosed = false; // beside the signal, which takes long to ask
   /** Openings, resets, validations and destructions under way. */
-  readonly #background = new Set<Promise<void>>();
-  #minCount: number;
+  readonly #background = new BackgroundWork();
+  #isClosed = false;
   #generation = 0;
   /** Resources that are being validated because someone waits. */
   #validatingCount = 0;
@@ -53,11 +50,23 @@ export class Pool<T> implements AsyncDisposable {
   /** @throws InvalidInputError naming the option that is wrong; nothing was opened. */
   constructor(options: PoolOptions<T>) {
     this.#settings = poolSettingsOf(options);
-    this.#minCount = this.#settings.minCount;
     this.#logger = this.#settings.logger ?? silentLogger;
     this.#deadlines = new DeadlineQueue(options.clock);
     this.#line = new AcquireLine(options.clock, this.#deadlines, (waitedMs) => this.#exhausted(waitedMs));
-    this.#opener = new Opener(this.#settings);
+    this.#growth = new Growth({
+      settings: this.#settings,
+      ledger: this.#ledger,
+      background: this.#background,
+      waitingCount: () => this.#line.size - this.#validatingCount,
+      generation: () => this.#generation,
+      onOpened: (entry, openMs) => {
+        this.events.emit("opened", { id: entry.id, openMs });
+        this.#settleOrRetire(entry);
+      },
+      onFailed: (error) => this.#onOpenFailed(error),
+      onBroken: (entry, error) => this.#onBroken(entry, error),
+      onLate: (resource) => this.#destroy(resource),
+    });
     this.#idle = new IdleResources(this.#settings, () => this.#lookAfterIdle());
     this.#leaks = new LeakWatch({
       pool: this.name,
@@ -75,7 +84,7 @@ export class Pool<T> implements AsyncDisposable {
       discard: (entry, error) => this.#discard(entry, error),
     };
     this.events = new Emitter((error) => this.#logger.error({ err: error }, "a listener of a pool failed"));
-    this.#grow();
+    this.#growth.grow();
   }
 
   get name(): string {
@@ -89,7 +98,11 @@ export class Pool<T> implements AsyncDisposable {
 
   get stats(): PoolStats {
     const { maxCount } = this.#settings;
-    return this.#ledger.stats({ maxCount, minCount: this.#minCount, waiting: this.#line.size });
+    return this.#ledger.stats({
+      maxCount,
+      minCount: this.#growth.minCount,
+      waiting: this.#line.size,
+    });
   }
 
   /**
@@ -129,18 +142,18 @@ export class Pool<T> implements AsyncDisposable {
     this.#generation += 1;
     for (const entry of this.#idle.takeAll()) this.#retire(entry, "cleared");
     if (options.error !== undefined) this.#line.failAll(options.error);
-    this.#grow();
+    this.#growth.grow();
   }
 
   /** Changes how many are opened in the background and kept; at most `maxCount`. */
   setMinCount(minCount: number): void {
-    this.#minCount = whole("minCount", minCount, { min: 0, max: this.#settings.maxCount });
-    this.#grow();
+    this.#growth.minCount = minCount;
+    this.#growth.grow();
   }
 
   /** Looks again whether something may be opened: a permit may have become free. */
   wake(): void {
-    this.#grow();
+    this.#growth.grow();
   }
 
   /** Lets the resource go that was idle longest, so that its permit can be used elsewhere; false when none is idle. */
@@ -165,9 +178,8 @@ export class Pool<T> implements AsyncDisposable {
 
   async #close(drainMs: number): Promise<void> {
     this.#isClosed = true;
-    this.#closing.abort(new PoolClosedError(this.name));
+    this.#growth.stop(new PoolClosedError(this.name));
     this.#idle.stop();
-    this.#opener.stop();
     this.#line.failAll(new PoolClosedError(this.name));
     for (const entry of this.#idle.takeAll()) this.#retire(entry, "closed");
     if (this.#ledger.leasedCount > 0) {
@@ -182,7 +194,7 @@ export class Pool<T> implements AsyncDisposable {
       this.#onReturned = undefined;
       for (const entry of this.#ledger.all) this.#retire(entry, "closed");
     }
-    while (this.#background.size > 0) await Promise.all(this.#background);
+    await this.#background.finished();
     this.#deadlines.clear();
   }
 
@@ -193,7 +205,7 @@ export class Pool<T> implements AsyncDisposable {
     const reason = this.#unusable(entry, now);
     if (reason !== undefined) {
       this.#retire(entry, reason);
-      this.#grow();
+      this.#growth.grow();
       return;
     }
     const reset = this.#settings.reset === undefined ? undefined : startReset(this.#settings, entry);
@@ -204,7 +216,7 @@ export class Pool<T> implements AsyncDisposable {
   #discard(entry: PoolEntry<T>, error: unknown): void {
     this.#ledger.releasedCount += 1;
     this.#retire(entry, "destroyed", error);
-    this.#grow();
+    this.#growth.grow();
   }
 
   #wait(options: AcquireOptions): Promise<PoolLease<T>> {
@@ -212,7 +224,7 @@ export class Pool<T> implements AsyncDisposable {
     if (maxCount === 0 || this.#line.size >= waitingMaxCount) return Promise.reject(this.#exhausted(0));
     const waiting = this.#line.join(options.timeoutMs ?? acquireTimeoutMs, options.signal);
     if (this.#idle.size > 0) this.#lendIdle();
-    this.#grow();
+    this.#growth.grow();
     return waiting;
   }
 
@@ -259,60 +271,10 @@ export class Pool<T> implements AsyncDisposable {
     return undefined;
   }
 
-  /** Opens as many as are waited for, or missing below the minimum, within both bounds. */
-  #grow(): void {
-    if (this.#isClosed) return;
-    const { maxCount, openingMaxCount } = this.#settings;
-    while (this.#ledger.openingCount < openingMaxCount && this.size < maxCount) {
-      const isWaitedFor = this.#ledger.openingCount + this.#validatingCount < this.#line.size;
-      const isMissing = this.size < this.#minCount && !this.#opener.isResting;
-      if (!isWaitedFor && !isMissing) return;
-      if (this.#settings.permits?.take() === false) return;
-      this.#ledger.openingCount += 1;
-      this.#inBackground(this.#open());
-    }
-  }
-
-  async #open(): Promise<void> {
-    const { clock, lifetimeMs, random } = this.#settings;
-    const startedAt = clock.monotonicNow();
-    const generation = this.#generation;
-    let entry: PoolEntry<T> | undefined;
-    let isBroken = false;
-    const onBroken = (error?: Error): void => {
-      isBroken = true;
-      if (entry !== undefined) this.#onBroken(entry, error);
-    };
-    const onLate = (late: T): void => this.#inBackground(destroyed(this.#settings, this.#logger, late));
-    let resource: T;
-    try {
-      resource = await this.#opener.open(this.#closing.signal, onBroken, onLate);
-    } catch (error) {
-      this.#ledger.openingCount -= 1;
-      this.#settings.permits?.give();
-      if (!this.#isClosed) this.#openFailed(error);
-      return;
-    }
-    const now = clock.monotonicNow();
-    entry = this.#ledger.opened(resource, {
-      expiresAt: now + lifetimeMs * (1 - random.next() * LIFETIME_SPREAD),
-      generation,
-      idleSince: now,
-      isBroken,
-    });
-    this.events.emit("opened", { id: entry.id, openMs: now - startedAt });
-    this.#settleOrRetire(entry);
-    this.#grow();
-  }
-
-  #openFailed(error: unknown): void {
-    this.#ledger.openFailedCount += 1;
+  #onOpenFailed(error: unknown): void {
     this.#logger.warn({ pool: this.name, err: error }, "a connection could not be opened");
     this.events.emit("openFailed", { error });
     this.#line.fail(error);
-    // Nobody waits for the minimum, so it is left alone for a while.
-    this.#opener.rest(() => this.#grow());
-    this.#grow();
   }
 
   #onBroken(entry: PoolEntry<T>, error: Error | undefined): void {
@@ -320,13 +282,15 @@ export class Pool<T> implements AsyncDisposable {
     if (entry.state !== "idle") return;
     this.#idle.remove(entry);
     this.#retire(entry, "broken", error);
-    this.#grow();
+    this.#growth.grow();
   }
 
   #finishReset(entry: PoolEntry<T>, reset: Promise<void>): void {
     this.#ledger.move(entry, "resetting");
     const onFailed = (error: unknown): void => this.#retire(entry, "reset-failed", error);
-    this.#inBackground(reset.then(() => this.#settleOrRetire(entry), onFailed).then(() => this.#grow()));
+    this.#background.add(
+      reset.then(() => this.#settleOrRetire(entry), onFailed).then(() => this.#growth.grow()),
+    );
   }
 
   /** Validates an idle resource that was taken out of the idle ones. */
@@ -349,9 +313,9 @@ export class Pool<T> implements AsyncDisposable {
       } else {
         this.#settleOrRetire(entry);
       }
-      this.#grow();
+      this.#growth.grow();
     };
-    this.#inBackground(check());
+    this.#background.add(check());
   }
 
   /** Those that wait while others are being checked, or whose resource failed its check, may have the next idle ones. */
@@ -380,7 +344,7 @@ export class Pool<T> implements AsyncDisposable {
       else if (now >= this.#idle.dueAt(entry)) this.#check(entry, { isAwaited: false });
       else this.#idle.putBack(entry);
     }
-    this.#grow();
+    this.#growth.grow();
   }
 
   #retire(entry: PoolEntry<T>, reason: CloseReason, error?: unknown): void {
@@ -388,12 +352,11 @@ export class Pool<T> implements AsyncDisposable {
     this.#ledger.remove(entry, reason);
     this.#settings.permits?.give();
     this.events.emit("closed", { id: entry.id, reason, ...(error === undefined ? {} : { error }) });
-    this.#inBackground(destroyed(this.#settings, this.#logger, entry.resource));
+    this.#destroy(entry.resource);
     this.#onReturned?.();
   }
 
-  #inBackground(work: Promise<void>): void {
-    const tracked: Promise<void> = work.finally(() => this.#background.delete(tracked));
-    this.#background.add(tracked);
+  #destroy(resource: T): void {
+    this.#background.add(destroyed(this.#settings, this.#logger, resource));
   }
 }
