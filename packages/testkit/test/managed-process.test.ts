@@ -55,6 +55,15 @@ describe("startProcess", () => {
     await child.waitForLine(/got word/);
   });
 
+  it("ends a frozen program also by a signal that the program itself has to take", async () => {
+    const program =
+      "process.on('SIGTERM', () => process.exit(7)); console.log('up'); setInterval(() => {}, 1000)";
+    await using child = await node(program);
+    await child.waitForLine(/up/);
+    child.pause();
+    expect(await child.kill("SIGTERM")).toEqual({ code: 7, signal: null });
+  });
+
   it("says which program could not be started", async () => {
     for (const program of ["no-such-program-at-all", "/etc/passwd/program", "/etc/passwd"]) {
       await expect(startProcess(program, [])).rejects.toMatchObject({

@@ -144,10 +144,15 @@ export class ManagedProcess implements AsyncDisposable {
     this.#child.stdin?.end();
   }
 
-  /** Sends a signal (default SIGKILL) and, unless it only stops or continues, waits until the process has ended. */
+  /**
+   * Sends a signal (default SIGKILL) and, unless it only stops or continues, waits until the process has ended. One
+   * that is frozen goes on for that: it could not take the signal.
+   */
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<ProcessExit | undefined> {
     if (this.running) this.#child.kill(signal);
     if (signal === "SIGSTOP" || signal === "SIGCONT") return undefined;
+    // After the signal, so that nothing runs in between.
+    this.resume();
     return this.exited;
   }
 
