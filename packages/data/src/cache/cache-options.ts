@@ -5,7 +5,10 @@ import type { CachePosition } from "./shared-store.ts";
 
 /** Tells how far the primary is, so that reads of replicas can be judged and a failover is noticed. */
 export interface PositionSource {
-  /** A position at or after everything that was committed before the call. Asks the primary. */
+  /**
+   * A position at or after everything that was committed before the call. Asks the primary. An answer that takes longer
+   * than a second counts as none.
+   */
   current(options?: Abortable): Promise<CachePosition>;
 }
 

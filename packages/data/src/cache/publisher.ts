@@ -1,5 +1,6 @@
-import { type Abortable, Batcher, type Logger, withTimeout } from "@holdfast/kernel";
+import { type Abortable, Batcher, type Logger } from "@holdfast/kernel";
 import { exponentialBackoff } from "@holdfast/resilience";
+import { askPositionSource } from "./ask-position-source.ts";
 import type { CacheCounters } from "./cache-counters.ts";
 import type { PositionSource } from "./cache-options.ts";
 import type { ChangeList, Put } from "./changes.ts";
@@ -53,11 +54,7 @@ export class Publisher {
     const { positions, context } = this.#options;
     if (positions === undefined) return undefined;
     try {
-      return await withTimeout(
-        context.clock,
-        { operation: "position of the database", timeoutMs: 1_000, signal: options.signal },
-        (signal) => positions.current({ signal }),
-      );
+      return await askPositionSource(context.clock, positions, options);
     } catch (error) {
       options.signal?.throwIfAborted();
       this.#options.logger.warn({ err: error }, "the position of the database is not known");

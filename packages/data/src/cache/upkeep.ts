@@ -1,4 +1,5 @@
 import type { Logger } from "@holdfast/kernel";
+import { askPositionSource } from "./ask-position-source.ts";
 import type { PositionSource } from "./cache-options.ts";
 import { REPORT_EVERY_MS } from "./cache-reports.ts";
 import type { FlightContext } from "./flight.ts";
@@ -85,7 +86,9 @@ export class Upkeep {
     const { context, partitions } = this.#options;
     // Noted before the database is asked: a position from before would judge replicas too kindly.
     const wants = partitions.map(({ store }) => store.positionWanted);
-    const at = await positions.current({ signal: context.signal }).catch(() => undefined);
+    const at = await askPositionSource(context.clock, positions, { signal: context.signal }).catch(
+      () => undefined,
+    );
     if (at === undefined) return;
     await Promise.all(
       partitions.map((partition, index) =>
