@@ -3,13 +3,27 @@ import type { FastifyInstance } from "fastify";
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { allows, bearerToken, type TokenCheck } from "./authorization.ts";
 
+let processMetrics: Registry | undefined;
+
+/**
+ * Of this process, whose they are however many consoles it opens: what counts its collections of garbage and the delays
+ * of its loop cannot be taken back, so each console of its own would leave them behind.
+ */
+const metricsOfProcess = (): Registry => {
+  if (processMetrics === undefined) {
+    processMetrics = new Registry();
+    collectDefaultMetrics({ register: processMetrics });
+  }
+  return processMetrics;
+};
+
 /** Prometheus text at `/metrics`: this process, and the cluster as the gate sees it at the time of the scrape. */
 export const registerMetrics = (
   app: FastifyInstance,
   options: { readonly client: JobsClient; readonly authenticate: TokenCheck },
 ): void => {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  const ofProcess = metricsOfProcess();
   const gauge = (name: string, help: string): Gauge =>
     new Gauge({ name, help, labelNames: ["datacenter"], registers: [registry] });
   const cores = gauge("holdfast_cores", "Cores of the connected workers");
@@ -34,6 +48,7 @@ export const registerMetrics = (
       // Without the gate the process metrics are still worth a scrape; the cluster's are absent, not zero.
       for (const metric of [cores, availableCores, workers, activeJobs, pendingTasks]) metric.reset();
     }
-    return reply.header("content-type", registry.contentType).send(await registry.metrics());
+    const texts = await Promise.all([ofProcess.metrics(), registry.metrics()]);
+    return reply.header("content-type", registry.contentType).send(texts.join("\n"));
   });
 };
