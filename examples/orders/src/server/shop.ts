@@ -128,10 +128,14 @@ const registerRest = (
   },
 ): void => {
   const { book, lists, sessions, afterCommit } = parts;
-  app.setErrorHandler((error, _request, reply) =>
-    error instanceof z.ZodError
-      ? reply.code(422).send({ error: z.prettifyError(error) })
-      : reply.code(500).send({ error: "the shop failed" }),
+  app.setErrorHandler((error, _request, reply) => {
+    const { status, ...problem } = problemOf(error);
+    return reply.code(status).send({ error: problem });
+  });
+  app.setNotFoundHandler((_request, reply) =>
+    reply
+      .code(404)
+      .send({ error: { code: "SHOP_NOT_FOUND", message: "there is no such path", retryable: false } }),
   );
   // Whoever comes is let in: signing in is another example. The token is for the live connection alone.
   app.post<{ Querystring: { user?: string } }>("/api/session", ({ query }) => ({
@@ -157,6 +161,24 @@ const registerRest = (
   });
 };
 
+/** What went wrong with a request: what the caller did wrong is told with its reason, what failed here without. */
+const problemOf = (
+  error: unknown,
+): {
+  readonly status: number;
+  readonly code: string;
+  readonly message: string;
+  readonly retryable: boolean;
+} => {
+  if (error instanceof z.ZodError)
+    return { status: 422, code: "SHOP_INVALID_INPUT", message: z.prettifyError(error), retryable: false };
+  // The HTTP server's own: a body that is no JSON (400), too long (413), or of another type (415).
+  const { statusCode, message } = error as { readonly statusCode?: number; readonly message?: string };
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
+    return { status: statusCode, code: "SHOP_BAD_REQUEST", message: message ?? "", retryable: false };
+  return { status: 500, code: "SHOP_FAILED", message: "the shop failed; try again", retryable: true };
+};
+
 /** The page's own name and its mutation: they come back with the event, so that a page knows its echo. */
 const originOf = ({ headers }: FastifyRequest): OrderEvent["origin"] => {
   const client = headers[ORIGIN_CLIENT_HEADER];
@@ -174,6 +196,8 @@ const answer = (reply: FastifyReply, outcome: ChangeOutcome): FastifyReply => {
     case "conflict":
       return reply.code(409).send(outcome.order);
     default:
-      return reply.code(404).send({ error: "there is no such order" });
+      return reply
+        .code(404)
+        .send({ error: { code: "SHOP_NOT_FOUND", message: "there is no such order", retryable: false } });
   }
 };
