@@ -6,7 +6,9 @@ import { createClient } from "@holdfast/jobs/client";
 import { systemRandom } from "@holdfast/kernel";
 import { Command, Option } from "commander";
 import { nameList, wholeNumber } from "../flags.ts";
-import { schemaFor, startGate, startManager, startWorker } from "../nodes/cell.ts";
+import { startGate, startManager, startWorker } from "../nodes/cell.ts";
+import { allowedOriginsOption } from "../nodes/console-origins.ts";
+import { schemaFor } from "../nodes/datacenter-schema.ts";
 import { createNodeLogger } from "../nodes/logger.ts";
 import { type RateLimits, rateLimitsOption } from "../nodes/rate-limits.ts";
 import { loadReporters } from "../nodes/reporter-module.ts";
@@ -26,6 +28,7 @@ interface DevFlags {
   readonly workflows?: string;
   readonly rateLimits?: RateLimits;
   readonly reporters?: string;
+  readonly allowedOrigins?: string[];
   readonly json?: boolean;
 }
 
@@ -65,6 +68,7 @@ export const devCommand = (session: Session): Command =>
     )
     .option("--reporters <file>", "module that exports reporters for the results of jobs")
     .addOption(rateLimitsOption())
+    .addOption(allowedOriginsOption())
     .option("--json", "print JSON lines, the first when ready")
     .action((flags: DevFlags) => runDev(session, flags));
 
@@ -132,6 +136,7 @@ const runDev = async (session: Session, flags: DevFlags): Promise<void> => {
       client,
       data: createDataSource({ database, clock: session.clock }),
       listen: `127.0.0.1:${flags.port}`,
+      allowedOrigins: flags.allowedOrigins ?? [],
       clock: session.clock,
       random: systemRandom,
       logger,

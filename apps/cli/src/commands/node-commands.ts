@@ -6,8 +6,10 @@ import { systemRandom } from "@holdfast/kernel";
 import { Command, Option } from "commander";
 import { parseAddresses } from "../addresses.ts";
 import { nameList, wholeNumber } from "../flags.ts";
-import { type CellContext, schemaFor, startGate, startManager, startWorker } from "../nodes/cell.ts";
+import { type CellContext, startGate, startManager, startWorker } from "../nodes/cell.ts";
 import { type ConsoleDataFlags, openConsoleData, withConsoleDataFlags } from "../nodes/console-data.ts";
+import { allowedOriginsOption } from "../nodes/console-origins.ts";
+import { schemaFor } from "../nodes/datacenter-schema.ts";
 import { createNodeLogger } from "../nodes/logger.ts";
 import { openNodeDatabase } from "../nodes/node-database.ts";
 import { type RateLimits, rateLimitsOption } from "../nodes/rate-limits.ts";
@@ -92,8 +94,11 @@ const openDatabase = async (
 const startConsolePart = async (
   context: CellContext,
   gateAddress: string,
-  listen: string,
-  data: DataSource,
+  options: {
+    readonly listen: string;
+    readonly data: DataSource;
+    readonly allowedOrigins?: readonly string[] | undefined;
+  },
 ): Promise<string> => {
   const client = createClient({
     gates: [gateAddress],
@@ -106,8 +111,9 @@ const startConsolePart = async (
   context.parts.add({ name: "console's client", stop: () => client.close() });
   const console = await startConsole({
     client,
-    listen,
-    data,
+    listen: options.listen,
+    data: options.data,
+    allowedOrigins: options.allowedOrigins ?? [],
     clock: context.clock,
     random: systemRandom,
     logger: context.logger,
@@ -143,6 +149,7 @@ export const gateCommand = (session: Session): Command =>
     .option("--listen <host:port>", "where clients connect", "127.0.0.1:7401")
     .option("--advertise <host:port>", "the address that others dial, when it is not the one listened on")
     .option("--console <host:port>", "serve the console here")
+    .addOption(allowedOriginsOption())
     .addOption(rateLimitsOption())
     .option("--reporters <file>", "module that exports reporters for the results of jobs")
     .addOption(
@@ -158,12 +165,15 @@ export const gateCommand = (session: Session): Command =>
             listen: string;
             advertise?: string;
             console?: string;
+            allowedOrigins?: string[];
             reporters?: string;
             datacenter: Record<string, string[]>;
           },
       ) => {
         if (Object.keys(flags.datacenter).length === 0)
           throw new UsageError("a gate needs at least one --datacenter NAME=host:port");
+        if (flags.allowedOrigins !== undefined && flags.console === undefined)
+          throw new UsageError("--allowed-origins is for the console: give --console host:port too");
         const listens = [flags.listen, ...(flags.console === undefined ? [] : [flags.console])];
         return runNode(session, flags, listens, async (context) => {
           const reporters = flags.reporters === undefined ? [] : await loadReporters(flags.reporters);
@@ -183,12 +193,11 @@ export const gateCommand = (session: Session): Command =>
           const console =
             flags.console === undefined
               ? undefined
-              : await startConsolePart(
-                  context,
-                  gate.address,
-                  flags.console,
-                  openConsoleData(session, context, database, flags),
-                );
+              : await startConsolePart(context, gate.address, {
+                  listen: flags.console,
+                  data: openConsoleData(session, context, database, flags),
+                  allowedOrigins: flags.allowedOrigins,
+                });
           return {
             role: "gate",
             node: gate.nodeId,
@@ -275,6 +284,7 @@ export const nodeCommand = (session: Session): Command =>
       "127.0.0.1:7401",
     )
     .option("--console <host:port>", "serve the console here", "127.0.0.1:7400")
+    .addOption(allowedOriginsOption())
     .addOption(rateLimitsOption())
     .option("--reporters <file>", "module that exports reporters for the results of jobs")
     .option(
@@ -294,6 +304,7 @@ export const nodeCommand = (session: Session): Command =>
             datacenter: string;
             listen: string;
             console: string;
+            allowedOrigins?: string[];
             reporters?: string;
             workflows?: string;
             cores?: number;
@@ -334,7 +345,11 @@ export const nodeCommand = (session: Session): Command =>
             database,
           });
           const data = openConsoleData(session, context, database, flags);
-          const console = await startConsolePart(context, gate.address, flags.console, data);
+          const console = await startConsolePart(context, gate.address, {
+            listen: flags.console,
+            data,
+            allowedOrigins: flags.allowedOrigins,
+          });
           return { role: "all", gate: gate.address, manager: manager.address, console };
         }),
     );

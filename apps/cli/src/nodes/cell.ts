@@ -1,21 +1,16 @@
 import { hostname } from "node:os";
-import { createEffects, type Database } from "@holdfast/data";
+import type { Database } from "@holdfast/data";
 import { createRegistry, createSqlJobStore, type JobStore, shardJobs } from "@holdfast/jobs";
 import { createGate, type Gate } from "@holdfast/jobs/gate";
 import { createManager, type Manager } from "@holdfast/jobs/manager";
 import type { JobReporter } from "@holdfast/jobs/reporters";
-import {
-  createInlineExecutor,
-  createThreadExecutor,
-  createWorker,
-  type Worker,
-  type WorkerDatabase,
-} from "@holdfast/jobs/worker";
+import { createInlineExecutor, createThreadExecutor, createWorker, type Worker } from "@holdfast/jobs/worker";
 import { type Clock, type Logger, newId, systemRandom } from "@holdfast/kernel";
 import type { NodeSecurity } from "../security.ts";
-import { UsageError } from "../terminal/problem.ts";
+import { claimSchema } from "./datacenter-schema.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import type { RunningParts } from "./running.ts";
+import { openWorkerDatabase } from "./worker-database.ts";
 
 /** What every role started from the command line shares. */
 export interface CellContext {
@@ -24,10 +19,6 @@ export interface CellContext {
   readonly security: NodeSecurity;
   readonly parts: RunningParts;
 }
-
-/** A schema name for a cell: letters, digits and `_` only, so that it needs no quoting by hand. */
-export const schemaFor = (prefix: string, name: string): string =>
-  `${prefix}_${name.toLowerCase().replaceAll(/[^a-z0-9_]/g, "_")}`.slice(0, 63);
 
 const credentialOf = ({ security }: CellContext) =>
   security.credential === undefined ? {} : { credential: security.credential };
@@ -73,34 +64,6 @@ const EXCLUSIVE_SWEEP_EVERY_MS = 2_000;
 
 const timesOf = ({ exclusive }: StoreOptions) =>
   exclusive ? { nodeLeaseMs: EXCLUSIVE_NODE_LEASE_MS, sweepEveryMs: EXCLUSIVE_SWEEP_EVERY_MS } : {};
-
-/**
- * Writes down whose schema this is. Two datacenters in one schema would be one, whose every job counts twice.
- * @throws UsageError naming the datacenter that was here first.
- */
-export const claimSchema = async (
-  options: Pick<StoreOptions, "database" | "schema"> & { readonly datacenter: string },
-): Promise<void> => {
-  const { database, schema, datacenter } = options;
-  const owner = await database.transaction(async (tx) => {
-    await tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [
-      `holdfast datacenter of ${schema}`,
-    ]);
-    await tx.query(
-      `CREATE TABLE IF NOT EXISTS ${schema}.datacenter (only_row boolean PRIMARY KEY CHECK (only_row), name text NOT NULL)`,
-    );
-    await tx.query(
-      `INSERT INTO ${schema}.datacenter (only_row, name) VALUES (true, $1) ON CONFLICT (only_row) DO NOTHING`,
-      [datacenter],
-    );
-    const [row] = await tx.query<{ name: string }>(`SELECT name FROM ${schema}.datacenter`);
-    return row?.name ?? datacenter;
-  });
-  if (owner === datacenter) return;
-  throw new UsageError(
-    `--datacenter: ${datacenter} would share the schema ${schema} with ${owner}; choose a name that differs from it in its letters a to z and digits, or another database`,
-  );
-};
 
 export const startManager = async (
   context: CellContext,
@@ -208,14 +171,4 @@ export const startWorker = async (
   });
   context.parts.add({ name: nodeId, stop: (stop) => worker.stop(stop) });
   return worker;
-};
-
-/**
- * What workflows write to. Each datacenter numbers its fences itself, so each keeps effects of its own, also
- * where several of them share one database.
- */
-const openWorkerDatabase = async (database: Database, datacenter: string): Promise<WorkerDatabase> => {
-  const effects = createEffects({ sql: database, schema: schemaFor("effects", datacenter) });
-  await effects.migrate();
-  return { sql: database, effects };
 };

@@ -144,8 +144,8 @@ const refuseForeignPages = (app: FastifyInstance, pages: OwnPages): void => {
     const isReading = method === "GET" || method === "HEAD";
     if (isOwnName(headers.host, pages) && (isReading || mayChange(headers, pages))) return;
     const message = isOwnName(headers.host, pages)
-      ? `pages of ${headers.origin} may not use this console; name their origin in allowedOrigins if they should`
-      : `this console asks for no token, so it is not served as ${headers.host}; open it as localhost`;
+      ? `pages of ${headers.origin} may not use this console; name their origin in allowedOrigins (--allowed-origins) if they should`
+      : `this console asks for no token, so it is not served as ${headers.host}; open it as localhost, or name it in allowedOrigins (--allowed-origins)`;
     await reply.code(403).send({ error: { code: "CONSOLE_FORBIDDEN", message, retryable: false } });
   });
 };
