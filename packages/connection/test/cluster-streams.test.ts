@@ -1,4 +1,4 @@
-import { RemoteError } from "@holdfast/kernel";
+import { OverloadedError, RemoteError } from "@holdfast/kernel";
 import { defineStream } from "@holdfast/protocol/contract";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
@@ -17,6 +17,9 @@ const rows = defineStream({
   input: z.object({ count: z.number() }),
   item: z.number(),
 });
+
+/** A stream that changes something. */
+const act = defineStream({ ...rows, name: "test.act", idempotent: false });
 
 /** A cluster whose nodes stream numbers, one each 10 ms, after the failures that they were told of. */
 const setup = async (count: number, options: Partial<ConnectionManagerOptions> = {}) => {
@@ -45,6 +48,23 @@ const collect = async <T>(items: AsyncIterable<T>, seen: T[] = []): Promise<read
 };
 
 describe("a stream from a cluster", () => {
+  it("is not asked for again when its handler threw at once: it may have acted before", async () => {
+    const { client, node, settle } = await cluster(1);
+    await node(1).kill();
+    node(1).register = (handlers) =>
+      handlers.onStream(act, (_input, { peer }) => {
+        node(1).calls.push({ text: "act", peer: peer.id });
+        throw new OverloadedError("its pool", 1);
+      });
+    await node(1).start();
+    await settle(client.connect());
+    await expect(settle(collect(client.stream(act, { count: 1 })))).rejects.toMatchObject({
+      code: "KERNEL_OVERLOADED",
+    });
+    expect(node(1).calls.length).toBe(1);
+    await settle(client.disconnect());
+  });
+
   it("comes whole, and its node counts it as in flight until it ends", async () => {
     const { client, settle } = await setup(2);
     const stream = client.stream(rows, { count: 3 });
@@ -143,7 +163,7 @@ describe("a stream over an exclusive lease", () => {
         end: async () => undefined,
       },
     });
-    node(1).failures.push(new TokenExpiredError(0), undefined);
+    node(1).refusals.push(new TokenExpiredError(0));
     const lease = await settle(client.lease());
     expect(await settle(collect(lease.stream(rows, { count: 2 })))).toEqual([0, 1]);
     expect(renewedCount).toBe(1);

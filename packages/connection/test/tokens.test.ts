@@ -1,11 +1,11 @@
 import { inspect } from "node:util";
-import { seededRandom } from "@holdfast/kernel";
+import { RemoteError, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
-import { type Authenticator, type Token, TokenIssuer, TokenKeeper } from "../src/index.ts";
+import { type Authenticator, type Token, TokenExpiredError, TokenIssuer, TokenKeeper } from "../src/index.ts";
 import { cluster } from "./cluster-fixture.ts";
-import { echo } from "./fixture.ts";
+import { echo, operate } from "./fixture.ts";
 
 expectNoLeaks();
 
@@ -246,6 +246,37 @@ describe("a client with tokens", () => {
     issuer.revoke(token.credential);
     await expect(settle(client.request(echo, { text: "x" }))).rejects.toThrowError(invalid);
     expect(nodes.every(({ calls }) => calls.length === 0)).toBe(true);
+    await settle(client.disconnect());
+  });
+
+  it("never sends a write again whose handler says that a token expired: it may have acted before", async () => {
+    const renew = vi.fn(async () => ({ token: "fresh" }));
+    const { client, node, settle } = await cluster(1, {
+      credential: { credential: async () => ({ token: "old" }), renew, end: async () => undefined },
+    });
+    await settle(client.connect());
+    // Also one that a third node said before it began, and that the handler passes on.
+    const relayed = new RemoteError({
+      code: "AUTHENTICATION_TOKEN_EXPIRED",
+      message: "expired",
+      retryable: false,
+      details: { notBegun: true },
+    });
+    for (const [index, failure] of [new TokenExpiredError(0), relayed].entries()) {
+      node(1).failures.push(failure);
+      await expect(settle(client.request(operate, {}))).rejects.toThrowError(expired);
+      expect(node(1).calls.length).toBe(index + 1);
+    }
+    const lease = await settle(client.lease());
+    node(1).failures.push(new TokenExpiredError(0));
+    await expect(settle(lease.request(operate, {}))).rejects.toThrowError(expired);
+    expect(node(1).calls.length).toBe(3);
+    expect(renew).not.toHaveBeenCalled();
+
+    node(1).refusals.push(new TokenExpiredError(0));
+    expect(await settle(lease.request(operate, {}))).toEqual({});
+    expect(renew).toHaveBeenCalledOnce();
+    lease.release();
     await settle(client.disconnect());
   });
 

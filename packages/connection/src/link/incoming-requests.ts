@@ -1,4 +1,11 @@
-import { type Clock, type Logger, OverloadedError, toWireError, type WireError } from "@holdfast/kernel";
+import {
+  type Clock,
+  hasCode,
+  type Logger,
+  OverloadedError,
+  toWireError,
+  type WireError,
+} from "@holdfast/kernel";
 import {
   checkShape,
   decodeValue,
@@ -78,7 +85,7 @@ export class IncomingRequests {
       const [name, timeoutMs, value, windowBytes] = requestEnvelope(payload);
       const entry = handlers.request(name);
       if (entry === undefined) {
-        running = this.#stream(sequence, { name, timeoutMs, value, windowBytes });
+        this.#stream(sequence, { name, timeoutMs, value, windowBytes });
         return;
       }
       this.#checkAllowed(entry.definition);
@@ -134,7 +141,7 @@ export class IncomingRequests {
   #stream(
     sequence: bigint,
     asked: { name: string; timeoutMs: number; value: unknown; windowBytes: unknown },
-  ): Running {
+  ): void {
     const { handlers, isCongested, peer, send } = this.#options;
     const { name, windowBytes } = asked;
     const entry = handlers.streamed(name);
@@ -151,11 +158,11 @@ export class IncomingRequests {
     });
     const running = new Running(peer, asked.timeoutMs, sender);
     this.#running.set(sequence, running);
-    sender.run(entry.handler(input, running)).then(
+    const source = () => entry.handler(input, running);
+    sender.run(source).then(
       (count) => this.#respond(sequence, running, { count }),
       (error: unknown) => this.#fail(sequence, running, error),
     );
-    return running;
   }
 
   #checkAllowed(definition: RequestDefinition | StreamDefinition | PushDefinition): void {
@@ -253,14 +260,16 @@ class Running implements RequestContext {
 
 /**
  * The detail of a refusal that says that the handler was not begun. A handler cannot say so: it may have done something
- * before it was refused by somebody else, whose mark is taken off.
+ * before it was refused by somebody else, or before the token that it showed to a third node expired, and a mark that
+ * comes from there is taken off.
  */
 export const NOT_BEGUN = "notBegun";
 
 const markRefusal = (error: unknown, isBegun: boolean): WireError => {
   const wire = toWireError(error);
   const { [NOT_BEGUN]: mark, ...details } = wire.details ?? {};
-  if (!isBegun && isRefusal(error)) return { ...wire, details: { ...details, [NOT_BEGUN]: true } };
+  const isMarked = !isBegun && (isRefusal(error) || hasCode(error, "AUTHENTICATION_TOKEN_EXPIRED"));
+  if (isMarked) return { ...wire, details: { ...details, [NOT_BEGUN]: true } };
   return mark === undefined ? wire : { ...wire, details };
 };
 

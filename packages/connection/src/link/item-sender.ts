@@ -27,14 +27,14 @@ export class ItemSender {
   }
 
   /**
-   * Sends all items and returns how many there were.
-   * @throws InvalidMessageError for an item that does not fit; what the source throws; the reason given to `stop`. The
-   * source is ended in each case.
+   * Opens the source at once, sends all its items and returns how many there were.
+   * @throws InvalidMessageError for an item that does not fit; what the source throws, also while it is opened; the
+   * reason given to `stop`. The source is ended in each case.
    */
-  async run(source: AsyncIterable<unknown>): Promise<number> {
+  async run(open: () => AsyncIterable<unknown>): Promise<number> {
     const { definition, send } = this.#options;
     let count = 0;
-    for await (const item of source) {
+    for await (const item of open()) {
       if (!this.#hasRoom) await this.#room();
       if (this.#stopped !== undefined) throw this.#stopped.reason;
       checkShape(definition.item, item, definition.name, "item");

@@ -59,5 +59,11 @@ export const isNodeFailure = (error: unknown): boolean =>
 export const hadNoEffect = (error: unknown): boolean =>
   isRefusal(error) && !(error instanceof RemoteError && error.details[NOT_BEGUN] !== true);
 
+/**
+ * Whether the node refused the request because our token expired, before it was begun: with a fresh one it may be asked
+ * again, whatever it does. What a handler says of a token, ours or another, is an answer: it may have acted before.
+ */
 export const isTokenExpired = (error: unknown): boolean =>
-  error instanceof RemoteError && error.code === "AUTHENTICATION_TOKEN_EXPIRED";
+  error instanceof RemoteError &&
+  error.code === "AUTHENTICATION_TOKEN_EXPIRED" &&
+  error.details[NOT_BEGUN] === true;
