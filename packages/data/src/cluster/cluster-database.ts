@@ -21,7 +21,7 @@ import type { ClusterEvents, ClusterStatus, NodeStatus, PrimaryChange } from "./
 import type { NodeIdentity, NodePool, NodePools } from "./node-pools.ts";
 import { refuseWrite } from "./refuse-write.ts";
 import type { TimelineSwitch } from "./timeline-history.ts";
-import { type Pass, WriteGate } from "./write-gate.ts";
+import { type Pass, type ShutReason, WriteGate } from "./write-gate.ts";
 
 /** How long to wait before a write that reached no server is tried again on the same one. */
 const AGAIN_MS = 50;
@@ -112,14 +112,7 @@ export class ClusterRouter {
     pools.retainOnly(identities.map(({ identity }) => identity));
     const primary = identities.find(({ identity }) => identity.name === status.primary);
     if (primary !== undefined) this.gate.open(pools.get(primary.identity));
-    else {
-      const { condition } = status;
-      this.gate.shut(
-        condition.kind === "split-brain"
-          ? { kind: "split-brain", nodes: condition.nodes }
-          : { kind: "no-primary" },
-      );
-    }
+    else this.gate.shut(this.#whyShut(status));
     this.#readers = identities
       .filter(({ takesReads, identity }) => takesReads && identity.role === "replica")
       .map(({ identity }) => pools.get(identity));
@@ -160,6 +153,8 @@ export class ClusterRouter {
       } catch (error) {
         pass.leave();
         if (!this.noteFailure(error)) throw error;
+        // A server that refuses us for good does so again.
+        if (error instanceof ConnectError && !error.retryable) throw error;
         const mayRunAgain = !isStarted || (options.isRepeatable && error instanceof ConnectionLostError);
         if (!mayRunAgain || this.#isClosed) throw error;
         if (clock.monotonicNow() >= deadline) throw lastWord(error, waitMs);
@@ -258,6 +253,12 @@ export class ClusterRouter {
         takesReads: node.takesReads,
       },
     ];
+  }
+
+  #whyShut({ condition }: ClusterStatus): ShutReason {
+    if (condition.kind === "split-brain") return { kind: "split-brain", nodes: condition.nodes };
+    const { refusal } = this.parts.monitor;
+    return refusal === undefined ? { kind: "no-primary" } : { kind: "refused", error: refusal };
   }
 
   #openForListening(signal: AbortSignal): ReturnType<NodePools["open"]> {

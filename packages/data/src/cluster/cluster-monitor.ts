@@ -1,5 +1,12 @@
 import { setMaxListeners } from "node:events";
-import { type Clock, type Logger, Mutex, TaskGroup } from "@holdfast/kernel";
+import {
+  type Clock,
+  type HoldfastError,
+  isHoldfastError,
+  type Logger,
+  Mutex,
+  TaskGroup,
+} from "@holdfast/kernel";
 import type { DriverSettings } from "../postgres/driver-client.ts";
 import type { ServerAddress } from "../postgres/server-address.ts";
 import type { ClusterCondition, ClusterStatus, PrimaryChange } from "./cluster-status.ts";
@@ -8,21 +15,14 @@ import { type Bounds, judge, type ObservedNode } from "./judge.ts";
 import { formatPosition } from "./log-position.ts";
 import type { NodeReport } from "./node-probe.ts";
 import { type Lag, PrimaryLog } from "./primary-log.ts";
-import { ProbeLink, type ProbeOutcome, type VerifiedConnection } from "./probe-link.ts";
-import { Repeating } from "./repeating.ts";
+import type { VerifiedConnection } from "./probe-link.ts";
 import { mergeHistories, type TimelineSwitch } from "./timeline-history.ts";
+import { WatchedServer } from "./watched-server.ts";
 
 /** While there is no primary, or somebody noticed a failure, servers are asked this often. */
 const URGENT_PAUSE_MS = 50;
-/**
- * While there is no primary a replica answers when it is promoted, or after this time. It looks by itself, so that we
- * know within milliseconds and it is asked four times a second.
- */
-const PROMOTION_WAIT_MS = 250;
 /** And Patroni, which has to ask its store for every answer. */
 const URGENT_ASK_PAUSE_MS = 500;
-/** A server is not asked more often, however many callers fail. */
-const PROBE_REST_MS = 10;
 /** How long a noticed failure makes the rounds quick. */
 const URGENT_FOR_MS = 5_000;
 
@@ -42,25 +42,6 @@ export interface MonitorOptions {
   readonly onPrimary: (change: PrimaryChange) => void;
 }
 
-interface Watched {
-  hint: MemberHint;
-  readonly address: ServerAddress;
-  readonly link: ProbeLink;
-  readonly loop: Repeating;
-  report: NodeReport | undefined;
-  lastReport: NodeReport | undefined;
-  reportedAt: number | undefined;
-  problem: string | undefined;
-  failure: unknown;
-  writableSince: number | undefined;
-  /** The connection on which it told of its promotion, until the next answer. */
-  promoted: VerifiedConnection | undefined;
-  /** How long the last round took. */
-  roundMs: number;
-  /** Whether it is watched no more. */
-  isGone: boolean;
-}
-
 /**
  * Knows at any time who is the primary and who may be read from. Every server and every Patroni is asked by a loop of
  * its own, so that a frozen one delays nothing; each answer is judged at once together with all the others.
@@ -68,7 +49,7 @@ interface Watched {
 export class ClusterMonitor {
   readonly #options: MonitorOptions;
   readonly #tasks: TaskGroup;
-  readonly #watched = new Map<string, Watched>();
+  readonly #watched = new Map<string, WatchedServer>();
   #systemId: string | undefined;
   #timeline: number | undefined;
   #primaryLog: PrimaryLog | undefined;
@@ -114,15 +95,20 @@ export class ClusterMonitor {
    * primary is spared the opening of one.
    */
   takePromoted(name: string): VerifiedConnection | undefined {
-    const watched = this.#watched.get(name);
-    const promoted = watched?.promoted;
-    if (watched !== undefined) watched.promoted = undefined;
-    return promoted?.connection.closeReason === undefined ? promoted : undefined;
+    return this.#watched.get(name)?.takePromoted();
   }
 
-  /** Why each server did not answer last; undefined for one that did, or was not asked yet. */
-  get failures(): readonly unknown[] {
-    return [...this.#watched.values()].map(({ failure }) => failure);
+  /**
+   * Why nothing helps but another user, password or database: what one of the servers said, when every one of them has
+   * refused us for good. Undefined while one was not asked yet, answers, or may answer soon.
+   */
+  get refusal(): HoldfastError | undefined {
+    const isEachWatched = this.#options.discovery.current.members.every(({ name }) =>
+      this.#watched.has(name),
+    );
+    const refusals = [...this.#watched.values()].map(({ failure }) => failure);
+    const isForGood = isEachWatched && refusals.every((each) => isHoldfastError(each) && !each.retryable);
+    return isForGood ? (refusals[0] as HoldfastError | undefined) : undefined;
   }
 
   start(): void {
@@ -139,14 +125,14 @@ export class ClusterMonitor {
   /** As `poke`, without asking Patroni, which is asked as soon as a server has taken over. */
   pokeServers(): void {
     this.#urgentUntil = this.#options.clock.monotonicNow() + URGENT_FOR_MS;
-    for (const { loop } of this.#watched.values()) loop.poke();
+    for (const server of this.#watched.values()) server.poke();
   }
 
   /** Resolves when every server was asked again, or failed to answer. */
   async refresh(): Promise<void> {
     await this.#options.discovery.refresh();
     this.#update();
-    await Promise.all([...this.#watched.values()].map(({ loop }) => loop.afterNext()));
+    await Promise.all([...this.#watched.values()].map((server) => server.afterNext()));
   }
 
   /** Asks for the promotions that are on record now. */
@@ -156,16 +142,16 @@ export class ClusterMonitor {
     const timeline = this.#timeline;
     const [fromDiscovery, fromPrimary] = await Promise.all([
       this.#options.discovery.history(either),
-      primary === undefined || timeline === undefined ? [] : primary.link.history(timeline, either),
+      primary === undefined || timeline === undefined ? [] : primary.history(timeline, either),
     ]);
     this.#history = mergeHistories(mergeHistories(this.#history, fromDiscovery), fromPrimary);
     return this.#history;
   }
 
   async stop(): Promise<void> {
-    for (const watched of this.#watched.values()) watched.loop.stop();
+    for (const server of this.#watched.values()) server.stop();
     await this.#tasks.stop();
-    await Promise.all([...this.#watched.values()].map(closeConnections));
+    await Promise.all([...this.#watched.values()].map((server) => server.close()));
   }
 
   #pause(urgentMs: number): number {
@@ -197,16 +183,9 @@ export class ClusterMonitor {
     const { kind, leaders, askedAt, isPaused, scheduledSwitchover } = discovery.current;
     const now = clock.monotonicNow();
     const nodes = [...this.#watched.values()].map(
-      ({ hint, address, report, lastReport, reportedAt, problem, writableSince }): ObservedNode => ({
-        name: hint.name,
-        address: `${address.host}:${address.port}`,
-        report,
-        lastReport,
-        reportedAt,
-        problem,
-        writableSince,
-        isHeldBack: hint.isHeldBack,
-        patroniLag: kind === "none" ? "not-asked" : hint.patroniLag,
+      (server): ObservedNode => ({
+        ...server.observed,
+        patroniLag: kind === "none" ? "not-asked" : server.hint.patroniLag,
       }),
     );
     const judged = judge({
@@ -254,89 +233,36 @@ export class ClusterMonitor {
     const names = new Set(members.map(({ name }) => name));
     for (const watched of this.#watched.values()) {
       // A member that Patroni forgets after its time is still asked as long as it answers.
-      if (!names.has(watched.hint.name) && watched.report === undefined) this.#unwatch(watched);
+      if (!names.has(watched.hint.name) && !watched.isAnswering) this.#unwatch(watched);
     }
   }
 
-  #watch(hint: MemberHint, address: ServerAddress): Watched {
-    const { clock, statements, probeTimeoutMs } = this.#options;
-    const link = new ProbeLink({ address, statements, clock, timeoutMs: probeTimeoutMs });
-    const watched: Watched = {
+  #watch(hint: MemberHint, address: ServerAddress): WatchedServer {
+    const { clock, statements, pollEveryMs, probeTimeoutMs, logger } = this.#options;
+    const server = new WatchedServer({
       hint,
       address,
-      link,
-      loop: new Repeating({
-        clock,
-        pauseMs: () => Math.max(0, this.#pause(URGENT_PAUSE_MS) - watched.roundMs),
-        restMs: PROBE_REST_MS,
-        body: async (signal) => {
-          const askedAt = clock.monotonicNow();
-          const outcome = await link.ask({ signal, untilPromotedMs: this.#promotionWaitMs(watched) });
-          watched.roundMs = clock.monotonicNow() - askedAt;
-          // Nobody has waited for a primary.
-          void this.takePromoted(hint.name)?.connection.close("closed");
-          if (!signal.aborted && !watched.isGone) this.#take(watched, outcome, askedAt);
-        },
-      }),
-      report: undefined,
-      lastReport: undefined,
-      reportedAt: undefined,
-      problem: undefined,
-      failure: undefined,
-      writableSince: undefined,
-      promoted: undefined,
-      roundMs: 0,
-      isGone: false,
-    };
-    watched.loop.start(`probe ${hint.name}`, this.#tasks);
-    return watched;
+      statements,
+      pollEveryMs,
+      probeTimeoutMs,
+      clock,
+      logger,
+      pauseMs: () => this.#pause(URGENT_PAUSE_MS),
+      isPrimaryWanted: () => this.#status.primary === undefined,
+      onRound: (report, askedAt) => {
+        this.#systemId ??= report?.systemId;
+        if (report !== undefined && report.systemId === this.#systemId) this.#learn(report, askedAt);
+        this.#update();
+      },
+    });
+    server.start(this.#tasks);
+    return server;
   }
 
-  #promotionWaitMs({ report }: Watched): number {
-    const mayLead = this.#status.primary === undefined && report?.inRecovery === true;
-    return mayLead ? Math.min(PROMOTION_WAIT_MS, this.#options.probeTimeoutMs / 2) : 0;
-  }
-
-  #unwatch(watched: Watched): void {
-    watched.isGone = true;
-    watched.loop.stop();
-    this.#watched.delete(watched.hint.name);
-    this.#tasks.spawn("close a probe", () => closeConnections(watched));
-  }
-
-  #take(watched: Watched, outcome: ProbeOutcome, askedAt: number): void {
-    const { clock, probeTimeoutMs, logger } = this.#options;
-    if (outcome.kind === "answered") {
-      const { report } = outcome;
-      this.#systemId ??= report.systemId;
-      // Only a promotion that we have seen ourselves may be newer than what Patroni said.
-      if (report.inRecovery) watched.writableSince = undefined;
-      else if (watched.lastReport?.inRecovery === true) {
-        watched.writableSince = clock.monotonicNow();
-        watched.promoted = watched.link.handOver(report);
-      }
-      watched.report = report;
-      watched.lastReport = report;
-      watched.reportedAt = clock.monotonicNow();
-      watched.problem = undefined;
-      watched.failure = undefined;
-      if (report.systemId === this.#systemId) this.#learn(report, askedAt);
-    } else {
-      if (watched.problem === undefined) {
-        logger.warn(
-          { node: watched.hint.name, reason: outcome.reason },
-          "a server of the cluster does not answer",
-        );
-      }
-      watched.problem = outcome.reason;
-      watched.failure = outcome.error;
-      // One late answer of a busy server is no failure; a refused connection is.
-      const silentForMs = clock.monotonicNow() - (watched.reportedAt ?? Number.NEGATIVE_INFINITY);
-      if (!outcome.isSilent || silentForMs > 2.5 * probeTimeoutMs + this.#options.pollEveryMs) {
-        watched.report = undefined;
-      }
-    }
-    this.#update();
+  #unwatch(server: WatchedServer): void {
+    server.stop();
+    this.#watched.delete(server.hint.name);
+    this.#tasks.spawn("close a probe", () => server.close());
   }
 
   #learn(report: NodeReport, askedAt: number): void {
@@ -389,10 +315,6 @@ export class ClusterMonitor {
     this.#options.onPrimary(change);
   }
 }
-
-const closeConnections = async ({ link, promoted }: Watched): Promise<void> => {
-  await Promise.all([link.close(), promoted?.connection.close("closed")]);
-};
 
 /** Whether two conditions are the same to whoever is told of changes. */
 export const isSameCondition = (a: ClusterCondition, b: ClusterCondition): boolean =>

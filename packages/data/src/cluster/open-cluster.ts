@@ -1,4 +1,4 @@
-import { InvalidInputError, isHoldfastError, toWireError, untilAborted } from "@holdfast/kernel";
+import { InvalidInputError, toWireError, untilAborted } from "@holdfast/kernel";
 import { readPoolOptions } from "../postgres/open-postgres.ts";
 import { type ClusterSession, createSession } from "../session/cluster-session.ts";
 import type { Database } from "../sql/database.ts";
@@ -126,7 +126,8 @@ class Cluster extends ClusterStatements implements ClusterDatabase {
  * Opens a cluster and waits until its primary is found and answers, at most `connectTimeoutMs`; without
  * `needsPrimary`, until every server was looked at once.
  *
- * @throws InvalidInputError for options that cannot be used, AuthenticationError, UnsupportedServerError: not retryable.
+ * @throws InvalidInputError for options that cannot be used, AuthenticationError, UnsupportedServerError, ConnectError for
+ *   a database that is not there: not retryable. Where every server refuses us so, at once, here and while it is used.
  * @throws NoPrimaryError, ConnectError: retryable. No message holds a password.
  */
 export const openCluster = async (options: ClusterOptions): Promise<ClusterDatabase> => {
@@ -220,13 +221,8 @@ export const openCluster = async (options: ClusterOptions): Promise<ClusterDatab
       problem === undefined ? [] : [`${name}: ${problem}`],
     );
     for (const [name, problem] of unmapped) problems.push(`${name}: mapAddress failed: ${problem}`);
-    const { failures } = monitor;
     await cluster.close({ graceMs: 0 });
     if (!(error instanceof NoPrimaryError)) throw error;
-    // Where every server refuses us for good, as for a wrong password, waiting for a primary is no use.
-    if (failures.length > 0 && failures.every((each) => isHoldfastError(each) && !each.retryable)) {
-      throw failures[0];
-    }
     if (problems.length > 0) throw new NoPrimaryError(problems.join("; "), pool.connectTimeoutMs);
     const isKnown = monitor.status.nodes.length > 0;
     throw new NoPrimaryError(isKnown ? "no node leads" : "no server of it was found", pool.connectTimeoutMs);

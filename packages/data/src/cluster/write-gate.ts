@@ -4,6 +4,7 @@ import {
   ClosedError,
   type Deferred,
   deferred,
+  type HoldfastError,
   OverloadedError,
   untilAborted,
 } from "@holdfast/kernel";
@@ -12,6 +13,8 @@ import { NoPrimaryError, SplitBrainError } from "./cluster-errors.ts";
 /** Why nobody may write now. */
 export type ShutReason =
   | { readonly kind: "no-primary" }
+  /** Every server refuses us for good: whoever waits waits in vain. */
+  | { readonly kind: "refused"; readonly error: HoldfastError }
   | { readonly kind: "split-brain"; readonly nodes: readonly string[] };
 
 /** How long the length of a use is remembered at least, so that a switchover knows what to expect. */
@@ -76,8 +79,8 @@ export class WriteGate<T> {
   shut(reason: ShutReason): void {
     this.#target = undefined;
     this.#shutReason = reason;
-    // Who waits for a primary is told at once that there are two.
-    if (reason.kind === "split-brain") this.#tell();
+    // Who waits for a primary is told at once that there are two, or that none will let us in.
+    if (reason.kind !== "no-primary") this.#tell();
   }
 
   /** Lets nobody in any more until `resume`. */
@@ -110,7 +113,8 @@ export class WriteGate<T> {
   /**
    * @param options.waitMs How long to wait for a primary; a pause is not counted.
    * @param options.limitMs How long to wait for whatever it is. Default: as long as it takes.
-   * @throws NoPrimaryError after `waitMs`, OverloadedError: retryable. SplitBrainError, ClosedError: not. signal.reason.
+   * @throws NoPrimaryError after `waitMs`, OverloadedError: retryable. SplitBrainError, ClosedError, why every
+   *   server refuses us: not. signal.reason.
    */
   async enter(
     options: Abortable & { readonly waitMs: number; readonly limitMs?: number | undefined },
@@ -189,9 +193,10 @@ export class WriteGate<T> {
 
   #refuseForGood(): void {
     if (this.#isClosed) throw new ClosedError("the cluster");
-    if (this.#target === undefined && this.#shutReason.kind === "split-brain") {
-      throw new SplitBrainError(this.#shutReason.nodes);
-    }
+    if (this.#target !== undefined) return;
+    const reason = this.#shutReason;
+    if (reason.kind === "split-brain") throw new SplitBrainError(reason.nodes);
+    if (reason.kind === "refused") throw reason.error;
   }
 
   #tell(): void {
