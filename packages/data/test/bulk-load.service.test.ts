@@ -103,6 +103,37 @@ describeService("postgres", "a bulk load into a PostgreSQL server", () => {
     expect(await count()).toBe(0);
   });
 
+  it.each([
+    ["", 2],
+    ["NULLS NOT DISTINCT", 1],
+  ])("under the policy update takes NULL in a key as the unique index does (%s), as if the rows came one by one", async (nulls, emptyCount) => {
+    const table = `keyed_${emptyCount}`;
+    await database.query(`CREATE TABLE ${table} (a int, b int, v text, UNIQUE ${nulls} (b, a))`);
+    const input = [
+      { a: 1, b: 1, v: "one" },
+      { a: null, b: 1, v: "two" },
+      { a: 1, b: 1, v: "three" },
+      { a: null, b: 1, v: "four" },
+    ];
+    const columns: readonly BulkColumn<(typeof input)[number]>[] = [
+      { name: "a", type: "int4" },
+      { name: "b", type: "int4" },
+      { name: "v", type: "text" },
+    ];
+    const load = () =>
+      bulkLoad(database, { table, columns, rows: input, onConflict: { update: ["a", "b"] } });
+    const empty = async () =>
+      database.query<{ v: string }>(`SELECT v FROM ${table} WHERE a IS NULL ORDER BY v DESC`);
+    expect(await load()).toMatchObject({
+      insertedCount: 1 + emptyCount,
+      supersededCount: 3 - emptyCount,
+    });
+    expect((await empty()).map(({ v }) => v)).toEqual(emptyCount === 2 ? ["two", "four"] : ["four"]);
+    expect(await load()).toMatchObject(
+      emptyCount === 2 ? { insertedCount: 2, updatedCount: 1 } : { insertedCount: 0, updatedCount: 2 },
+    );
+  });
+
   it("keeps nothing when the connection breaks in the middle, and says that it may be tried again", async () => {
     async function* source() {
       yield* rows(500);

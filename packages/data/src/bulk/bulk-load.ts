@@ -22,7 +22,10 @@ export interface BulkColumn<Row> {
   readonly value?: ((row: Row) => unknown) | undefined;
 }
 
-/** What happens to a row whose key exists. The key must be a unique index of the table. */
+/**
+ * What happens to a row whose key exists. The key must be a unique index of the table. As there, NULL equals nothing: a
+ * row with NULL in its key is always inserted, unless the index says NULLS NOT DISTINCT.
+ */
 export type ConflictPolicy =
   | "refuse"
   /** The row that is there stays; of several with one key in the input the first wins. */

@@ -75,13 +75,16 @@ export const mergeStaged = async (
     };
   }
   const key = keyOf("onConflict.update", onConflict.update);
+  const distinct = (await maySeveralBeNull(tx, table, onConflict.update))
+    ? [...key, `CASE WHEN ${key.map((name) => `${name} IS NULL`).join(" OR ")} THEN ${STAGING_ROW} END`]
+    : key;
   const others = names.filter((name) => !key.includes(name));
   const assigned = (others.length === 0 ? key : others).map((name) => `${name} = EXCLUDED.${name}`);
   // A row that was updated carries the lock of the update, one that was inserted does not.
   const [merged] = await tx.query<{ total: number; fresh: number }>(
     `WITH merged AS (
        INSERT INTO ${table} (${list})
-         SELECT DISTINCT ON (${key.join(", ")}) ${list} FROM ${STAGING} ORDER BY ${key.join(", ")}, ${STAGING_ROW} DESC
+         SELECT DISTINCT ON (${distinct.join(", ")}) ${list} FROM ${STAGING} ORDER BY ${distinct.join(", ")}, ${STAGING_ROW} DESC
          ON CONFLICT (${key.join(", ")}) DO UPDATE SET ${assigned.join(", ")} RETURNING (xmax = 0) AS fresh)
      SELECT count(*)::int AS total, count(*) FILTER (WHERE fresh)::int AS fresh FROM merged`,
   );
@@ -92,4 +95,27 @@ export const mergeStaged = async (
     skippedCount: 0,
     supersededCount: readCount - total,
   };
+};
+
+/**
+ * Whether rows whose key holds NULL are each a row of their own, as in a unique index they are: unless the columns take
+ * no NULL, or an index over just them says NULLS NOT DISTINCT.
+ */
+const maySeveralBeNull = async (
+  tx: Transaction,
+  table: string,
+  columns: readonly string[],
+): Promise<boolean> => {
+  const [found] = await tx.query<{ nullable: boolean; equal: boolean }>(
+    `WITH key AS (
+       SELECT array_agg(attnum ORDER BY attnum) AS numbers, bool_or(NOT attnotnull) AS nullable FROM pg_attribute
+        WHERE attrelid = $1::text::regclass AND attname = ANY($2::text[]))
+     SELECT coalesce(nullable, false) AS nullable,
+            EXISTS (SELECT FROM pg_index WHERE indrelid = $1::text::regclass AND indisunique AND indnullsnotdistinct
+              AND ARRAY(SELECT number FROM unnest(indkey::int2[]) WITH ORDINALITY AS part(number, place)
+                         WHERE place <= indnkeyatts ORDER BY number) = numbers) AS equal
+       FROM key`,
+    [table, columns],
+  );
+  return found !== undefined && found.nullable && !found.equal;
 };
