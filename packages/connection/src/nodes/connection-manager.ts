@@ -15,6 +15,7 @@ import type {
 } from "@holdfast/protocol/contract";
 import { Hedge, isRetryable, Retry } from "@holdfast/resilience";
 import { PoolClosedError } from "../errors.ts";
+import { whole } from "../link/settings.ts";
 import type { StreamOptions } from "../peer.ts";
 import { OperationMetrics } from "./latency-metrics.ts";
 import { ManagerEmitter } from "./manager-events.ts";
@@ -28,12 +29,13 @@ import { connectionStatsOf, type ManagerStats } from "./manager-stats.ts";
 import type { Node } from "./node.ts";
 import { type Ask, type Call, NodeCalls } from "./node-calls.ts";
 import type { NodeHealthRecord } from "./node-health.ts";
-import { NodeLease } from "./node-lease.ts";
+import type { NodeLease } from "./node-lease.ts";
+import { NodeLeases } from "./node-leases.ts";
 import { NodeList } from "./node-list.ts";
 import { closeStream, openStream } from "./open-stream.ts";
 
 export interface ManagerRequestOptions extends Abortable {
-  /** One attempt, milliseconds. Default: `requestTimeoutMs` of the client. */
+  /** Longest wait for the answer to one attempt, once there is a connection, milliseconds. Default: `requestTimeoutMs` of the client. */
   readonly timeoutMs?: number;
   /** All attempts and pauses together, milliseconds. Default: none beyond what the retries add up to. */
   readonly deadlineMs?: number;
@@ -56,7 +58,8 @@ const LOGOUT_MAX_MS = 1_000;
  *
  * Guaranteed: a request settles; one that is not repeatable is sent at most once; a node that the caller holds
  * back gets nothing; every healthy node gets work; connections never exceed `pool.maxCount`.
- * At the bounds: no connection in `pool.acquireTimeoutMs` of each node is PoolExhaustedError; all nodes held back is
+ * At the bounds: no lease in `pool.acquireTimeoutMs` is PoolExhaustedError; an attempt of a request waits for a
+ * connection of each node in turn, as long as connecting and a lease may take; all nodes held back is
  * NoHealthyNodesError at once; after the last attempt the last error is thrown as it is.
  */
 export class ConnectionManager implements AsyncDisposable {
@@ -68,7 +71,8 @@ export class ConnectionManager implements AsyncDisposable {
   readonly #retry: Retry;
   readonly #hedge: Hedge | undefined;
   readonly #requests = new OperationMetrics();
-  readonly #leases = new OperationMetrics();
+  readonly #leaseTimes = new OperationMetrics();
+  readonly #leases: NodeLeases;
   #ejectedCount = 0;
   #isClosed = false;
   #closing: Promise<void> | undefined;
@@ -85,6 +89,12 @@ export class ConnectionManager implements AsyncDisposable {
     });
     this.#nodes = new NodeList(this.#settings, this.events);
     this.#calls = new NodeCalls(this.#nodes, this.events, () => this.#isClosed);
+    this.#leases = new NodeLeases({
+      clock: endpoint.clock,
+      nodes: this.#nodes,
+      requestTimeoutMs: this.#settings.requestTimeoutMs,
+      isClosed: () => this.#isClosed,
+    });
     this.#tasks = new TaskGroup({ logger });
     this.#retry = new Retry({
       ...retry,
@@ -182,29 +192,18 @@ export class ConnectionManager implements AsyncDisposable {
   }
 
   /**
-   * Waits for a connection of its own, for work whose order matters.
-   * @throws PoolExhaustedError, NoHealthyNodesError, PoolClosedError; what connecting throws when no node can be
-   * reached; signal.reason.
+   * Waits for a connection of its own, for work whose order matters, at whichever node has one first.
+   * @param options.timeoutMs Longest wait, of whole milliseconds, over all nodes together. Default:
+   * `pool.acquireTimeoutMs`. 0 takes what is idle.
+   * @throws InvalidInputError; PoolExhaustedError, NoHealthyNodesError, PoolClosedError; what connecting throws when
+   * no node can be reached; signal.reason.
    */
   async lease(options: Abortable & { readonly timeoutMs?: number } = {}): Promise<NodeLease> {
     this.#requireOpen();
-    return this.#measure(this.#leases, () => {
-      const nothing = new Set<Node>();
-      return this.#calls.failOver({ avoided: nothing, excluded: new Set() }, async (node) => {
-        const lease = await this.#calls.reach(node, () => node.pool.acquire(options), options.signal);
-        const peer = lease.resource;
-        node.inFlightCount += 1;
-        const owner = {
-          onAnswered: () => this.#nodes.onAnswered(node),
-          onFailed: (error: unknown) => this.#nodes.onFailed(node, error),
-          reauthenticate: (limit: Abortable) => node.reauthenticate(peer, limit),
-          onEnded: () => {
-            node.inFlightCount -= 1;
-          },
-        };
-        return new NodeLease(node.nodeId, lease, owner, this.#settings.requestTimeoutMs);
-      });
+    const timeoutMs = whole("timeoutMs", options.timeoutMs ?? this.#settings.pool.acquireTimeoutMs, {
+      min: 0,
     });
+    return this.#measure(this.#leaseTimes, () => this.#leases.acquire({ signal: options.signal, timeoutMs }));
   }
 
   /** Holds a node back: it gets no request until {@link markHealthy}. @throws NodeNotFoundError. */
@@ -263,7 +262,7 @@ export class ConnectionManager implements AsyncDisposable {
     return {
       connections: connectionStatsOf(this.#nodes.all, this.#settings.pool.maxCount),
       requests: this.#requests.stats,
-      leases: this.#leases.stats,
+      leases: this.#leaseTimes.stats,
       retries: this.#retry.stats,
       hedges: this.#hedge?.stats,
       ejectedCount: this.#ejectedCount,

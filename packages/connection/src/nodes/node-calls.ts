@@ -1,6 +1,6 @@
 import { hasCode, RemoteError, TimeoutError } from "@holdfast/kernel";
 import { NoHealthyNodesError, PoolClosedError } from "../errors.ts";
-import { hadNoEffect, isConnectFailure, isTokenExpired, wasNotSent } from "./failure-kinds.ts";
+import { hadNoEffect, isTokenExpired, wasNotSent } from "./failure-kinds.ts";
 import type { ManagerEmitter } from "./manager-events.ts";
 import type { Node, SharedConnection } from "./node.ts";
 import type { NodeList } from "./node-list.ts";
@@ -44,7 +44,7 @@ export class NodeCalls {
   async attempt<T>(call: Call, ask: Ask<T>, signal: AbortSignal | undefined, isHedge = false): Promise<T> {
     const excluded = new Set(isHedge ? call.asked : []);
     const avoided = call.avoided;
-    return this.failOver({ excluded, avoided }, async (node) => {
+    return this.#failOver({ excluded, avoided }, async (node) => {
       if (isHedge) this.#events.emit("hedged", { request: call.name, nodeId: node.nodeId });
       call.asked.add(node);
       node.inFlightCount += 1;
@@ -64,7 +64,7 @@ export class NodeCalls {
   }
 
   async #askNode<T>(node: Node, call: Call, ask: Ask<T>, signal: AbortSignal | undefined): Promise<T> {
-    const shared = await this.reach(node, () => node.enter({ signal }), signal);
+    const shared = await this.#enter(node, signal);
     node.requestCount += 1;
     try {
       const answer = await ask(shared, node).catch(async (error: unknown) => {
@@ -108,21 +108,16 @@ export class NodeCalls {
   }
 
   /** @throws NotAskedError when another node should be tried instead. */
-  async reach<T>(node: Node, open: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  async #enter(node: Node, signal: AbortSignal | undefined): Promise<SharedConnection> {
     try {
-      return await open();
+      return await node.enter({ signal });
     } catch (error) {
-      if (signal?.aborted || !isConnectFailure(error)) {
-        node.health.abandonTrial();
-        throw error;
-      }
-      this.#nodes.onFailed(node, error);
-      throw new NotAskedError(error);
+      throw this.#nodes.onUnreached(node, error, signal) ? new NotAskedError(error) : error;
     }
   }
 
   /** Tries one node after the other until one could be asked, each at most once. */
-  async failOver<T>(
+  async #failOver<T>(
     nodes: { readonly excluded: Set<Node>; readonly avoided: ReadonlySet<Node> },
     ask: (node: Node) => Promise<T>,
   ): Promise<T> {

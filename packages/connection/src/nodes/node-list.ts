@@ -1,5 +1,5 @@
 import { NodeNotFoundError, NoHealthyNodesError } from "../errors.ts";
-import { isNodeFailure } from "./failure-kinds.ts";
+import { isConnectFailure, isNodeFailure } from "./failure-kinds.ts";
 import type { ManagerEmitter } from "./manager-events.ts";
 import type { ManagerSettings } from "./manager-options.ts";
 import { Node } from "./node.ts";
@@ -118,6 +118,19 @@ export class NodeList {
     const others = this.all.filter((other) => other !== node);
     const isLast = !others.some(({ health }) => health.eligibility === "eligible");
     this.#onEjected(node, node.health.failed({ isLast }));
+  }
+
+  /**
+   * There was no connection to be had to it. Whether another node should be asked in its place; who is to blame is
+   * judged here.
+   */
+  onUnreached(node: Node, error: unknown, signal: AbortSignal | undefined): boolean {
+    if (signal?.aborted || !isConnectFailure(error)) {
+      node.health.abandonTrial();
+      return false;
+    }
+    this.onFailed(node, error);
+    return true;
   }
 
   /** A ping that someone asked for failed. */
