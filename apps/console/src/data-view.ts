@@ -6,7 +6,12 @@ export type Part<T> =
   | { readonly kind: "shown"; readonly value: T }
   /** There is none here, and why, as one sentence. */
   | { readonly kind: "absent"; readonly why: string }
-  | { readonly kind: "failed"; readonly message: string };
+  /** It could not be read this time; `last` is what it was when it could, and when that was, wall clock. */
+  | {
+      readonly kind: "failed";
+      readonly message: string;
+      readonly last: { readonly value: T; readonly seenAt: number } | null;
+    };
 
 export interface DataTierView {
   readonly database: DatabasePart;

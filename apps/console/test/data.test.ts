@@ -1,5 +1,5 @@
 import type { Database } from "@holdfast/data";
-import { systemClock } from "@holdfast/kernel";
+import { type Clock, systemClock, TimeoutError } from "@holdfast/kernel";
 import { describe, expect, it } from "vitest";
 import type { DataTierView } from "../src/data-view.ts";
 import { createDataSource, type DataSource } from "../src/server/index.ts";
@@ -92,7 +92,7 @@ describe("the data tier", () => {
     const seen = await createDataSource({ database, clock: systemClock }).look(AbortSignal.timeout(10_000));
     expect(seen).toMatchObject({
       database: { condition: "down", takesWrites: false, takesReads: false },
-      server: { kind: "failed" },
+      server: { kind: "failed", last: null },
       nodes: { kind: "failed" },
       shards: { kind: "failed" },
       failovers: { kind: "absent" },
@@ -101,5 +101,32 @@ describe("the data tier", () => {
       pool: { sessionMaxCount: 10, brokenCount: 3 },
     });
     expect(JSON.stringify(seen)).not.toContain("hunter2");
+  });
+
+  it("shows what could be read a while ago beside why it cannot be now, and since when", async () => {
+    let isAway = false;
+    let wallMs = 1_000;
+    const clock: Clock = { ...systemClock, wallNow: () => wallMs, monotonicNow: () => wallMs };
+    const history = [{ timeline: 1, forkLsn: 0n, at: undefined, leader: "a", reason: "failover" }];
+    const database = {
+      ...scriptedDatabase(() => Promise.reject(new Error("away"))),
+      kind: "cluster",
+      status: () => ({ condition: { kind: "healthy", takesWrites: true, takesReads: true }, nodes: [] }),
+      history: () => (isAway ? Promise.reject(new TimeoutError("history", 5_000)) : Promise.resolve(history)),
+    } as unknown as Database;
+    const source = createDataSource({ database, clock });
+    const look = async () => (await source.look(AbortSignal.timeout(10_000))).failovers;
+    const value = [{ timeline: 1, leader: "a" }];
+    expect(await look()).toMatchObject({ kind: "shown", value });
+    isAway = true;
+    wallMs = 61_000;
+    expect(await look()).toMatchObject({
+      kind: "failed",
+      message: "history took longer than 5000 ms",
+      last: { seenAt: 1_000, value },
+    });
+    isAway = false;
+    wallMs = 122_000;
+    expect(await look()).toMatchObject({ kind: "shown", value });
   });
 });

@@ -119,20 +119,6 @@ describe("a page", () => {
     expect(cluster.mock.calls.length).toBeGreaterThan(before);
   });
 
-  it("keeps what it has while the cluster cannot be asked, and gets what is new afterwards", async () => {
-    let answer: () => Promise<typeof emptyCluster> = async () => emptyCluster;
-    await using server = await setUp({ cluster: () => answer() });
-    const page = await server.open();
-    page.subscribe("cluster");
-    await page.expect("cluster", [{}]);
-    answer = () => Promise.reject(new Error("away"));
-    await server.clock.advance(5_000);
-    answer = async () => ({ ...emptyCluster, activeJobs: 1 });
-    await server.clock.advance(1_000);
-    await page.expect("cluster", [{}, { payload: { activeJobs: 1 } }]);
-    expect(page.events("cluster")).toHaveLength(2);
-  });
-
   it("gets a job's events under the positions of its log, from the first on, and those to come", async () => {
     const job = jobWith([status(1), status(2), { kind: "connection", state: "lost" }, status(3)]);
     await using server = await setUp(job.answers);

@@ -1,4 +1,4 @@
-import { systemClock } from "@holdfast/kernel";
+import { systemClock, TimeoutError } from "@holdfast/kernel";
 import type { JobSummary, Scope } from "@holdfast/protocol/contract";
 import { chromiumPath, createFaultProxy, type FaultProxy } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
@@ -22,13 +22,18 @@ describeService("chromium", "the pages of the console in a real browser", () => 
   let console: Awaited<ReturnType<typeof setUp>>;
   let network: FaultProxy;
   const jobs: JobSummary[] = [];
+  /** What the gate says instead of its jobs. */
+  let refusal: TimeoutError | undefined;
   const tokens = new Map<string, readonly Scope[]>();
   const failures: string[] = [];
   beforeAll(async () => {
     browser = await chromium.launch({ executablePath: chromiumPath(), args: QUIET });
     console = await setUp(
       {
-        list: async () => ({ jobs: [...jobs] }),
+        list: async () => {
+          if (refusal !== undefined) throw refusal;
+          return { jobs: [...jobs] };
+        },
         get: async (jobId) => ({ ...jobView, ...jobs.find((job) => job.jobId === jobId), datacenters: {} }),
         result: async (jobId) => runOf(jobId, jobId === "job-old" ? 5_000 : 10_000),
       },
@@ -43,6 +48,7 @@ describeService("chromium", "the pages of the console in a real browser", () => 
   });
   beforeEach(() => {
     jobs.splice(0);
+    refusal = undefined;
     failures.splice(0);
     tokens.clear();
     tokens.set("first-token", ["read"]);
@@ -135,11 +141,41 @@ describeService("chromium", "the pages of the console in a real browser", () => 
     await network.refuse();
     network.reset();
     await page.getByText("The connection to the gate is lost").waitFor();
+    await page.getByText(/as of \d\d:\d\d:\d\d, /).waitFor();
     addJob("job-8");
     await network.heal();
     await isLive(page);
     await shows(page, "job-8");
     expect(await page.getByText("The connection to the gate is lost").count()).toBe(0);
+  });
+
+  it("say since when what they show is old and what is away, and go on by themselves when it is back", async () => {
+    const page = await openJobs(await browser.newContext());
+    addJob("job-11");
+    await shows(page, "job-11");
+    refusal = new TimeoutError("the question to the gate", 5_000);
+    await page.getByText(/^As of \d\d:\d\d:\d\d, /).waitFor({ timeout: LIMIT_MS });
+    await page
+      .getByText("The list of jobs cannot be read now: the question to the gate took longer than 5000 ms.")
+      .waitFor();
+    await page.getByText("not up to date").waitFor();
+    // What was known is still there to read.
+    await shows(page, "job-11");
+    addJob("job-12");
+    refusal = undefined;
+    await isLive(page);
+    await shows(page, "job-12");
+    expect(await page.getByText(/^As of /).count()).toBe(0);
+  });
+
+  it("say why there is nothing to show when nothing was ever seen, and show it as soon as it is there", async () => {
+    refusal = new TimeoutError("the question to the gate", 5_000);
+    const page = await openJobs(await browser.newContext(), "The jobs cannot be read");
+    await page.getByText("the question to the gate took longer than 5000 ms").waitFor();
+    addJob("job-13");
+    refusal = undefined;
+    await shows(page, "job-13");
+    expect(await page.getByText("The jobs cannot be read").count()).toBe(0);
   });
 
   it("show what happened while they slept", async () => {

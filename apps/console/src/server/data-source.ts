@@ -15,7 +15,7 @@ import {
   readWholePlacement,
   type ServerOverview,
 } from "@holdfast/data";
-import { type Clock, isHoldfastError } from "@holdfast/kernel";
+import type { Clock } from "@holdfast/kernel";
 import type {
   BackupPart,
   BackupsPart,
@@ -29,6 +29,7 @@ import type {
   ServerPart,
   ShardsPart,
 } from "../data-view.ts";
+import { problemOf } from "./problem-of.ts";
 import { Remembered } from "./remembered.ts";
 
 export interface DataSourceOptions {
@@ -66,28 +67,34 @@ export const createDataSource = (options: DataSourceOptions): DataSource => {
   const failovers = new Remembered(clock, HISTORY_EVERY_MS, (signal) => readFailovers(database, signal));
   const caches = new Remembered(clock, CACHES_EVERY_MS, (signal) => readCaches(redis, clock, signal));
   const backed = new Remembered(clock, BACKUPS_EVERY_MS, () => readBackups(database, backups));
+  const lastShown = new Map<string, { readonly value: unknown; readonly seenAt: number }>();
   return {
     look: async (signal) => {
       const within = AbortSignal.any([signal, AbortSignal.timeout(PART_TIMEOUT_MS)]);
-      const part = async <T>(read: () => Promise<Part<T>>): Promise<Part<T>> => {
+      const part = async <T>(name: string, read: () => Promise<Part<T>>): Promise<Part<T>> => {
+        const seenAt = clock.wallNow();
         try {
-          return await read();
+          const seen = await read();
+          if (seen.kind === "shown") lastShown.set(name, { value: seen.value, seenAt });
+          return seen;
         } catch (error) {
           signal.throwIfAborted();
-          return { kind: "failed", message: within.aborted ? NO_ANSWER : problemOf(error) };
+          const last = lastShown.get(name) as { readonly value: T; readonly seenAt: number } | undefined;
+          const message = within.aborted ? NO_ANSWER : problemOf(error);
+          return { kind: "failed", message, last: last ?? null };
         }
       };
-      const seen = part(async () => ({ kind: "shown", value: await overview.get(within) }));
+      const seen = part("overview", async () => ({ kind: "shown", value: await overview.get(within) }));
       const [server, nodes, history, cached, sharded, kept] = await Promise.all([
-        part(async () => ({
+        part("server", async () => ({
           kind: "shown",
           value: serverPart(await overview.get(within), await facts.get(within)),
         })),
-        part(() => readNodes(database, overview, within)),
-        part(() => failovers.get(within)),
-        part(() => caches.get(within)),
-        part(() => shards.get(within)),
-        part(() => backed.get(within)),
+        part("nodes", () => readNodes(database, overview, within)),
+        part("failovers", () => failovers.get(within)),
+        part("caches", () => caches.get(within)),
+        part("shards", () => shards.get(within)),
+        part("backups", () => backed.get(within)),
       ]);
       return {
         database: databasePart(database, await seen),
@@ -101,13 +108,6 @@ export const createDataSource = (options: DataSourceOptions): DataSource => {
       };
     },
   };
-};
-
-/** Our own errors hold no secret; what others say may. */
-const problemOf = (error: unknown): string => {
-  if (isHoldfastError(error)) return error.message;
-  const { code } = error as NodeJS.ErrnoException;
-  return typeof code === "string" ? `an unexpected failure (${code})` : "an unexpected failure";
 };
 
 const NO_ANSWER = `no answer within ${PART_TIMEOUT_MS / 1_000} s`;

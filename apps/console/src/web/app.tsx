@@ -1,17 +1,22 @@
 import { type ReactNode, useState } from "react";
+import { formatAge, formatClock } from "./format.ts";
 import { ClusterPage } from "./pages/cluster-page.tsx";
 import { ComparePage } from "./pages/compare-page.tsx";
 import { DataPage } from "./pages/data-page.tsx";
 import { JobPage } from "./pages/job-page.tsx";
 import { JobsPage } from "./pages/jobs-page.tsx";
 import { Link } from "./parts/link.tsx";
+import { StaleBanner } from "./parts/stale-banner.tsx";
 import { EmptyState } from "./parts/states.tsx";
 import { ThemeToggle } from "./parts/theme-toggle.tsx";
 import { type Route, useRoute } from "./route.ts";
-import { useConnection } from "./use-live.ts";
+import { useConnection, useNow } from "./use-live.ts";
+import { useStale } from "./use-snapshot.ts";
 
 export const App = (): ReactNode => {
   const route = useRoute();
+  const { lostAt } = useConnection();
+  const isOld = useStale().length > 0 || lostAt !== undefined;
   return (
     <>
       <a className="skip" href="#content">
@@ -40,7 +45,8 @@ export const App = (): ReactNode => {
         <ThemeToggle />
       </header>
       <ConnectionBanner />
-      <main id="content" tabIndex={-1}>
+      {lostAt === undefined ? <StaleBanner /> : null}
+      <main id="content" tabIndex={-1} className={isOld ? "old" : undefined}>
         <Page route={route} />
       </main>
     </>
@@ -70,15 +76,16 @@ const Page = ({ route }: { readonly route: Route }): ReactNode => {
 
 const ConnectionNote = (): ReactNode => {
   const { state } = useConnection();
+  const isStale = useStale().length > 0 && state === "connected";
   const text = {
-    connected: "live",
+    connected: isStale ? "not up to date" : "live",
     connecting: "connecting",
     reconnecting: "reconnecting",
     disconnected: "connecting",
     "signed-out": "signed out",
   }[state];
   return (
-    <output className={`connection ${state}`}>
+    <output className={`connection ${isStale ? "stale" : state}`}>
       <span className="dot" aria-hidden="true" />
       {text}
     </output>
@@ -86,13 +93,25 @@ const ConnectionNote = (): ReactNode => {
 };
 
 const ConnectionBanner = (): ReactNode => {
-  const { state, retryNow, signIn } = useConnection();
+  const { state, lostAt, retryNow, signIn } = useConnection();
   const [token, setToken] = useState("");
+  const now = useNow(1_000, lostAt !== undefined);
   if (state === "reconnecting") {
     return (
       <div className="banner warning" role="alert">
         <span>
-          The connection to the gate is lost. What you see may be old; it goes on from here by itself.
+          The connection to the gate is lost.{" "}
+          {lostAt === undefined ? (
+            "It is tried again by itself."
+          ) : (
+            <>
+              What you see is{" "}
+              <strong>
+                as of {formatClock(lostAt)}, {formatAge(now - lostAt)}
+              </strong>
+              ; it goes on from here by itself.
+            </>
+          )}
         </span>
         <button type="button" onClick={retryNow}>
           Retry now

@@ -1,20 +1,31 @@
 import { emptyProjection, type JobProjection, projectEvent } from "@holdfast/jobs/projection";
-import { type ConnectionState, NotConnectedError } from "@holdfast/live/client";
-import { useBroadcast, useBroadcastState, useChannel } from "@holdfast/live-react";
+import type { ConnectionState } from "@holdfast/live/client";
+import { useBroadcast, useBroadcastState } from "@holdfast/live-react";
 import type { JobEvent } from "@holdfast/protocol/contract";
 import { useEffect, useState } from "react";
 import { JOB_CHANNEL_PREFIX } from "../messages.ts";
 import { storeToken } from "./token.ts";
+import { useChannelError } from "./use-channel-error.ts";
 
 /** How the page is connected. `signed-out`: the console wants a token, or another one. */
 export const useConnection = (): {
   readonly state: ConnectionState | "signed-out";
+  /** When it was noticed that the connection broke, by the page's clock; undefined while connected, or before it ever was. */
+  readonly lostAt: number | undefined;
   readonly retryNow: () => void;
   readonly signIn: (token: string) => void;
 } => {
   const client = useBroadcast();
   const state = useBroadcastState();
+  const isConnected = state === "connected";
+  const [wasConnected, setWasConnected] = useState(isConnected);
+  const [lostAt, setLostAt] = useState<number>();
+  if (isConnected !== wasConnected) {
+    setWasConnected(isConnected);
+    setLostAt(isConnected ? undefined : Date.now());
+  }
   return {
+    lostAt,
     state: state === "disconnected" && client.detail.terminal ? "signed-out" : state,
     retryNow: () => client.connect(),
     signIn: (token) => {
@@ -28,50 +39,6 @@ export interface Loadable<T> {
   readonly data: T | undefined;
   readonly error: string | undefined;
 }
-
-/** Calls back with what the console says against a channel. */
-const useChannelError = (channel: string, onError: (message: string) => void): void => {
-  const client = useBroadcast();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a callback made anew says the same
-  useEffect(
-    () =>
-      client.onError((error, concerned) => {
-        if (concerned === channel && !(error instanceof NotConnectedError)) onError(error.message);
-      }),
-    [client, channel],
-  );
-};
-
-/** The newest state of each channel that is shown. */
-const shown = new Map<string, { data: unknown; viewerCount: number }>();
-
-/**
- * The newest state of `cluster`, `data` or `jobs`. One page that takes the place of another joins the channel where that
- * left it, and is not told again what has not changed: so it begins with what the other one showed.
- */
-export const useSnapshot = <T>(channel: string): Loadable<T> => {
-  const [value, setValue] = useState<Loadable<T>>(() => ({
-    data: shown.get(channel)?.data as T | undefined,
-    error: undefined,
-  }));
-  useChannel(channel, ({ payload }) => {
-    const entry = shown.get(channel);
-    if (entry !== undefined) entry.data = payload;
-    setValue({ data: payload as T, error: undefined });
-  });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: later values are put in by the channel
-  useEffect(() => {
-    const entry = shown.get(channel) ?? { data: value.data, viewerCount: 0 };
-    shown.set(channel, entry);
-    entry.viewerCount += 1;
-    return () => {
-      entry.viewerCount -= 1;
-      if (entry.viewerCount === 0) shown.delete(channel);
-    };
-  }, [channel]);
-  useChannelError(channel, (error) => setValue((before) => ({ ...before, error })));
-  return value;
-};
 
 export interface LiveJob extends Loadable<JobProjection> {
   readonly historyTrimmed: boolean;

@@ -1,12 +1,14 @@
 import type { DatacenterView, WorkerView } from "@holdfast/protocol/contract";
 import type { ReactNode } from "react";
-import type { ClusterData } from "../../messages.ts";
+import type { ClusterData, SilentDatacenter } from "../../messages.ts";
 import { formatAge, formatCount } from "../format.ts";
 import { Figure } from "../parts/figure.tsx";
-import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
+import { SilentNote } from "../parts/silent-note.tsx";
+import { EmptyState, LoadingState, UnseenState } from "../parts/states.tsx";
 import { StatusBadge } from "../parts/status-badge.tsx";
 import { Table } from "../parts/table.tsx";
-import { useNow, useSnapshot } from "../use-live.ts";
+import { useNow } from "../use-live.ts";
+import { useSnapshot } from "../use-snapshot.ts";
 
 export const ClusterPage = (): ReactNode => {
   const { data, error } = useSnapshot<ClusterData>("cluster");
@@ -14,18 +16,20 @@ export const ClusterPage = (): ReactNode => {
     return error === undefined ? (
       <LoadingState lines={6} />
     ) : (
-      <ErrorState title="The gate does not answer" message={error} />
+      <UnseenState title="The cluster cannot be read" message={error} />
     );
   const workers = data.datacenters.flatMap((dc) => dc.workers);
   const cores = workers.reduce((sum, worker) => sum + worker.cores, 0);
   const busy = workers.reduce((sum, worker) => sum + worker.busyCores, 0);
+  const silent = data.silent.map(({ datacenter }) => datacenter).join(", ");
+  const lastHeard = silent === "" ? "" : ` (${silent} as last heard)`;
   return (
     <>
       <h1>Cluster</h1>
       <dl className="figures">
         <Figure label="Datacenters" value={formatCount(data.datacenters.length)} />
-        <Figure label="Workers" value={formatCount(workers.length)} />
-        <Figure label="Cores busy" value={`${formatCount(busy)} / ${formatCount(cores)}`} />
+        <Figure label={`Workers${lastHeard}`} value={formatCount(workers.length)} />
+        <Figure label={`Cores busy${lastHeard}`} value={`${formatCount(busy)} / ${formatCount(cores)}`} />
         <Figure label="Active jobs" value={formatCount(data.activeJobs)} to="/jobs" />
       </dl>
       <Leaders cluster={data} />
@@ -36,7 +40,13 @@ export const ClusterPage = (): ReactNode => {
           </p>
         </EmptyState>
       ) : (
-        data.datacenters.map((dc) => <Datacenter key={dc.datacenter} dc={dc} />)
+        data.datacenters.map((dc) => (
+          <Datacenter
+            key={dc.datacenter}
+            dc={dc}
+            silent={data.silent.find(({ datacenter }) => datacenter === dc.datacenter)}
+          />
+        ))
       )}
     </>
   );
@@ -77,56 +87,79 @@ const Leaders = ({ cluster }: { readonly cluster: ClusterData }): ReactNode => (
   </section>
 );
 
-const Datacenter = ({ dc }: { readonly dc: DatacenterView }): ReactNode => {
+const Datacenter = ({
+  dc,
+  silent,
+}: {
+  readonly dc: DatacenterView;
+  readonly silent: SilentDatacenter | undefined;
+}): ReactNode => (
+  <section className="card">
+    <h2>
+      {dc.datacenter} <StatusBadge status={dc.health} />
+      <span className="aside">
+        {formatCount(dc.availableCores)} of {formatCount(dc.totalCores)} cores free ·{" "}
+        {formatCount(dc.pendingTasks)} shards waiting
+      </span>
+    </h2>
+    {silent === undefined ? null : (
+      <SilentNote silent={silent}>
+        What follows is what it said last. New jobs go elsewhere until one answers.
+      </SilentNote>
+    )}
+    <div className={silent === undefined ? undefined : "old"}>
+      <Workers dc={dc} isSilent={silent !== undefined} />
+    </div>
+  </section>
+);
+
+const Workers = ({
+  dc,
+  isSilent,
+}: {
+  readonly dc: DatacenterView;
+  readonly isSilent: boolean;
+}): ReactNode => {
   const now = useNow(5_000);
+  if (dc.workers.length === 0)
+    return isSilent ? null : (
+      <p className="muted">
+        No worker is connected. Start one with{" "}
+        <code>holdfast worker --datacenter {dc.datacenter} --workflows FILE</code>.
+      </p>
+    );
   return (
-    <section className="card">
-      <h2>
-        {dc.datacenter} <StatusBadge status={dc.health} />
-        <span className="aside">
-          {formatCount(dc.availableCores)} of {formatCount(dc.totalCores)} cores free ·{" "}
-          {formatCount(dc.pendingTasks)} shards waiting
-        </span>
-      </h2>
-      {dc.workers.length === 0 ? (
-        <p className="muted">
-          No worker is connected. Start one with{" "}
-          <code>holdfast worker --datacenter {dc.datacenter} --workflows FILE</code>.
-        </p>
-      ) : (
-        <Table
-          columns={[
-            "Worker",
-            "State",
-            "Cores",
-            { number: "Shards done" },
-            { number: "Failed" },
-            "Process",
-            "Started",
-            "Workflows",
-          ]}
-        >
-          {dc.workers.map((worker) => (
-            <tr key={worker.nodeId}>
-              <td>{worker.nodeId}</td>
-              <td>
-                <StatusBadge status={worker.state} />
-              </td>
-              <td>
-                <Cores worker={worker} />
-              </td>
-              <td className="number">{formatCount(worker.completedShards)}</td>
-              <td className="number">{formatCount(worker.failedShards)}</td>
-              <td className="mono">
-                {worker.host}:{worker.pid}
-              </td>
-              <td>{formatAge(now - worker.startedAt)}</td>
-              <td className="muted">{worker.workflows.join(", ")}</td>
-            </tr>
-          ))}
-        </Table>
-      )}
-    </section>
+    <Table
+      columns={[
+        "Worker",
+        "State",
+        "Cores",
+        { number: "Shards done" },
+        { number: "Failed" },
+        "Process",
+        "Started",
+        "Workflows",
+      ]}
+    >
+      {dc.workers.map((worker) => (
+        <tr key={worker.nodeId}>
+          <td>{worker.nodeId}</td>
+          <td>
+            <StatusBadge status={worker.state} />
+          </td>
+          <td>
+            <Cores worker={worker} />
+          </td>
+          <td className="number">{formatCount(worker.completedShards)}</td>
+          <td className="number">{formatCount(worker.failedShards)}</td>
+          <td className="mono">
+            {worker.host}:{worker.pid}
+          </td>
+          <td>{formatAge(now - worker.startedAt)}</td>
+          <td className="muted">{worker.workflows.join(", ")}</td>
+        </tr>
+      ))}
+    </Table>
   );
 };
 

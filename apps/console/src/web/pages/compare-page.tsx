@@ -12,7 +12,8 @@ import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
 import { StatusBadge } from "../parts/status-badge.tsx";
 import { call } from "../rest.ts";
 import { type Comparison, comparePath, navigate } from "../route.ts";
-import { type Loadable, useConnection, useNow, useSnapshot } from "../use-live.ts";
+import { type Loadable, useConnection, useNow } from "../use-live.ts";
+import { useSnapshot } from "../use-snapshot.ts";
 
 const LEVELS = [
   ["0.05", "1 in 20"],

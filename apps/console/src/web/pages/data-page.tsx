@@ -8,9 +8,9 @@ import { NodesCard } from "../parts/data/nodes-card.tsx";
 import { PoolCard } from "../parts/data/pool-card.tsx";
 import { ShardsCard } from "../parts/data/shards-card.tsx";
 import { Figure } from "../parts/figure.tsx";
-import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
+import { EmptyState, LoadingState, UnseenState } from "../parts/states.tsx";
 import { StatusBadge } from "../parts/status-badge.tsx";
-import { useSnapshot } from "../use-live.ts";
+import { useSnapshot } from "../use-snapshot.ts";
 
 const KINDS = {
   embedded: "embedded in this process",
@@ -32,7 +32,7 @@ export const DataPage = (): ReactNode => {
     return error === undefined ? (
       <LoadingState lines={8} />
     ) : (
-      <ErrorState title="The gate does not answer" message={error} />
+      <UnseenState title="The data tier cannot be looked at" message={error} />
     );
   if (data === null)
     return (

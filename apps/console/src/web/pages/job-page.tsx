@@ -1,6 +1,7 @@
 import { type JobProjection, jobFraction, workflowTotals } from "@holdfast/jobs/projection";
 import type { JobView } from "@holdfast/protocol/contract";
 import { type ReactNode, useEffect, useState } from "react";
+import type { ClusterData, SilentDatacenter } from "../../messages.ts";
 import { formatClock, formatCount, formatDuration } from "../format.ts";
 import { Fact } from "../parts/fact.tsx";
 import { JobActions } from "../parts/job-actions.tsx";
@@ -8,16 +9,21 @@ import { JobCharts } from "../parts/job-charts.tsx";
 import { Link } from "../parts/link.tsx";
 import { LogTail } from "../parts/log-tail.tsx";
 import { ProgressBar } from "../parts/progress-bar.tsx";
+import { SilentNote } from "../parts/silent-note.tsx";
 import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
 import { StatusBadge } from "../parts/status-badge.tsx";
 import { type GraphNode, WorkflowGraph } from "../parts/workflow-graph.tsx";
 import { WorkflowTable } from "../parts/workflow-table.tsx";
 import { call } from "../rest.ts";
 import { useJob, useNow } from "../use-live.ts";
+import { useSnapshot } from "../use-snapshot.ts";
 
 export const JobPage = ({ jobId }: { readonly jobId: string }): ReactNode => {
   const job = useJob(jobId);
-  const view = useJobView(jobId, job.data?.result !== undefined);
+  const isOver = job.data?.result !== undefined;
+  const view = useJobView(jobId, isOver);
+  // A log that stands still says nothing of why.
+  const cluster = useSnapshot<ClusterData>("cluster", { enabled: !isOver });
   if (job.error !== undefined && job.data === undefined) {
     return (
       <EmptyState title="This job cannot be shown">
@@ -32,6 +38,7 @@ export const JobPage = ({ jobId }: { readonly jobId: string }): ReactNode => {
       jobId={jobId}
       job={job.data}
       view={view}
+      silent={isOver ? [] : (cluster.data?.silent ?? [])}
       historyTrimmed={job.historyTrimmed}
       error={job.error}
     />
@@ -68,6 +75,7 @@ const JobDetails = (props: {
   readonly jobId: string;
   readonly job: JobProjection;
   readonly view: JobView | undefined;
+  readonly silent: readonly SilentDatacenter[];
   readonly historyTrimmed: boolean;
   readonly error: string | undefined;
 }): ReactNode => {
@@ -92,6 +100,13 @@ const JobDetails = (props: {
       {props.historyTrimmed ? (
         <p className="banner">The beginning of this job’s history is no longer kept.</p>
       ) : null}
+      {props.silent
+        .filter(({ datacenter }) => datacenter in job.managers)
+        .map((silent) => (
+          <p key={silent.datacenter} className="banner warning">
+            <SilentNote silent={silent}>Its part of this job is shown as it was then.</SilentNote>
+          </p>
+        ))}
       <section className="card">
         <div className="progress-row">
           <ProgressBar fraction={fraction} tone={TONE[job.status] ?? "live"} label="Progress of the job" />

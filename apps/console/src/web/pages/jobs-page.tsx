@@ -3,12 +3,13 @@ import { type ReactNode, useState } from "react";
 import type { ClusterData, JobsData } from "../../messages.ts";
 import { formatAge, formatCount, formatDuration } from "../format.ts";
 import { Link } from "../parts/link.tsx";
-import { EmptyState, ErrorState, LoadingState } from "../parts/states.tsx";
+import { EmptyState, LoadingState, UnseenState } from "../parts/states.tsx";
 import { StatusBadge } from "../parts/status-badge.tsx";
 import { SubmitForm } from "../parts/submit-form.tsx";
 import { Table } from "../parts/table.tsx";
 import { comparePath, jobPath, navigate } from "../route.ts";
-import { useNow, useSnapshot } from "../use-live.ts";
+import { useNow } from "../use-live.ts";
+import { useSnapshot } from "../use-snapshot.ts";
 
 export const JobsPage = (): ReactNode => {
   const { data, error } = useSnapshot<JobsData>("jobs");
@@ -93,7 +94,7 @@ const JobsTable = (props: {
     return error === undefined ? (
       <LoadingState lines={5} />
     ) : (
-      <ErrorState title="The jobs could not be read" message={error} />
+      <UnseenState title="The jobs cannot be read" message={error} />
     );
   if (data.jobs.length === 0) {
     return (

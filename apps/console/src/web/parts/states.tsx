@@ -14,17 +14,34 @@ export const EmptyState = ({
   </section>
 );
 
+/** What failed, and what happens next where it goes on by itself. */
 export const ErrorState = ({
+  title,
+  message,
+  children,
+}: {
+  readonly title: string;
+  readonly message: string;
+  readonly children?: ReactNode;
+}): ReactNode => (
+  <section className="state error" role="alert">
+    <h2>{title}</h2>
+    <p>{message}</p>
+    {children}
+  </section>
+);
+
+/** A state that the console has never seen since it began to look: it asks again every second. */
+export const UnseenState = ({
   title,
   message,
 }: {
   readonly title: string;
   readonly message: string;
 }): ReactNode => (
-  <section className="state error" role="alert">
-    <h2>{title}</h2>
-    <p>{message}</p>
-  </section>
+  <ErrorState title={title} message={message}>
+    <p className="muted">It is asked again every second, and appears here by itself.</p>
+  </ErrorState>
 );
 
 /** Grey shapes where content will be; announced once to screen readers. */

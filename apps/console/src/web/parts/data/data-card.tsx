@@ -1,7 +1,8 @@
 import type { ReactNode } from "react";
 import type { Part } from "../../../data-view.ts";
+import { formatClock } from "../../format.ts";
 
-/** One part of the data tier: shown, absent with its reason, or failed alone beside the others. */
+/** One part of the data tier: shown, absent with its reason, or failed alone beside the others, with what it was before. */
 export const DataCard = <T,>({
   title,
   part,
@@ -23,9 +24,13 @@ export const DataCard = <T,>({
     ) : part.kind === "absent" ? (
       <p className="muted note">{part.why}</p>
     ) : (
-      <p className="problem note" role="alert">
-        This could not be read: {part.message}
-      </p>
+      <>
+        <p className="problem note" role="alert">
+          This cannot be read now: {part.message}.
+          {part.last === null ? null : ` What follows is as of ${formatClock(part.last.seenAt)}.`}
+        </p>
+        {part.last === null ? null : <div className="old">{children(part.last.value)}</div>}
+      </>
     )}
   </section>
 );
