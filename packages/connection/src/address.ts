@@ -19,7 +19,9 @@ export const parseAddress = (
   const host = match?.[1] ?? match?.[2];
   const port = match?.[3] === undefined ? options.defaultPort : Number(match[3]);
   if (host === undefined || port === undefined || port > 65_535) {
-    throw new InvalidInputError(field, text, "host:port with a port from 0 to 65535");
+    // Who writes a user into an address may have written a password too.
+    const shown = text.replace(/^.*@/s, "[not shown]@");
+    throw new InvalidInputError(field, shown, "host:port with a port from 0 to 65535");
   }
   return { host, port };
 };

@@ -145,6 +145,10 @@ export const resolveClientConfig = (sources: ClientConfigSources): ClientConfig 
   if (!result.success) {
     const [issue] = result.error.issues;
     const path = issue?.path.map(String) ?? [];
+    if (issue?.code === "unrecognized_keys") {
+      const field = [...path, ...issue.keys.slice(0, 1)].join(".");
+      throw new InvalidInputError(field, NOT_SHOWN, "the name of a field; there is none of this name");
+    }
     throw new InvalidInputError(path.join("."), shown(merged, path), issue?.message ?? "valid");
   }
   const config = result.data;
@@ -227,7 +231,11 @@ const merge = (below: Tree, above: Tree): Tree => {
 
 const SECRET_FIELDS: ReadonlySet<string> = new Set(["password", "token"]);
 
+/** In place of what may hold a secret: the value of a misspelt field, and whatever has parts. */
+const NOT_SHOWN = "[not shown]";
+
 const shown = (tree: Tree, path: readonly string[]): unknown => {
   if (SECRET_FIELDS.has(path[0] ?? "")) return "[secret]";
-  return path.reduce<unknown>((value, key) => (isTree(value) ? value[key] : undefined), tree);
+  const value = path.reduce<unknown>((parent, key) => (isTree(parent) ? parent[key] : undefined), tree);
+  return typeof value === "object" && value !== null ? NOT_SHOWN : value;
 };
