@@ -18,6 +18,7 @@ const holder = (permits: SharedPermits, idleCount = () => 0) => {
   return {
     state,
     leave: membership.leave,
+    idle: () => membership.permits.idle?.(),
     take: () => {
       const isTaken = membership.permits.take();
       if (isTaken) state.held += 1;
@@ -52,6 +53,23 @@ describe("SharedPermits", () => {
     expect(poor.take()).toBe(true);
     expect(rich.state.held).toBe(3);
     expect(permits.takenCount).toBe(4);
+  });
+
+  it("wakes a node that got nothing when one above its share has an idle connection, and only then", async () => {
+    const permits = new SharedPermits(1);
+    let idleCount = 0;
+    const rich = holder(permits, () => idleCount);
+    const poor = holder(permits);
+    expect(rich.take()).toBe(true);
+    rich.idle();
+    await Promise.resolve();
+    expect(poor.state.wakes).toBe(0);
+    expect(poor.take()).toBe(false);
+    idleCount = 1;
+    rich.idle();
+    await Promise.resolve();
+    expect(poor.state.wakes).toBe(1);
+    expect(poor.take()).toBe(true);
   });
 
   it("wakes the others when a permit becomes free or a node leaves", async () => {

@@ -10,11 +10,13 @@ interface Holder {
 
 /**
  * One limit over the pools of several nodes. Each node is guaranteed its equal share, rounded down; what is left
- * goes to whoever asks first. A node below its share takes the idle resource of one above it.
+ * goes to whoever asks first. A node below its share takes the idle resource of one above it, now or once there is one.
  */
 export class SharedPermits {
   readonly #maxCount: number;
   readonly #holders = new Set<Holder>();
+  /** Got nothing when they asked last. */
+  readonly #refused = new Set<Holder>();
   #isWaking = false;
 
   constructor(maxCount: number) {
@@ -38,16 +40,24 @@ export class SharedPermits {
           holder.heldCount -= 1;
           this.#wakeOthers();
         },
+        idle: () => {
+          if (this.#refused.size > 0 && holder.heldCount > this.#share) this.#wakeOthers();
+        },
       },
       leave: () => {
         this.#holders.delete(holder);
+        this.#refused.delete(holder);
         this.#wakeOthers();
       },
     };
   }
 
   #take(holder: Holder): boolean {
-    if (!this.#isFreeFor(holder) && !this.#reclaimFor(holder)) return false;
+    if (!this.#isFreeFor(holder) && !this.#reclaimFor(holder)) {
+      this.#refused.add(holder);
+      return false;
+    }
+    this.#refused.delete(holder);
     holder.heldCount += 1;
     return true;
   }
@@ -84,6 +94,8 @@ export class SharedPermits {
     this.#isWaking = true;
     queueMicrotask(() => {
       this.#isWaking = false;
+      // Who still wants one asks again.
+      this.#refused.clear();
       for (const holder of [...this.#holders]) holder.wake();
     });
   }

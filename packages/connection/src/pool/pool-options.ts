@@ -17,6 +17,8 @@ export interface Permits {
   /** Takes the right to one more resource; false when there is none now. */
   take(): boolean;
   give(): void;
+  /** One of the resources went idle: it may be given up for someone else, see {@link Pool.giveUpIdle}. */
+  idle?(): void;
 }
 
 export interface PoolOptions<T> {
@@ -45,7 +47,7 @@ export interface PoolOptions<T> {
   readonly minCount?: number;
   /** False: `minCount` is ignored and all `maxCount` are opened and kept. Default true. */
   readonly autoScale?: boolean;
-  /** Asked before each opening, besides `maxCount`. When one becomes free elsewhere, call {@link Pool.wake}. */
+  /** Asked before each opening, besides `maxCount`. When one becomes free elsewhere, call {@link Pool.wake}. Must not throw. */
   readonly permits?: Permits;
   /** Most resources being opened at once, so that a crowd does not storm a server. Default 2. */
   readonly openingMaxCount?: number;

@@ -249,6 +249,7 @@ export class Pool<T> implements AsyncDisposable {
     }
     this.#ledger.move(entry, "idle");
     this.#idle.push(entry, now);
+    this.#settings.permits?.idle?.();
   }
 
   /** Why a resource must not be lent, if so. */
@@ -310,6 +311,7 @@ export class Pool<T> implements AsyncDisposable {
       } else if (!isAwaited && this.#line.size === 0 && this.#unusable(entry, now) === undefined) {
         this.#ledger.move(entry, "idle");
         this.#idle.putBack(entry);
+        this.#settings.permits?.idle?.();
       } else {
         this.#settleOrRetire(entry);
       }
