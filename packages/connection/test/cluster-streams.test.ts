@@ -141,6 +141,7 @@ describe("a stream over an exclusive lease", () => {
     const next = aborted.stream(rows, { count: 1_000 }, { signal: controller.signal }).next();
     const reason = new Error("not needed");
     const refused = expect(next).rejects.toBe(reason);
+    await clock.advanceUntil(() => node(1).calls.length === 2, 100);
     controller.abort(reason);
     await clock.advance(1);
     await refused;

@@ -15,15 +15,20 @@ const UNSENT: ReadonlySet<string> = new Set([
   "CONNECTION_POOL_EXHAUSTED",
   // The node was taken off the list meanwhile.
   "CONNECTION_POOL_CLOSED",
+  // Another node may be of a newer version.
+  "CONNECTION_UNSUPPORTED_FEATURE",
   "PROTOCOL_VERSION_MISMATCH",
 ]);
 
-/** Says nothing about the health of the node: it closes as it should, or we asked too much of it. */
+/** Says nothing about the health of the node: it closes as it should, we asked too much of it, or it is of an older version. */
 const NO_FAULT: ReadonlySet<string> = new Set([
   "CONNECTION_DRAINING",
   "CONNECTION_OVERLOADED",
   "CONNECTION_POOL_EXHAUSTED",
   "CONNECTION_POOL_CLOSED",
+  "CONNECTION_UNSUPPORTED_FEATURE",
+  // A mistake of the program.
+  "CONNECTION_LEASE_RELEASED",
   "KERNEL_CLOSED",
 ]);
 

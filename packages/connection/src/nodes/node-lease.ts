@@ -1,4 +1,4 @@
-import { type Abortable, deferred, RemoteError, TimeoutError } from "@holdfast/kernel";
+import { type Abortable, deferred, RemoteError, TimeoutError, untilAborted } from "@holdfast/kernel";
 import type {
   InputOf,
   ItemOf,
@@ -57,7 +57,8 @@ export class NodeLease implements Disposable {
   }
 
   /**
-   * Asks over this connection, after the requests before it.
+   * Asks over this connection, after the requests before it. An abort while it waits for them ends the wait at once and
+   * leaves the lease as it is, because nothing was sent.
    * @throws what `Peer.request` throws; LeaseReleasedError after the lease has ended.
    */
   request<D extends RequestDefinition>(
@@ -65,15 +66,17 @@ export class NodeLease implements Disposable {
     input: InputOf<D>,
     options: RequestOptions = {},
   ): Promise<OutputOf<D>> {
-    const answer = this.#last.then(() => this.#ask(definition, input, options));
-    this.#last = answer.catch(() => undefined);
+    const before = this.#last;
+    const answer = untilAborted(before, options.signal).then(() => this.#ask(definition, input, options));
+    // Who comes next waits for those before it too.
+    this.#last = before.then(() => answer).catch(() => undefined);
     return answer;
   }
 
   /**
-   * Asks for a stream over this connection, after the requests before it and before those after it. Reading it to its
-   * end leaves the lease as it is; leaving it early, an abort, a timeout or a broken connection destroys the
-   * connection, and the lease is over.
+   * Asks for a stream over this connection, after the requests before its first read and before those after it. Reading
+   * it to its end leaves the lease as it is; leaving it early, an abort, a timeout or a broken connection destroys the
+   * connection, and the lease is over. An abort while it waits for the requests before it is none of these.
    */
   async *stream<D extends StreamDefinition>(
     definition: D,
@@ -82,10 +85,11 @@ export class NodeLease implements Disposable {
   ): AsyncGenerator<ItemOf<D>, void, undefined> {
     const before = this.#last;
     const { promise: ended, resolve: onEnd } = deferred<void>();
-    this.#last = ended;
-    await before;
-    let isKnown = false;
+    this.#last = before.then(() => ended);
+    let isKnown = true;
     try {
+      await untilAborted(before, options.signal);
+      isKnown = false;
       const peer = this.#lease.resource;
       const ask = (): AsyncIterableIterator<ItemOf<D>> =>
         peer.stream(definition, input, { timeoutMs: this.#requestTimeoutMs, ...options });
@@ -103,8 +107,8 @@ export class NodeLease implements Disposable {
       isKnown = true;
       this.#owner.onAnswered();
     } catch (error) {
-      if (isNodeFailure(error)) this.#owner.onFailed(error);
-      isKnown = error instanceof RemoteError;
+      this.#blame(error, options);
+      isKnown ||= error instanceof RemoteError;
       throw error;
     } finally {
       onEnd();
@@ -136,6 +140,7 @@ export class NodeLease implements Disposable {
     options: RequestOptions,
   ): Promise<OutputOf<D>> {
     const peer = this.#lease.resource;
+    options.signal?.throwIfAborted();
     const ask = (): Promise<OutputOf<D>> =>
       peer.request(definition, input, { timeoutMs: this.#requestTimeoutMs, ...options });
     try {
@@ -147,11 +152,16 @@ export class NodeLease implements Disposable {
       this.#owner.onAnswered();
       return answer;
     } catch (error) {
-      if (isNodeFailure(error)) this.#owner.onFailed(error);
+      this.#blame(error, options);
       const isUnknown =
         isNodeFailure(error) || error instanceof TimeoutError || options.signal?.aborted === true;
       if (isUnknown && this.isHeld) this.destroy(error instanceof Error ? error : undefined);
       throw error;
     }
+  }
+
+  /** Whoever gives up says nothing of the node, whatever the reason looks like. */
+  #blame(error: unknown, { signal }: Abortable): void {
+    if (signal?.aborted !== true && isNodeFailure(error)) this.#owner.onFailed(error);
   }
 }
