@@ -40,7 +40,7 @@ export interface Grant {
    * side authenticates again. Default: for as long as the connection lives.
    */
   readonly expiresAt?: number;
-  /** Asked before each request; false refuses it with AUTHENTICATION_FAILED, for example after a logout. Must be fast. */
+  /** Asked before each request; false refuses it with AUTHENTICATION_INVALID_CREDENTIALS, for example after a logout. Must be fast. */
   readonly isValid?: () => boolean;
 }
 
@@ -79,7 +79,11 @@ export interface ReconnectingOptions extends EndpointOptions {
   /** Tried in turn, starting with the last that worked. May be changed later by `setAddresses`. */
   readonly addresses: readonly string[];
   readonly credential?: Credential;
-  /** Called for each new ready connection, before requests that waited for it are sent: re-register, re-follow. */
+  /**
+   * Called for each new ready connection, before requests that waited for it are sent: re-register, re-follow. Where it
+   * fails, the connection is dropped and the next address is tried; where the connection is lost meanwhile, it is
+   * not waited for.
+   */
   readonly onConnected?: (peer: Peer) => void | Promise<void>;
   readonly onDisconnected?: (error: Error | undefined) => void;
 }

@@ -8,6 +8,7 @@ import {
 } from "@holdfast/kernel";
 import { openPeer } from "./connect.ts";
 import type { ReconnectingOptions, ReconnectingPeer } from "./endpoint.ts";
+import { ConnectionLostError } from "./errors.ts";
 import { type EndpointSettings, settingsOf } from "./link/settings.ts";
 import type { WirePeer } from "./link/wire-peer.ts";
 import type { Peer } from "./peer.ts";
@@ -121,14 +122,15 @@ class ReconnectingLink implements ReconnectingPeer {
     const address = this.#addresses[this.#nextIndex] ?? "";
     let peer: WirePeer | undefined;
     try {
-      peer = await openPeer(this.#settings, {
+      const opened = await openPeer(this.#settings, {
         transport,
         address,
         signal,
         ...(credential === undefined ? {} : { credential }),
       });
-      await untilAborted(Promise.resolve(onConnected?.(peer)), signal);
-      return peer;
+      peer = opened;
+      await whileOpen(opened, () => onConnected?.(opened), signal);
+      return opened;
     } catch (error) {
       peer?.destroy();
       if (signal.aborted) return undefined;
@@ -196,6 +198,25 @@ class ReconnectingLink implements ReconnectingPeer {
     return `link to ${this.#addresses.join(", ")}`;
   }
 }
+
+/** Waits for `body`, but not beyond the end of the connection. @throws what `body` throws; ConnectionLostError; signal.reason. */
+const whileOpen = async (
+  peer: WirePeer,
+  body: () => void | Promise<void>,
+  signal: AbortSignal,
+): Promise<void> => {
+  const open = childController(signal);
+  const unsubscribe = peer.onClose((error) => {
+    const { address } = peer.remote;
+    open.abort(error ?? new ConnectionLostError(address, ConnectionLostError.reasonOf(error)));
+  });
+  try {
+    await untilAborted(Promise.resolve(body()), open.signal);
+  } finally {
+    unsubscribe();
+    open.dispose();
+  }
+};
 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

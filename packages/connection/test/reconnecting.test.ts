@@ -71,6 +71,22 @@ describe("reconnecting", () => {
     await link.close();
   });
 
+  it("looks for another connection when one is lost while its owner still greets it", async () => {
+    const greeted: string[] = [];
+    const { clock, start, link, links } = setup({
+      onConnected: (peer) => {
+        greeted.push(peer.id);
+        return greeted.length === 1 ? new Promise<void>(() => undefined) : undefined;
+      },
+    });
+    await start("a:1");
+    await clock.advanceUntil(() => greeted.length === 1, 10_000);
+    links.at(-1)?.destroy(new Error("cut"));
+    await clock.advanceUntil(() => link.current !== undefined, 10_000);
+    expect(greeted).toEqual([expect.any(String), link.current?.id]);
+    await link.close();
+  });
+
   it("moves on when the node says goodbye, before it is gone", async () => {
     const { clock, start, link } = setup();
     const first = await start("a:1");
