@@ -11,20 +11,10 @@ import {
 } from "@holdfast/kernel";
 import { HandlerFailedError, NotConnectedError } from "../errors.ts";
 import { checkChannel } from "../model/limits.ts";
-import type {
-  ClientFrame,
-  Payload,
-  PublishAnswer,
-  ServerFrame,
-  SubscribeAnswer,
-  WireEvent,
-} from "../model/messages.ts";
-import { parseEvent } from "../model/parse.ts";
-import { ChannelEntry, type PresenceHolder } from "./channel-entry.ts";
+import type { ClientFrame, Payload, PublishAnswer, ServerFrame } from "../model/messages.ts";
 import { ClientLink } from "./client-link.ts";
 import { type BroadcastClientOptions, type ClientSettings, toClientSettings } from "./client-options.ts";
 import type {
-  BroadcastEvent,
   ClientEvents,
   ConnectionState,
   EventHandler,
@@ -32,11 +22,9 @@ import type {
   PresenceChange,
   StateDetail,
 } from "./events.ts";
+import { FollowedChannels } from "./followed-channels.ts";
 import { type OkFrame, PendingCommands } from "./pending-commands.ts";
 import { TabChannel } from "./tab-channel.ts";
-
-/** How long until a channel is asked for again that the server could not serve just now, milliseconds. */
-const RETRY_CHANNEL_MS = 5_000;
 
 /**
  * One connection to a live server, for any number of handlers.
@@ -53,10 +41,9 @@ export class BroadcastClient {
   readonly #settings: ClientSettings;
   readonly #link: ClientLink;
   readonly #tabs: TabChannel;
-  readonly #channels = new Map<string, ChannelEntry>();
+  readonly #channels: FollowedChannels;
   readonly #emitter: Emitter<ClientEvents>;
   readonly #commands = new PendingCommands();
-  #isFlushScheduled = false;
 
   /** Does not connect yet. @throws InvalidInputError for options out of range. */
   constructor(url: string, options: BroadcastClientOptions = {}) {
@@ -68,10 +55,18 @@ export class BroadcastClient {
       if (event !== "error")
         this.#report(new HandlerFailedError(`a listener of ${String(event)} threw`, { cause }));
     });
+    this.#channels = new FollowedChannels({
+      clock: platform.clock,
+      isUp: () => this.state === "connected",
+      command: (name, frame) => this.#command(name, frame),
+      onGap: (gap) => this.#emitter.emit("gap", gap),
+      onBegin: (channel) => this.#emitter.emit("begin", channel),
+      onError: (error, channel) => this.#report(error, channel),
+    });
     this.#link = new ClientLink(url, this.#settings, {
       client: this.id,
       onState: (state, detail) => this.#emitter.emit("state", { state, detail }),
-      onUp: () => this.#onUp(),
+      onUp: () => this.#channels.onUp(),
       onDown: (error) => this.#onDown(error),
       onFrame: (frame) => this.#onFrame(frame),
       onError: (error) => this.#report(error),
@@ -80,7 +75,7 @@ export class BroadcastClient {
     this.#tabs = new TabChannel({
       name: tabChannelName,
       platform,
-      onEvent: (event) => this.#onTabEvent(event),
+      onEvent: (event) => this.#channels.onTabEvent(event),
       onMessage: (message) => this.#emitter.emit("tab", message),
       onError: (error) => this.#report(error),
     });
@@ -119,14 +114,7 @@ export class BroadcastClient {
     options: { readonly after?: WirePosition } = {},
   ): () => void {
     checkChannel(channel);
-    const registration = { handler };
-    const entry = this.#entryOf(channel);
-    if (options.after !== undefined) entry.line.startAfter(options.after);
-    entry.handlers.add(registration);
-    this.#scheduleFlush();
-    return () => {
-      if (entry.handlers.delete(registration)) this.#scheduleFlush();
-    };
+    return this.#channels.add(channel, handler, options.after);
   }
 
   /**
@@ -136,16 +124,7 @@ export class BroadcastClient {
    */
   present(channel: string, data: Payload, onChange: (change: PresenceChange) => void): () => void {
     checkChannel(channel);
-    const holder: PresenceHolder = { data, onChange };
-    const entry = this.#entryOf(channel);
-    entry.holders.add(holder);
-    entry.mustAsk = true;
-    this.#scheduleFlush();
-    return () => {
-      if (!entry.holders.delete(holder)) return;
-      entry.mustAsk = true;
-      this.#scheduleFlush();
-    };
+    return this.#channels.hold(channel, { data, onChange });
   }
 
   /**
@@ -155,11 +134,10 @@ export class BroadcastClient {
    * @throws signal.reason when aborted; the subscription stays.
    */
   ready(channel: string, options: Abortable = {}): Promise<void> {
-    const entry = this.#channels.get(channel);
-    if (entry === undefined)
+    if (!this.#channels.has(channel))
       return Promise.reject(new InvalidInputError("channel", channel, "one that was subscribed to"));
     if (this.detail.terminal) return Promise.reject(new NotConnectedError(this.detail.reason));
-    return entry.answered(options.signal);
+    return this.#channels.answered(channel, options.signal);
   }
 
   /**
@@ -223,165 +201,28 @@ export class BroadcastClient {
     return this.#emitter.on("error", ({ error, channel }) => listener(error, channel));
   }
 
-  #entryOf(channel: string): ChannelEntry {
-    const entry = this.#channels.get(channel) ?? new ChannelEntry(channel);
-    this.#channels.set(channel, entry);
-    return entry;
-  }
-
-  /** What changed in one turn goes out in one frame, and what was undone in it does not go out at all. */
-  #scheduleFlush(): void {
-    if (this.#isFlushScheduled) return;
-    this.#isFlushScheduled = true;
-    queueMicrotask(() => {
-      this.#isFlushScheduled = false;
-      this.#flush();
-    });
-  }
-
-  #flush(): void {
-    const isUp = this.state === "connected";
-    const wanted: ChannelEntry[] = [];
-    const unwanted: string[] = [];
-    for (const entry of this.#channels.values()) {
-      if (!entry.isWanted) {
-        if (isUp && entry.phase !== "idle") unwanted.push(entry.name);
-        this.#channels.delete(entry.name);
-        entry.settle(new NotConnectedError(`channel "${entry.name}" was left`));
-      } else if (isUp && (entry.phase === "idle" || entry.mustAsk)) {
-        wanted.push(entry);
-      }
-    }
-    if (wanted.length === 0 && unwanted.length === 0) return;
-    this.#ask(wanted, unwanted);
-  }
-
-  #ask(wanted: readonly ChannelEntry[], unwanted: readonly string[]): void {
-    const frame: ClientFrame = {
-      ...(wanted.length === 0 ? {} : { subscribe: wanted.map(({ request }) => request) }),
-      ...(unwanted.length === 0 ? {} : { unsubscribe: unwanted }),
-    };
-    for (const entry of wanted) {
-      entry.phase = "requested";
-      entry.mustAsk = false;
-    }
-    this.#command("subscribe", frame).then(
-      // Handled in `#onFrame`, in line with the events around it.
-      () => undefined,
-      (error: unknown) => {
-        // A lost connection asks for all channels again by itself.
-        if (this.state === "connected") this.#report(error as HoldfastError);
-      },
-    );
-  }
-
-  #onUp(): void {
-    for (const entry of this.#channels.values()) entry.phase = "idle";
-    this.#flush();
-  }
-
   #onDown(error: HoldfastError): void {
-    for (const entry of this.#channels.values()) {
-      entry.phase = "idle";
-      entry.line.onDisconnected();
-    }
+    this.#channels.onDown();
     this.#commands.loseAll(error);
-    if (!this.detail.terminal) return;
-    for (const entry of this.#channels.values()) entry.settle(new NotConnectedError(this.detail.reason));
+    if (this.detail.terminal) this.#channels.settleAll(new NotConnectedError(this.detail.reason));
   }
 
   #onFrame(frame: ServerFrame): void {
-    if ("ok" in frame) this.#onOk(frame);
-    else if ("error" in frame) this.#onRemoteError(frame);
-    else if ("reset" in frame) {
-      const { channel, reason, position } = frame.reset;
-      const entry = this.#channels.get(channel);
-      if (entry !== undefined) this.#emitter.emit("gap", entry.line.onReset(reason, position));
-    } else if ("presence" in frame) {
-      const { channel, join, leave } = frame.presence;
-      if (join !== undefined) this.#tellPresence(channel, { kind: "join", presence: join });
-      if (leave !== undefined) this.#tellPresence(channel, { kind: "leave", presence: leave });
-    } else if ("channel" in frame) this.#onEvent(frame);
-  }
-
-  #onOk(frame: OkFrame): void {
-    for (const answer of frame.channels ?? []) this.#onSubscribeAnswer(answer);
-    this.#commands.resolve(frame);
-  }
-
-  #onSubscribeAnswer(answer: SubscribeAnswer): void {
-    const entry = this.#channels.get(answer.channel);
-    if (entry === undefined) return;
-    if (answer.state === "refused") {
-      this.#onRefused(entry, answer.error);
-      return;
-    }
-    const gap = entry.line.onAnswer(answer);
-    if (entry.phase === "requested") entry.phase = "subscribed";
-    if (gap !== undefined) this.#emitter.emit("gap", gap);
-    if (answer.present !== undefined) {
-      this.#tellPresence(entry.name, { kind: "snapshot", present: answer.present });
-    }
-    if (answer.state === "new") this.#emitter.emit("begin", entry.name);
-    entry.settle();
-  }
-
-  #onRefused(entry: ChannelEntry, wire: WireError): void {
-    entry.phase = "refused";
-    const error = new RemoteError(wire);
-    entry.refusal = wire.retryable ? undefined : error;
-    this.#report(error, entry.name);
-    if (!wire.retryable) {
-      entry.settle(error);
-      return;
-    }
-    this.#settings.platform.clock.schedule(RETRY_CHANNEL_MS, () => {
-      if (entry.phase !== "refused") return;
-      entry.phase = "idle";
-      this.#scheduleFlush();
-    });
+    if ("ok" in frame) {
+      this.#channels.onAnswers(frame.channels ?? []);
+      this.#commands.resolve(frame);
+    } else if ("error" in frame) this.#onRemoteError(frame);
+    else if ("reset" in frame) this.#channels.onReset(frame.reset);
+    else if ("presence" in frame) this.#channels.onPresence(frame.presence);
+    else if ("channel" in frame) this.#channels.onEvent(frame);
   }
 
   #onRemoteError(frame: Extract<ServerFrame, { error: WireError }>): void {
     if (frame.id !== undefined && this.#commands.reject(frame.id, new RemoteError(frame.error))) return;
-    const entry = frame.channel === undefined ? undefined : this.#channels.get(frame.channel);
-    if (entry !== undefined) this.#onRefused(entry, frame.error);
+    if (frame.channel !== undefined && this.#channels.has(frame.channel))
+      this.#channels.onRefused(frame.channel, frame.error);
     // The close that follows says the same.
     else if (frame.error.code !== "LIVE_UNAUTHENTICATED") this.#report(new RemoteError(frame.error));
-  }
-
-  #onEvent(event: WireEvent): void {
-    const entry = this.#channels.get(event.channel);
-    if (entry === undefined) return;
-    const verdict = entry.line.onEvent(event);
-    if (verdict.kind === "recover") {
-      this.#ask([entry], []);
-      return;
-    }
-    if (verdict.kind === "drop") return;
-    if (verdict.kind === "gap") this.#emitter.emit("gap", verdict.gap);
-    this.#deliver(entry, { ...event, via: entry.line.isRecovering ? "recovery" : "socket" });
-  }
-
-  #onTabEvent(value: unknown): void {
-    const event = parseEvent(value);
-    const entry = event === undefined ? undefined : this.#channels.get(event.channel);
-    if (event === undefined || entry === undefined) return;
-    if (entry.line.onTabEvent(event.id).kind === "deliver") this.#deliver(entry, { ...event, via: "tab" });
-  }
-
-  #deliver(entry: ChannelEntry, event: BroadcastEvent): void {
-    entry.deliver(event, (cause) => this.#reportHandler("a handler", entry.name, cause));
-  }
-
-  #tellPresence(channel: string, change: PresenceChange): void {
-    this.#channels
-      .get(channel)
-      ?.tell(change, (cause) => this.#reportHandler("a presence listener", channel, cause));
-  }
-
-  #reportHandler(what: string, channel: string, cause: unknown): void {
-    this.#report(new HandlerFailedError(`${what} of channel "${channel}" threw`, { cause }), channel);
   }
 
   #command(name: string, frame: ClientFrame): Promise<OkFrame> {
