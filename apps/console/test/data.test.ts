@@ -119,6 +119,9 @@ describe("the data tier", () => {
     const value = [{ timeline: 1, leader: "a" }];
     expect(await look()).toMatchObject({ kind: "shown", value });
     isAway = true;
+    // Still remembered, and as old as it is.
+    wallMs = 3_000;
+    expect(await look()).toMatchObject({ kind: "shown", value });
     wallMs = 61_000;
     expect(await look()).toMatchObject({
       kind: "failed",

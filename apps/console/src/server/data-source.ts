@@ -71,11 +71,14 @@ export const createDataSource = (options: DataSourceOptions): DataSource => {
   return {
     look: async (signal) => {
       const within = AbortSignal.any([signal, AbortSignal.timeout(PART_TIMEOUT_MS)]);
-      const part = async <T>(name: string, read: () => Promise<Part<T>>): Promise<Part<T>> => {
-        const seenAt = clock.wallNow();
+      const part = async <T>(
+        name: string,
+        from: Pick<Remembered<unknown>, "readAt">,
+        read: () => Promise<Part<T>>,
+      ): Promise<Part<T>> => {
         try {
           const seen = await read();
-          if (seen.kind === "shown") lastShown.set(name, { value: seen.value, seenAt });
+          if (seen.kind === "shown") lastShown.set(name, { value: seen.value, seenAt: from.readAt });
           return seen;
         } catch (error) {
           signal.throwIfAborted();
@@ -84,17 +87,22 @@ export const createDataSource = (options: DataSourceOptions): DataSource => {
           return { kind: "failed", message, last: last ?? null };
         }
       };
-      const seen = part("overview", async () => ({ kind: "shown", value: await overview.get(within) }));
+      const seen = part("overview", overview, async () => ({
+        kind: "shown",
+        value: await overview.get(within),
+      }));
       const [server, nodes, history, cached, sharded, kept] = await Promise.all([
-        part("server", async () => ({
+        part("server", overview, async () => ({
           kind: "shown",
           value: serverPart(await overview.get(within), await facts.get(within)),
         })),
-        part("nodes", () => readNodes(database, overview, within)),
-        part("failovers", () => failovers.get(within)),
-        part("caches", () => caches.get(within)),
-        part("shards", () => shards.get(within)),
-        part("backups", () => backed.get(within)),
+        part("nodes", isCluster(database) ? { readAt: clock.wallNow() } : overview, () =>
+          readNodes(database, overview, within),
+        ),
+        part("failovers", failovers, () => failovers.get(within)),
+        part("caches", caches, () => caches.get(within)),
+        part("shards", shards, () => shards.get(within)),
+        part("backups", backed, () => backed.get(within)),
       ]);
       return {
         database: databasePart(database, await seen),

@@ -37,3 +37,6 @@ export const formatShare = (share: number): string => {
   const percent = share < 1 ? Math.min(99.9, 100 * share) : 100;
   return `${percent.toFixed(percent < 100 && percent > 0 ? 1 : 0)} %`;
 };
+
+/** A message as a sentence, with what ends one. */
+export const formatSentence = (message: string): string => (/[.!?]$/.test(message) ? message : `${message}.`);

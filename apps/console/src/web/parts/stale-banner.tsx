@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { formatAge, formatClock } from "../format.ts";
+import { formatAge, formatClock, formatSentence } from "../format.ts";
 import { useNow } from "../use-live.ts";
 import { type StateName, useStale } from "../use-snapshot.ts";
 
@@ -21,7 +21,7 @@ export const StaleBanner = (): ReactNode => {
           <strong>
             As of {formatClock(seenAt)}, {formatAge(now - seenAt)}.
           </strong>{" "}
-          {WHAT_IS_AWAY[name]}: {message.replace(/\.$/, "")}.
+          {WHAT_IS_AWAY[name]}: {formatSentence(message)}
         </span>
       ))}
       <span>It is asked again by itself, and the page goes on with the answer.</span>

@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 import type { Part } from "../../../data-view.ts";
-import { formatClock } from "../../format.ts";
+import { formatClock, formatSentence } from "../../format.ts";
 
 /** One part of the data tier: shown, absent with its reason, or failed alone beside the others, with what it was before. */
 export const DataCard = <T,>({
@@ -26,7 +26,7 @@ export const DataCard = <T,>({
     ) : (
       <>
         <p className="problem note" role="alert">
-          This cannot be read now: {part.message}.
+          This cannot be read now: {formatSentence(part.message)}
           {part.last === null ? null : ` What follows is as of ${formatClock(part.last.seenAt)}.`}
         </p>
         {part.last === null ? null : <div className="old">{children(part.last.value)}</div>}
