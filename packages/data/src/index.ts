@@ -214,7 +214,6 @@ export {
   type StoredRecord,
   type StoredRow,
   VectorCollection,
-  type VectorRecord,
 } from "./vectors/collection.ts";
 export type {
   Condition,
@@ -235,5 +234,6 @@ export {
   VectorIndexInvalidError,
   VectorSchemaMismatchError,
 } from "./vectors/vector-errors.ts";
+export type { VectorRecord } from "./vectors/vector-record.ts";
 export { formatVector, parseVector } from "./vectors/vector-text.ts";
 export type { Distance, SparseVector, VectorType, VectorValue } from "./vectors/vector-type.ts";

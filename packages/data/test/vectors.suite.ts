@@ -427,6 +427,44 @@ export const vectorsSuite = (kind: string, database: () => Database): void => {
       expect((await items.get("n", "k99"))?.vector).toEqual(again[99]?.vector);
     });
 
+    it("refuses what it would lose: a field that it does not have, and metadata that is no JSON", async () => {
+      const items = await fresh();
+      const row = {
+        namespace: "n",
+        key: "k",
+        vector: [1, 0, 0],
+        metadata: { at: new Date(0), no: undefined },
+      };
+      const refused = [
+        [{ columns: { colour: "red" } }, "columns.colour"],
+        [{ lang: "de" }, "lang"],
+        [{ metadata: { size: 1n } }, "metadata.size"],
+        [{ metadata: { f: () => 1 } }, "metadata.f"],
+      ] as const;
+      for (const [change, field] of refused) {
+        const wrong = { ...row, ...change } as never;
+        const named = { code: "KERNEL_INVALID_INPUT", field };
+        await expect(items.insert(wrong)).rejects.toMatchObject(named);
+        await expect(items.upsert(wrong)).rejects.toMatchObject(named);
+        await expect(items.load([row, wrong])).rejects.toMatchObject({
+          code: "BULK_ROW_REFUSED",
+          rowNumber: 2,
+          cause: named,
+        });
+      }
+      expect(await items.count("n")).toBe(0);
+      const where = { metadata: { size: 1n } };
+      await expect(items.search({ vector: [1, 0, 0], namespace: "n", where })).rejects.toMatchObject({
+        code: "KERNEL_INVALID_INPUT",
+        field: "where.metadata.size",
+      });
+      // What one collection gives, another takes.
+      await items.insert(row);
+      const other = await fresh();
+      await other.load(await items.list("n"));
+      expect((await other.get("n", "k"))?.metadata).toEqual({ at: "1970-01-01T00:00:00.000Z" });
+    });
+
     it("asks the source for no more than fits while the database is busy", async () => {
       const items = await fresh(8);
       let taken = 0;

@@ -117,5 +117,5 @@ const maySeveralBeNull = async (
        FROM key`,
     [table, columns],
   );
-  return found !== undefined && found.nullable && !found.equal;
+  return found?.nullable === true && !found.equal;
 };

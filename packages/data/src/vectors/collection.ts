@@ -5,9 +5,10 @@ import type { Database, StatementOptions } from "../sql/database.ts";
 import { integerOption } from "../sql/integer-option.ts";
 import { checkVector } from "./check-vector.ts";
 import { type CollectionTable, describeTable, migrateTable } from "./collection-table.ts";
-import type { FilterColumns, FilterValue } from "./filter.ts";
+import type { FilterColumns } from "./filter.ts";
 import { type BuildIndexOptions, buildIndex, type IndexReport } from "./index-build.ts";
 import { IndexCatalogue } from "./index-catalogue.ts";
+import { jsonText, refuseLossyJson } from "./json-text.ts";
 import {
   measureRecall,
   type RecallReport,
@@ -18,6 +19,7 @@ import {
 import { EF_SEARCH_MAX, type SearchPlan } from "./search-plan.ts";
 import { Searcher, type SearchRequest } from "./searcher.ts";
 import { encodeVector, vectorColumn } from "./vector-binary.ts";
+import { refuseUnknownFields, type VectorRecord } from "./vector-record.ts";
 import { parseVector } from "./vector-text.ts";
 import type { Distance, VectorType, VectorValue } from "./vector-type.ts";
 
@@ -35,16 +37,6 @@ export interface CollectionOptions<T extends VectorType, Columns extends FilterC
   /** How wide searches by index are, 1 to 1_000, unless they say otherwise; `tune` finds the right one. Default 100. */
   readonly efSearch?: number | undefined;
   readonly clock?: Clock | undefined;
-}
-
-/** A row as it is written. */
-export interface VectorRecord<T extends VectorType, Columns extends FilterColumns> {
-  readonly namespace: string;
-  readonly key: string;
-  readonly vector: VectorValue<T>;
-  readonly value?: string | null | undefined;
-  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
-  readonly columns?: { readonly [Name in keyof Columns]?: FilterValue<Columns[Name]> | null } | undefined;
 }
 
 /** A row as it is found, without its vector. */
@@ -127,7 +119,8 @@ export class VectorCollection<
   /**
    * Adds a row and gives its id.
    * @throws ConstraintViolationError when the namespace has the key already.
-   * @throws InvalidInputError for a vector that does not fit, naming the element; nothing was sent.
+   * @throws InvalidInputError for a vector that does not fit, naming the element, for a field that the collection does
+   *   not have and for metadata that JSON cannot hold, naming it; nothing was sent.
    */
   insert(record: VectorRecord<T, Columns>, options?: StatementOptions): Promise<{ readonly id: string }> {
     return this.#write(record, "", options);
@@ -187,7 +180,7 @@ export class VectorCollection<
    * first and build the index afterwards.
    *
    * @param options.onConflict "refuse" (default), "skip" or "update" for rows whose namespace and key exist.
-   * @throws BulkRowRefusedError with the number of the row; nothing was loaded.
+   * @throws BulkRowRefusedError with the number of the row, also of one that `insert` refuses; nothing was loaded.
    */
   async load(
     rows: AsyncIterable<VectorRecord<T, Columns>> | Iterable<VectorRecord<T, Columns>>,
@@ -209,11 +202,26 @@ export class VectorCollection<
       onConflict:
         onConflict === "refuse" ? "refuse" : onConflict === "skip" ? { skip: key } : { update: key },
       columns: [
-        { name: "namespace", type: "text" },
+        {
+          name: "namespace",
+          type: "text",
+          value: (row) => {
+            refuseUnknownFields(row, this.#table.columns);
+            return row.namespace;
+          },
+        },
         { name: "key", type: "text" },
         { name: "embedding", type: vectorColumn(this.#table.shape), value: (row) => row.vector },
         { name: "value", type: "text" },
-        { name: "metadata", type: "jsonb", value: (row) => row.metadata ?? {} },
+        {
+          name: "metadata",
+          type: "jsonb",
+          value: (row) => {
+            const metadata = row.metadata ?? {};
+            refuseLossyJson(metadata, "metadata");
+            return metadata;
+          },
+        },
         ...Object.entries(this.#table.columns).map(([name, type]) => ({
           name,
           type,
@@ -304,15 +312,13 @@ export class VectorCollection<
   ): Promise<{ readonly id: string }> {
     const { shape, quoted, columns, columnNames } = this.#table;
     checkVector(shape, record.vector, "vector");
-    const unknown = Object.keys(record.columns ?? {}).find((name) => !Object.hasOwn(columns, name));
-    if (unknown !== undefined)
-      throw new InvalidInputError(`columns.${unknown}`, unknown, "a column of the collection");
+    refuseUnknownFields(record, columns);
     const values = [
       record.namespace,
       record.key,
       encodeVector(shape.type, record.vector),
       record.value ?? null,
-      JSON.stringify(record.metadata ?? {}),
+      jsonText(record.metadata ?? {}, "metadata"),
       ...Object.keys(columns).map((name) => record.columns?.[name] ?? null),
     ];
     const names = ["namespace", "key", "embedding", "value", "metadata", ...columnNames];

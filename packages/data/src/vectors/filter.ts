@@ -1,5 +1,6 @@
 import { InvalidInputError } from "@holdfast/kernel";
 import { quoteIdentifier } from "../sql/identifier.ts";
+import { jsonText } from "./json-text.ts";
 
 /** Types of the columns that a collection has beside its own, to be filtered by. */
 export type FilterColumnType = "text" | "int4" | "int8" | "float8" | "boolean" | "timestamptz";
@@ -46,7 +47,8 @@ const COMPARISONS = { gt: ">", gte: ">=", lt: "<", lte: "<=" } as const;
 
 /**
  * The conditions of a search in SQL; values go into `parameters`.
- * @throws InvalidInputError naming a column that the collection does not have, or a condition of another form.
+ * @throws InvalidInputError naming a column that the collection does not have, a condition of another form,
+ *   or what JSON cannot hold.
  */
 export const filterConditions = <Columns extends FilterColumns>(
   columns: Columns,
@@ -67,7 +69,7 @@ export const filterConditions = <Columns extends FilterColumns>(
     conditions.push(...columnConditions(name, type, condition, parameters));
   }
   if (filter?.metadata !== undefined) {
-    conditions.push(`metadata @> ${parameters.add(JSON.stringify(filter.metadata))}::jsonb`);
+    conditions.push(`metadata @> ${parameters.add(jsonText(filter.metadata, "where.metadata"))}::jsonb`);
   }
   return conditions;
 };
