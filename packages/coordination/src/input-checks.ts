@@ -1,4 +1,4 @@
-import { InvalidInputError } from "@holdfast/kernel";
+import { checkPlainJson, InvalidInputError } from "@holdfast/kernel";
 import { PayloadTooLargeError } from "./errors.ts";
 import type { Json } from "./json.ts";
 
@@ -73,18 +73,20 @@ export const checkQueueName = (name: string): void => {
 };
 
 /**
- * The JSON text of a value.
- * @throws InvalidInputError when it is not JSON (undefined, a function, a bigint, a cycle).
+ * The JSON text of a value, from which the same value can be read.
+ * @param what What the value is called: an error names the path from there.
+ * @throws InvalidInputError when something of it would be lost; see {@link checkPlainJson}.
  * @throws PayloadTooLargeError above `limitBytes` of UTF-8.
  */
 export const encodeJson = (what: string, value: Json, limitBytes: number): string => {
-  let text: string | undefined;
+  checkPlainJson(what, value);
+  let text: string;
   try {
     text = JSON.stringify(value);
   } catch (cause) {
-    throw new InvalidInputError(what, String(value), "plain JSON", { cause });
+    // It takes more of the stack than looking does.
+    throw new InvalidInputError(what, value, "nested less deeply", { cause });
   }
-  if (text === undefined) throw new InvalidInputError(what, String(value), "plain JSON");
   // A UTF-16 unit takes at most three bytes, so most texts need no counting.
   if (text.length * 3 > limitBytes) {
     const sizeBytes = Buffer.byteLength(text);

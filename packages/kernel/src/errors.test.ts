@@ -58,6 +58,11 @@ describe("an error of Holdfast", () => {
     expect(error.message).toMatch(/^input\.name must be at most 512 characters; got "x+…$/);
     expect(error.message.length).toBeLessThan(200);
     expect(new InvalidInputError("n", 7n, "a number").message).toContain("7n");
+    expect(new InvalidInputError("n", Number.NaN, "a number").message).toContain("got NaN");
+    const cycle = Object.create(null) as Record<string, unknown>;
+    cycle["self"] = cycle;
+    expect(new InvalidInputError("n", cycle, "a number").message).toContain("got [object]");
+    expect(new InvalidInputError("n", () => "secret", "a number").message).toContain("got [function]");
     const circular: Record<string, unknown> = {};
     circular.self = circular;
     for (const value of [undefined, circular, () => 1, Symbol("s")])
@@ -105,5 +110,16 @@ describe("assert", () => {
   it("throws for a broken invariant and says which", () => {
     expect(() => assert(true, "fine")).not.toThrow();
     expect(() => assert(0, "the count is positive")).toThrow("broken invariant: the count is positive");
+  });
+
+  it("crosses the wire also with details that JSON cannot hold, as far as it can", () => {
+    const details = { limit: Number.POSITIVE_INFINITY, headers: new Map([["a", "b"]]), path: "/x" };
+    expect(toWireError(new ClosedError("it", { details })).details).toEqual({
+      limit: null,
+      headers: {},
+      path: "/x",
+      what: "it",
+    });
+    expect(toWireError(new ClosedError("it", { details: { n: 1n } })).details).toEqual({});
   });
 });

@@ -1,4 +1,5 @@
 import { type ErrorDetails, HoldfastError, type HoldfastErrorInit, isHoldfastError } from "./error.ts";
+import { isSurelyPlain } from "./surely-plain.ts";
 
 /** A value that the caller gave is not acceptable; nothing was changed. Not retryable. */
 export class InvalidInputError extends HoldfastError {
@@ -102,7 +103,10 @@ export interface WireError {
   readonly details?: ErrorDetails;
 }
 
-/** The wire form of any thrown value. What is not ours becomes `KERNEL_INTERNAL` with its message only. */
+/**
+ * The wire form of any thrown value. What is not ours becomes `KERNEL_INTERNAL` with its message only. Details that
+ * JSON cannot hold are sent as far as it can.
+ */
 export const toWireError = (error: unknown): WireError => {
   if (isHoldfastError(error)) {
     return {
@@ -110,10 +114,20 @@ export const toWireError = (error: unknown): WireError => {
       message: error.message,
       retryable: error.retryable,
       ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-      details: error.details,
+      details: wireDetails(error.details),
     };
   }
   return { code: "KERNEL_INTERNAL", message: textOf(error), retryable: false };
+};
+
+/** Who receives an error may have to store it: a detail that no store takes must not cost the whole of it. */
+const wireDetails = (details: ErrorDetails): ErrorDetails => {
+  if (isSurelyPlain(details)) return details;
+  try {
+    return (JSON.parse(JSON.stringify(details)) as ErrorDetails | null) ?? {};
+  } catch {
+    return {};
+  }
 };
 
 const textOf = (error: unknown): string => {
@@ -130,12 +144,26 @@ export function assert(condition: unknown, message: string): asserts condition {
 }
 
 const show = (value: unknown): string => {
-  let text: string | undefined;
-  try {
-    text = typeof value === "bigint" ? `${value}n` : JSON.stringify(value);
-  } catch {
-    text = undefined;
-  }
-  text ??= String(value);
+  const text = textToShow(value);
   return text.length > 120 ? `${text.slice(0, 117)}…` : text;
+};
+
+/** Never throws: what cannot be shown as JSON, or would be null as JSON, is named by its kind. */
+const textToShow = (value: unknown): string => {
+  switch (typeof value) {
+    case "bigint":
+      return `${value}n`;
+    case "function":
+      return "[function]";
+    case "object":
+      try {
+        return JSON.stringify(value) ?? "[object]";
+      } catch {
+        return "[object]";
+      }
+    case "string":
+      return JSON.stringify(value);
+    default:
+      return String(value);
+  }
 };

@@ -25,6 +25,7 @@ export { newId } from "./id.ts";
 export { keepNewest } from "./keep-newest.ts";
 export { type Logger, silentLogger } from "./logger.ts";
 export { Mutex } from "./mutex.ts";
+export { checkPlainJson } from "./plain-json.ts";
 export { type Random, randomHex, randomInt, seededRandom, systemRandom } from "./random.ts";
 export { TaskGroup } from "./task-group.ts";
 export { afterThisTurn } from "./turn.ts";

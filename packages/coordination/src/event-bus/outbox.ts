@@ -1,4 +1,4 @@
-import { type Abortable, InvalidInputError, newId, type Random, systemRandom } from "@holdfast/kernel";
+import { type Abortable, checkPlainJson, newId, type Random, systemRandom } from "@holdfast/kernel";
 import { checkInteger, checkQueueName, checkText } from "../input-checks.ts";
 import type { Json } from "../json.ts";
 import type { LogEntry } from "../log/log.ts";
@@ -86,7 +86,7 @@ export class Outbox<Tx> {
     const entries = events.map(({ type, data, key, id = newId("event", this.#random) }) => {
       checkText("event.type", type, 512);
       checkText("event.id", id, 512);
-      if (data === undefined) throw new InvalidInputError("event.data", data, "plain JSON");
+      checkPlainJson("event.data", data);
       return { id, stream: this.#streamOf(key ?? id), payload: { id, type, data } };
     });
     await this.#store.log.append(entries, { tx });

@@ -1,4 +1,11 @@
-import { type Clock, childController, type Logger, TimeoutError, type Timer } from "@holdfast/kernel";
+import {
+  type Clock,
+  checkPlainJson,
+  childController,
+  type Logger,
+  TimeoutError,
+  type Timer,
+} from "@holdfast/kernel";
 import { ClaimLostError, TaskCancelledError } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { RenewalKeeper } from "../lease/renewal-keeper.ts";
@@ -40,8 +47,12 @@ export class HeldTask {
   }
 
   /** See TaskContext. */
-  report(progress: Json): void {
-    this.#onProgress(this, progress);
+  get report(): (progress: Json) => void {
+    // Handlers take it out of their context.
+    return (progress) => {
+      checkPlainJson("progress", progress);
+      this.#onProgress(this, progress);
+    };
   }
 
   limitTime(clock: Clock, timeoutMs: number): void {

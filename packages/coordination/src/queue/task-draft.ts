@@ -156,15 +156,30 @@ export const draftFailures = (failures: readonly TaskFailure[]): readonly Failur
   });
 };
 
-/** The error as JSON text of at most {@link FAILURE_MAX_BYTES}; a longer one is kept as the start of its text. */
+/**
+ * The error as JSON text of at most {@link FAILURE_MAX_BYTES}; a longer one is kept as the start of its text. It is for
+ * people: what JSON cannot hold is left out of it, since a failure that is refused would be one that nobody hears of.
+ * @throws InvalidInputError for what has no JSON at all.
+ */
 export const clipError = (error: Json): string => {
-  const text = encodeJson("failure.error", error, Number.POSITIVE_INFINITY);
+  const text = errorText(error);
   if (Buffer.byteLength(text) <= FAILURE_MAX_BYTES) return text;
   // Escaping may double the text and each character may take four bytes, so shorten until it fits.
   for (let length = FAILURE_MAX_BYTES; ; length = Math.floor(length * 0.75)) {
     const clipped = JSON.stringify({ truncated: true, start: text.slice(0, length) });
     if (Buffer.byteLength(clipped) <= FAILURE_MAX_BYTES) return clipped;
   }
+};
+
+const errorText = (error: Json): string => {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(error);
+  } catch (cause) {
+    throw new InvalidInputError("failure.error", error, "JSON", { cause });
+  }
+  if (text === undefined) throw new InvalidInputError("failure.error", error, "JSON");
+  return text;
 };
 
 /**

@@ -184,7 +184,8 @@ describe("a worker", () => {
         steps: async (context) => {
           for (let step = 1; step <= 3; step += 1) {
             context.report({ step });
-            context.report({ step: step + 0.5 });
+            const { report } = context;
+            report({ step: step + 0.5 });
             await clock.sleep(100);
           }
           return "done";

@@ -62,6 +62,44 @@ describe("a worker whose owner makes a mistake", () => {
     await worker.end();
   });
 
+  it("fails a task whose result or progress would lose something, with its path and kind", async () => {
+    const { clock, queue, start } = setUp();
+    const worker = start({
+      handlers: {
+        work: async ({ task, report }) => {
+          if (task.id === "t0") return { rows: [{ price: new Map() }] } as never;
+          if (task.id === "t1") report({ cause: new Error("no") } as never);
+          return null;
+        },
+      },
+      batches: {
+        bulk: {
+          maxCount: 5,
+          run: async (batch) => batch.map((_, index) => (index === 1 ? [() => 1] : 7) as never),
+        },
+      },
+    });
+    await queue.enqueue([
+      ...tasks(3),
+      ...["b0", "b1"].map((id) => ({ id, type: "bulk", payload: 1, maxAttempts: 1 })),
+    ]);
+    await clock.advance(100);
+    const records = await queue.list({});
+    expect(records.map(({ id, state }) => [id, state])).toEqual([
+      ["b0", "completed"],
+      ["b1", "dead"],
+      ["t0", "dead"],
+      ["t1", "dead"],
+      ["t2", "completed"],
+    ]);
+    expect(records.flatMap(({ failures }) => failures.map(({ error }) => error))).toMatchObject([
+      { code: "KERNEL_INVALID_INPUT", details: { field: "the task's result[0]" } },
+      { code: "KERNEL_INVALID_INPUT", details: { field: "the task's result.rows[0].price" } },
+      { code: "KERNEL_INVALID_INPUT", details: { field: "progress.cause" } },
+    ]);
+    await worker.end();
+  });
+
   it("keeps what others report of their progress beside one that is too long", async () => {
     const { clock, queue, start } = setUp();
     const worker = start({

@@ -9,8 +9,11 @@ export interface TaskContext {
    * (TimeoutError) or the worker must stop. Stop soon: another worker may run the task.
    */
   readonly signal: AbortSignal;
-  /** Says how far the task has come: kept in its record, the newest only, at most 4 KiB as JSON. Does not wait. */
-  report(progress: Json): void;
+  /**
+   * Says how far the task has come: kept in its record, the newest only, at most 4 KiB as JSON. Does not wait.
+   * @throws InvalidInputError for what is not plain JSON. What is too long is logged and left out.
+   */
+  readonly report: (progress: Json) => void;
 }
 
 /** Does the work of one task; what it resolves with is the task's result. It may run more than once for a task. */

@@ -2,6 +2,7 @@ import { hasCode, InvalidInputError } from "@holdfast/kernel";
 import { describe, expect, it } from "vitest";
 import type { LeaseGrant, Leases } from "../lease/leases.ts";
 import type { LeasesSetUp } from "./harness.ts";
+import { expectLossRefused } from "./lossy-values.ts";
 
 const grantOf = async (
   leases: Leases<never>,
@@ -209,6 +210,17 @@ export const leasesSuite = (setUp: LeasesSetUp): void => {
         reason,
       );
       expect(await harness.store.leases.read("a")).toBeUndefined();
+    });
+
+    it("refuses metadata that it could not give back as it was, by path and kind, and grants nothing", async () => {
+      await using harness = await setUp();
+      const { leases } = harness.store;
+      await expectLossRefused(
+        "lease.metadata",
+        (metadata) => leases.grant("a", { owner: "a", ttlMs: 60_000, metadata }),
+        { mayBeAbsent: true },
+      );
+      expect(await leases.read("a")).toBeUndefined();
     });
   });
 };

@@ -4,6 +4,7 @@ import type { Json } from "../json.ts";
 import type { Log, LogRead, LogTailItem } from "../log/log.ts";
 import type { Position } from "../position.ts";
 import type { LogSetUp } from "./harness.ts";
+import { expectLossRefused } from "./lossy-values.ts";
 
 const payloadsOf = (read: LogRead): readonly Json[] => {
   if (read.kind === "reset") throw new Error(`reset: ${read.reason}`);
@@ -240,6 +241,18 @@ export const logSuite = (setUp: LogSetUp): void => {
       await expect(log.append([{ stream: "", payload: 1 }])).rejects.toThrow(InvalidInputError);
       await expect(log.read("s", { limit: 0 })).rejects.toThrow(InvalidInputError);
       expect(await log.append([])).toEqual([]);
+    });
+
+    it("refuses what it could not give back as it was, by path and kind, and appends nothing of that call", async () => {
+      await using harness = await setUp();
+      const { log } = harness.store;
+      await expectLossRefused("the entry for s", (payload) =>
+        log.append([
+          { stream: "s", payload: 1 },
+          { stream: "s", payload },
+        ]),
+      );
+      expect((await log.bounds("s")).head.offset).toBe(0n);
     });
   });
 };

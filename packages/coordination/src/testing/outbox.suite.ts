@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { Outbox, type OutboxEvent } from "../event-bus/outbox.ts";
 import type { RelayContext, RelayOptions } from "../event-bus/relay.ts";
 import type { SetUp } from "./harness.ts";
+import { expectLossRefused } from "./lossy-values.ts";
 
 /** A relay that a test can stop; `deliver` hears of every event. */
 const startRelay = <Tx>(
@@ -202,6 +203,21 @@ export const outboxSuite = <Tx>(setUp: SetUp<Tx>): void => {
         const ofKey = got.map(({ data }) => Number(data)).filter((n) => n % 5 === key);
         expect(ofKey).toEqual([...ofKey].sort((a, b) => a - b));
       }
+    });
+
+    it("refuses data that it could not give back as it was, by path and kind, and tells of nothing", async () => {
+      await using harness = await setUp();
+      const { store } = harness;
+      const outbox = new Outbox({ store, name: "orders" });
+      await store.transaction((tx) =>
+        expectLossRefused("event.data", (data) =>
+          outbox.append(tx, [
+            { type: "fine", data: 1 },
+            { type: "lossy", data },
+          ]),
+        ),
+      );
+      expect(await outbox.stats()).toEqual({ waiting: 0, dead: 0 });
     });
   });
 };

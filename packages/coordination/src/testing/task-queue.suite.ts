@@ -2,6 +2,7 @@ import { hasCode, InvalidInputError } from "@holdfast/kernel";
 import { describe, expect, it, vi } from "vitest";
 import type { Json } from "../json.ts";
 import type { TasksSetUp } from "./harness.ts";
+import { expectLossRefused } from "./lossy-values.ts";
 import { claim, claimOne, idsOf, task } from "./task-fixtures.ts";
 
 /** What every backend guarantees about putting tasks in and handing them out. */
@@ -105,6 +106,47 @@ export const taskQueueSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       expect(hasCode(large, "COORDINATION_PAYLOAD_TOO_LARGE")).toBe(true);
       expect((await queue.stats()).total).toBe(0);
       expect(() => harness.store.queue("bad name")).toThrow(InvalidInputError);
+    });
+
+    it("refuses what it could not give back as it was, by path and kind, and changes nothing", async () => {
+      await using harness = await setUp();
+      const queue = harness.store.queue("q");
+      await expectLossRefused("task.payload", (payload) =>
+        queue.enqueue([task("ok"), task("x", { payload })]),
+      );
+      expect((await queue.stats()).total).toBe(0);
+      await expectLossRefused("task.payload", (payload) =>
+        queue.schedules.put({ name: "s", everyMs: 60_000, task: { type: "a", payload } }),
+      );
+      expect(await queue.schedules.list()).toEqual([]);
+      await queue.enqueue([task("a"), task("b")]);
+      const [a, b] = await claim(queue);
+      if (!a || !b) throw new Error("two tasks expected");
+      const isOptional = { mayBeAbsent: true };
+      await expectLossRefused(
+        "the task's result",
+        (result) => queue.complete([a, { ...b, result }]),
+        isOptional,
+      );
+      await expectLossRefused("the task's progress", (progress) =>
+        queue.reportProgress([
+          { ...a, progress: 1 },
+          { ...b, progress },
+        ]),
+      );
+      const records = await queue.list({});
+      expect(records.map(({ state, progress }) => [state, progress])).toEqual([
+        ["claimed", undefined],
+        ["claimed", undefined],
+      ]);
+    });
+
+    it("takes dates as their text, and leaves out properties that are undefined", async () => {
+      await using harness = await setUp();
+      const queue = harness.store.queue("q");
+      const payload = { at: new Date(0), left: undefined } as unknown as Json;
+      await queue.enqueue([task("a", { payload })]);
+      expect((await claimOne(queue)).payload).toStrictEqual({ at: "1970-01-01T00:00:00.000Z" });
     });
   });
 
