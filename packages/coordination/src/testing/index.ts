@@ -7,7 +7,10 @@ import { logSuite } from "./log.suite.ts";
 import { outboxSuite } from "./outbox.suite.ts";
 import { queueLimitsSuite } from "./queue-limits.suite.ts";
 import { schedulesSuite } from "./schedules.suite.ts";
-import { type StateSyncHarness, stateSyncSuite } from "./state-sync.suite.ts";
+import type { StateSyncHarness } from "./state-fixtures.ts";
+import { statePositionSuite } from "./state-position.suite.ts";
+import { stateReplicaSuite } from "./state-replica.suite.ts";
+import { statesSuite } from "./states.suite.ts";
 import { taskClaimsSuite } from "./task-claims.suite.ts";
 import { taskFeaturesSuite } from "./task-features.suite.ts";
 import { taskQueueSuite } from "./task-queue.suite.ts";
@@ -24,7 +27,6 @@ export {
   logSuite,
   outboxSuite,
   type StateSyncHarness,
-  stateSyncSuite,
   transactionsSuite,
 };
 
@@ -46,4 +48,11 @@ export const coordinationSuite = <Tx>(setUp: SetUp<Tx>): void => {
   transactionsSuite(setUp);
   outboxSuite(setUp);
   historiesSuite(setUp);
+};
+
+/** Every guarantee of shared state and of its replicas, as Vitest tests. */
+export const stateSyncSuite = (setUp: () => Promise<StateSyncHarness>): void => {
+  statesSuite(setUp);
+  stateReplicaSuite(setUp);
+  statePositionSuite(setUp);
 };
