@@ -76,7 +76,10 @@ export type Connect = (
 ) => Promise<Peer>;
 
 export interface ReconnectingOptions extends EndpointOptions {
-  /** Tried in turn, starting with the last that worked. May be changed later by `setAddresses`. */
+  /**
+   * Tried in turn, starting with the last that worked; one that lost two connections in a row within a second each is
+   * passed over. May be changed later by `setAddresses`.
+   */
   readonly addresses: readonly string[];
   readonly credential?: Credential;
   /**
@@ -89,7 +92,8 @@ export interface ReconnectingOptions extends EndpointOptions {
 }
 
 /**
- * A link that comes back by itself: full-jitter backoff between tries, each address in turn. `peer` waits for
+ * A link that comes back by itself: full-jitter backoff between tries and after connections that lasted for less than a
+ * second, each address in turn. `peer` waits for
  * a ready connection.
  */
 export interface ReconnectingPeer extends AsyncDisposable {

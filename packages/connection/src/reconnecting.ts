@@ -17,6 +17,8 @@ import type { Peer } from "./peer.ts";
 const BACKOFF_BASE_MS = 100;
 /** Highest ceiling: a node that comes back is found within five seconds, and a thousand clients cost it 400 tries a second. */
 const BACKOFF_CAP_MS = 5_000;
+/** A connection that ended sooner than this was no better than none: who takes all and drops them is not hurried. */
+const STEADY_MS = 1_000;
 
 /**
  * A link that comes back by itself. Starts to connect at once.
@@ -103,14 +105,21 @@ class ReconnectingLink implements ReconnectingPeer {
 
   async #keepConnected(signal: AbortSignal): Promise<void> {
     let failureCount = 0;
+    /** Connections in a row that did not last. */
+    let shortCount = 0;
     while (!signal.aborted) {
       const peer = await this.#tryOnce(signal);
-      if (peer !== undefined) {
+      const readyAt = this.#settings.clock.monotonicNow();
+      if (peer !== undefined) await this.#use(peer, signal);
+      const wasSteady = this.#settings.clock.monotonicNow() - readyAt >= STEADY_MS;
+      if (wasSteady || this.#hasNewAddresses) {
         failureCount = 0;
-        await this.#use(peer, signal);
+        shortCount = 0;
       } else {
         failureCount += 1;
-        this.#nextIndex = (this.#nextIndex + 1) % this.#addresses.length;
+        shortCount = peer === undefined ? 0 : shortCount + 1;
+        // The one that worked is tried first again, once.
+        if (shortCount !== 1) this.#nextIndex = (this.#nextIndex + 1) % this.#addresses.length;
       }
       if (!signal.aborted) await this.#backOff(failureCount, signal);
     }

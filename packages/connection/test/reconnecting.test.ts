@@ -17,12 +17,13 @@ expectNoLeaks();
 const setup = (options: Partial<ReconnectingOptions> = {}) => {
   const clock = new VirtualClock();
   const { transport, links } = capturing(createMemoryNetwork({ clock }));
-  const start = (listen: string, authenticate = true) => {
+  const start = (listen: string, authenticate = true, onPeer: (peer: Peer) => void = () => undefined) => {
     const { handlers } = recordingHandlers();
     return serve({
       ...endpoint(transport, { clock, handlers, nodeId: listen }),
       listen,
       authenticate: () => (authenticate ? ["read"] : undefined),
+      onPeer,
     });
   };
   const link = reconnecting({
@@ -84,6 +85,21 @@ describe("reconnecting", () => {
     links.at(-1)?.destroy(new Error("cut"));
     await clock.advanceUntil(() => link.current !== undefined, 10_000);
     expect(greeted).toEqual([expect.any(String), link.current?.id]);
+    await link.close();
+  });
+
+  it("goes on to the next address when one takes connections and drops them, and does not storm it", async () => {
+    const { clock, start, link } = setup();
+    let droppedCount = 0;
+    await start("a:1", true, (peer) => {
+      droppedCount += 1;
+      clock.schedule(5, () => void peer.close());
+    });
+    await clock.advance(60_000);
+    expect(droppedCount).toBeGreaterThan(5);
+    expect(droppedCount).toBeLessThan(60);
+    await start("b:1");
+    await clock.advanceUntil(() => link.current?.remote.nodeId === "b:1", 20_000);
     await link.close();
   });
 
