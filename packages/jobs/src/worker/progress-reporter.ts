@@ -32,8 +32,8 @@ interface Waiting {
   readonly held: HeldShard;
   readonly update: TaskProgress;
   readonly sizeBytes: number;
-  /** Called once the update is on its way, or dropped. */
-  readonly onSent: (() => void) | undefined;
+  /** Called once, when the update is on its way, was dropped, or nobody knows when it will leave. */
+  onSent: (() => void) | undefined;
 }
 
 /** What goes to one manager, in order, one report in flight at a time. */
@@ -82,7 +82,8 @@ export class ProgressReporter {
 
   /**
    * Takes an update in. `onSent` is called when it is on its way or was dropped: what is sent to the same
-   * manager after that arrives after it. At once when the leader cannot be reached or asked for a pause.
+   * manager after that arrives after it. It is also called as soon as nobody knows when the update will leave: the leader
+   * cannot be reached, or asked for a pause.
    */
   add(held: HeldShard, { logs, ...update }: ShardUpdate, onSent?: () => void): void {
     const { taskId, token, jobId, workflowId, shard } = held.assignment;
@@ -94,15 +95,8 @@ export class ProgressReporter {
     held.isUpdatePending = true;
     const lane = this.#laneOf(leader.nodeId);
     const progress = { taskId, token, jobId, workflowId, shard, ...update, logs: [...logs] };
-    const mayBeLong = !this.#isOpen(leader.nodeId, lane);
-    this.#put(lane, {
-      held,
-      update: progress,
-      sizeBytes: approximateBytes(progress),
-      onSent: mayBeLong ? undefined : onSent,
-    });
+    this.#put(lane, { held, update: progress, sizeBytes: approximateBytes(progress), onSent });
     this.#kick(leader.nodeId, lane);
-    if (mayBeLong) onSent?.();
   }
 
   /** What waits for the former leader of a job goes to the new one. */
@@ -173,6 +167,7 @@ export class ProgressReporter {
   #kick(manager: string, lane: Lane): void {
     if (lane.isBusy || lane.waiting.length === 0) return;
     if (!this.#isOpen(manager, lane)) {
+      letFollow(lane.waiting);
       if (!this.#isReady(manager)) this.#dropAbandoned(lane);
       // Starts a connection to a leader that was not known; the tick comes back to it.
       const leader = this.#options.leaders.of(lane.waiting[0]?.update.jobId ?? "");
@@ -188,6 +183,7 @@ export class ProgressReporter {
         }
       } finally {
         lane.isBusy = false;
+        if (!signal.aborted) letFollow(lane.waiting);
       }
     });
   }
@@ -212,7 +208,7 @@ export class ProgressReporter {
       if (peer === undefined) break;
       try {
         const answer = peer.request(reportProgress, report, { signal, timeoutMs: REPORT_TIMEOUT_MS });
-        if (attempt === 1) for (const { onSent } of batch) onSent?.();
+        if (attempt === 1) letFollow(batch);
         const { delayMs, cancelled } = await answer;
         for (const { held } of batch) held.isUpdatePending = false;
         if (delayMs > 0) lane.notBefore = clock.monotonicNow() + delayMs;
@@ -229,10 +225,8 @@ export class ProgressReporter {
 
   #drop(batch: Waiting[]): void {
     this.#droppedCount += batch.length;
-    for (const { held, onSent } of batch) {
-      held.isUpdatePending = false;
-      onSent?.();
-    }
+    for (const { held } of batch) held.isUpdatePending = false;
+    letFollow(batch);
   }
 
   #cancel(taskIds: readonly string[]): void {
@@ -243,6 +237,15 @@ export class ProgressReporter {
     }
   }
 }
+
+/** Holds back no longer what comes after these updates. */
+const letFollow = (items: readonly Waiting[]): void => {
+  for (const item of items) {
+    const { onSent } = item;
+    item.onSent = undefined;
+    onSent?.();
+  }
+};
 
 const takeBatch = (lane: Lane): Waiting[] => {
   let sizeBytes = 0;
