@@ -1,9 +1,14 @@
-import { OverloadedError, RemoteError } from "@holdfast/kernel";
+import { OverloadedError, RemoteError, seededRandom } from "@holdfast/kernel";
 import { defineStream } from "@holdfast/protocol/contract";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { type ConnectionManagerOptions, TokenExpiredError } from "../src/index.ts";
+import {
+  ConnectionManager,
+  type ConnectionManagerOptions,
+  TokenExpiredError,
+  type Transport,
+} from "../src/index.ts";
 import { cluster } from "./cluster-fixture.ts";
 import { echo } from "./fixture.ts";
 
@@ -110,6 +115,63 @@ describe("a stream from a cluster", () => {
     await clock.advance(100);
     expect(nodes[0]?.openCount).toBe(1);
     await settle(client.disconnect());
+  });
+});
+
+/** The transport; `onFrame` hears of each frame that a dialled link has handed over. */
+const heard = (transport: Transport, onFrame: () => void): Transport => ({
+  kind: transport.kind,
+  listen: (address, onLink) => transport.listen(address, onLink),
+  dial: async (address, options) => {
+    const link = await transport.dial(address, options);
+    const listen = link.onFrame.bind(link);
+    link.onFrame = (listener) =>
+      listen((frame) => {
+        listener(frame);
+        onFrame();
+      });
+    return link;
+  },
+});
+
+describe("a stream whose reader gives up as its first item comes", () => {
+  it.each(
+    Array.from({ length: 24 }, (_, turns) => turns),
+  )("leaves nothing behind: %i turns later", async (turns) => {
+    const { clock, client: other, network, node, settle } = await setup(1);
+    let onFrame = (): void => undefined;
+    const client = new ConnectionManager({
+      clock,
+      random: seededRandom(1),
+      transport: heard(network, () => onFrame()),
+      identity: { nodeId: "", role: "client" },
+      hosts: [node(1).host],
+      pool: { minCount: 0 },
+    });
+    await settle(client.connect());
+    const controller = new AbortController();
+    const next = client.stream(rows, { count: 5 }, { signal: controller.signal }).next();
+    const settled = next.then(
+      () => undefined,
+      () => undefined,
+    );
+    await clock.advance(5);
+    onFrame = async () => {
+      onFrame = () => undefined;
+      for (let turn = 0; turn < turns; turn += 1) await undefined;
+      controller.abort(new Error("enough"));
+    };
+    await settle(settled);
+    await clock.advance(1_000);
+    // Where the item was handed over first, the reader still has the stream.
+    const isRead = await next.then(
+      () => true,
+      () => false,
+    );
+    expect(client.stats.nodes[0]?.inFlightCount).toBe(isRead ? 1 : 0);
+    expect(client.stats.connections.active).toBe(isRead ? 1 : 0);
+    await settle(client.disconnect());
+    await settle(other.disconnect());
   });
 });
 

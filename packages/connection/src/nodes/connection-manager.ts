@@ -32,7 +32,7 @@ import type { NodeHealthRecord } from "./node-health.ts";
 import type { NodeLease } from "./node-lease.ts";
 import { NodeLeases } from "./node-leases.ts";
 import { NodeList } from "./node-list.ts";
-import { closeStream, openStream } from "./open-stream.ts";
+import { closeStream, type OpenStream, StreamOpening } from "./open-stream.ts";
 
 export interface ManagerRequestOptions extends Abortable {
   /** Longest wait for the answer to one attempt, once there is a connection, milliseconds. Default: `requestTimeoutMs` of the client. */
@@ -172,13 +172,15 @@ export class ConnectionManager implements AsyncDisposable {
     this.#requireOpen();
     const call = callOf(definition, options);
     const limits = { timeoutMs: this.#settings.requestTimeoutMs, ...options, repeatable: call.repeatable };
+    const opening = new StreamOpening<ItemOf<D>>();
+    const asking = (): Ask<OpenStream<ItemOf<D>>> => (shared, node) =>
+      opening.open(node, shared, shared.peer.stream(definition, input, limits));
     const opened = await this.#measure(this.#requests, () =>
-      this.#attempts(
-        call,
-        () => (shared, node) => openStream(node, shared, shared.peer.stream(definition, input, limits)),
-        options.signal,
-      ),
-    );
+      this.#attempts(call, asking, options.signal),
+    ).catch(async (error: unknown) => {
+      await opening.giveUp();
+      throw error;
+    });
     try {
       if (opened.first.done === true) return;
       yield opened.first.value;
