@@ -44,11 +44,8 @@ export {
   UnsupportedProtocolError,
 } from "./errors.ts";
 export { createHandlers, type HandlersOptions } from "./handlers.ts";
-export {
-  ConnectionManager,
-  type HealthReport,
-  type ManagerRequestOptions,
-} from "./nodes/connection-manager.ts";
+export { ConnectionManager, type ManagerRequestOptions } from "./nodes/connection-manager.ts";
+export type { HealthReport } from "./nodes/health-checks.ts";
 export type { OperationStats } from "./nodes/latency-metrics.ts";
 export type { ManagerEvents } from "./nodes/manager-events.ts";
 export type { ConnectionManagerOptions, ManagerPoolOptions } from "./nodes/manager-options.ts";

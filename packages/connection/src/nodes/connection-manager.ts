@@ -17,6 +17,7 @@ import { Hedge, isRetryable, Retry } from "@holdfast/resilience";
 import { PoolClosedError } from "../errors.ts";
 import { whole } from "../link/settings.ts";
 import type { StreamOptions } from "../peer.ts";
+import { HealthChecks, type HealthReport } from "./health-checks.ts";
 import { OperationMetrics } from "./latency-metrics.ts";
 import { ManagerEmitter } from "./manager-events.ts";
 import {
@@ -43,12 +44,6 @@ export interface ManagerRequestOptions extends Abortable {
   readonly repeatable?: boolean;
 }
 
-export interface HealthReport {
-  readonly nodes: readonly NodeHealthRecord[];
-  readonly totalCount: number;
-  readonly healthyCount: number;
-}
-
 const DRAIN_MS = 5_000;
 const LOGOUT_MAX_MS = 1_000;
 
@@ -67,6 +62,7 @@ export class ConnectionManager implements AsyncDisposable {
   readonly #settings: ManagerSettings;
   readonly #nodes: NodeList;
   readonly #calls: NodeCalls;
+  readonly #checks: HealthChecks;
   readonly #tasks: TaskGroup;
   readonly #retry: Retry;
   readonly #hedge: Hedge | undefined;
@@ -89,6 +85,7 @@ export class ConnectionManager implements AsyncDisposable {
     });
     this.#nodes = new NodeList(this.#settings, this.events);
     this.#calls = new NodeCalls(this.#nodes, this.events, () => this.#isClosed);
+    this.#checks = new HealthChecks(endpoint.clock, this.#nodes);
     this.#leases = new NodeLeases({
       clock: endpoint.clock,
       nodes: this.#nodes,
@@ -127,7 +124,10 @@ export class ConnectionManager implements AsyncDisposable {
       throw error instanceof AggregateError ? error.errors.at(-1) : error;
     }
     this.#nodes.setMinCount(this.#settings.pool.minCount);
-    this.#tasks.spawn("look after unwell nodes", (signal) => this.#probe(signal));
+    const { probeEveryMs: everyMs, requestTimeoutMs: timeoutMs } = this.#settings;
+    this.#tasks.spawn("look after unwell nodes", (signal) =>
+      this.#checks.probe({ everyMs, signal, timeoutMs }),
+    );
   }
 
   /**
@@ -224,20 +224,16 @@ export class ConnectionManager implements AsyncDisposable {
 
   /** What is known of every node, without asking it. */
   get health(): readonly NodeHealthRecord[] {
-    return this.#nodes.all.map((node) => node.health.record(node));
+    return this.#checks.records;
   }
 
   /** Pings every node, all at once, each within `timeoutMs` (default 5_000), and reports. Lifts no hold. */
   async checkHealth(options: Abortable & { readonly timeoutMs?: number } = {}): Promise<HealthReport> {
     this.#requireOpen();
-    const timeoutMs = options.timeoutMs ?? this.#settings.requestTimeoutMs;
-    await Promise.all(this.#nodes.all.map((node) => this.#check(node, { ...options, timeoutMs })));
-    const nodes = this.health;
-    return {
-      nodes,
-      totalCount: nodes.length,
-      healthyCount: nodes.filter(({ isHealthy }) => isHealthy).length,
-    };
+    return this.#checks.checkAll({
+      signal: options.signal,
+      timeoutMs: options.timeoutMs ?? this.#settings.requestTimeoutMs,
+    });
   }
 
   /** Adds a node for good. Returns its number; that of the node when it is known already. */
@@ -337,30 +333,6 @@ export class ConnectionManager implements AsyncDisposable {
     } catch (error) {
       if (options.signal?.aborted !== true) this.#nodes.onFailed(node, error);
       throw error;
-    }
-  }
-
-  async #check(node: Node, options: Abortable & { readonly timeoutMs: number }): Promise<void> {
-    const { clock } = this.#settings.endpoint;
-    try {
-      await withTimeout(clock, { operation: `health check of ${node.host}`, ...options }, (signal) =>
-        node.check({ signal, timeoutMs: options.timeoutMs }, options.signal),
-      );
-      this.#nodes.onAnswered(node);
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      this.#nodes.onCheckFailed(node, error);
-    }
-  }
-
-  /** Gives nodes whose ejection is over their trial, so that a client without traffic finds them again too. */
-  async #probe(signal: AbortSignal): Promise<void> {
-    const { endpoint, probeEveryMs, requestTimeoutMs } = this.#settings;
-    for (;;) {
-      await endpoint.clock.sleep(probeEveryMs, { signal, unref: true });
-      const due = this.#nodes.all.filter(({ health }) => health.eligibility === "trial");
-      for (const { health } of due) health.beginTrial();
-      await Promise.all(due.map((node) => this.#check(node, { signal, timeoutMs: requestTimeoutMs })));
     }
   }
 
