@@ -47,6 +47,24 @@ describe("schedules", () => {
     await clock.advance(10);
   });
 
+  it("go on after an outage in which their lease could not be given back either", async () => {
+    const { clock, store, queue, start, fired } = setUp();
+    await queue.schedules.put({ name: "hourly", cron: "0 * * * *", task });
+    const stop = start("a");
+    await clock.advance(10);
+    const away = () => Promise.reject(new StoreUnavailableError("asking"));
+    const outage = [
+      vi.spyOn(queue.schedules, "due").mockImplementation(away),
+      vi.spyOn(store.leases, "release").mockImplementation(away),
+    ];
+    await clock.advance(5000);
+    for (const each of outage) each.mockRestore();
+    await clock.advance(HOUR);
+    expect((await fired()).length).toBe(1);
+    stop();
+    await clock.advance(10);
+  });
+
   it("fire beside one that cannot be stepped here, without turning for it all the time", async () => {
     const { clock, queue, start, fired } = setUp();
     await queue.schedules.put({ name: "b", cron: "0 * * * *", task });

@@ -56,8 +56,15 @@ export const runSchedules = async (options: SchedulesOptions): Promise<void> => 
         await clock.sleep(Math.min(leaseMs, Math.max(50, outcome.holder.remainingMs)), { signal });
         continue;
       }
-      await using lease = outcome.lease;
-      await tickWhileHeld(queue, lease.signal, { clock, logger, signal });
+      const { lease } = outcome;
+      try {
+        await tickWhileHeld(queue, lease.signal, { clock, logger, signal });
+      } finally {
+        // When the store does not answer, it ends by itself. What ended the work is what counts.
+        await lease.release().catch((err: unknown) => {
+          logger.warn({ err, queue: queue.name }, "could not give back the lease of the schedules");
+        });
+      }
     } catch (err) {
       if (signal?.aborted) return;
       if (!isHoldfastError(err)) throw err;
