@@ -3,6 +3,7 @@ import {
   childController,
   type Deferred,
   deferred,
+  InvalidInputError,
   type Logger,
   silentLogger,
   systemClock,
@@ -13,6 +14,7 @@ import { ClaimLostError, TaskCancelledError } from "../errors.ts";
 import { checkInteger, checkNumber, checkText } from "../input-checks.ts";
 import type { Json } from "../json.ts";
 import { claimOrWait } from "./claim-or-wait.ts";
+import { ClaimPace } from "./claim-pace.ts";
 import { failureJson } from "./failure-json.ts";
 import { HeldClaims, type HeldTask, sharedSignal } from "./held-claims.ts";
 import { checkLeaseMs } from "./queue-checks.ts";
@@ -55,6 +57,7 @@ class Worker {
   readonly #batches: Readonly<Record<string, BatchHandler>>;
   readonly #concurrency: number;
   readonly #prefetch: number;
+  readonly #pace: ClaimPace;
   readonly #leaseMs: number;
   readonly #claims: HeldClaims;
   readonly #reports: TaskReports;
@@ -64,12 +67,6 @@ class Worker {
   readonly #running = new Set<HeldTask>();
   /** Everything claimed whose end is not reported yet. */
   #heldCount = 0;
-  /** Asked for in claims that are not answered yet. */
-  #askedCount = 0;
-  /** No claim found less than it asked for since one that found all was sent. Assumed at first. */
-  #isPlentiful = true;
-  /** How many claims found less. */
-  #shortCount = 0;
   #change: Deferred<void> | undefined;
   #isStopping = false;
 
@@ -80,6 +77,7 @@ class Worker {
     checkLeaseMs(leaseMs);
     checkInteger("worker.concurrency", concurrency, 1, 10_000);
     checkInteger("worker.prefetch", prefetch, 0, 10_000);
+    checkNumber("worker.drainMs", options.drainMs ?? 0, 0, 2 ** 31 - 1);
     if (options.timeoutMs !== undefined) checkNumber("worker.timeoutMs", options.timeoutMs, 1, 2 ** 31);
     for (const [type, { maxCount }] of Object.entries(batches)) {
       checkInteger(`worker.batches.${type}.maxCount`, maxCount, 1, 10_000);
@@ -91,6 +89,7 @@ class Worker {
     this.#batches = batches;
     this.#concurrency = concurrency;
     this.#prefetch = prefetch;
+    this.#pace = new ClaimPace(concurrency, prefetch);
     this.#leaseMs = leaseMs;
     this.#reports = new TaskReports({
       queue,
@@ -144,14 +143,14 @@ class Worker {
     const { queue, worker } = this.#options;
     const types = [...new Set([...Object.keys(this.#handlers), ...Object.keys(this.#batches)])];
     while (!signal.aborted) {
-      const maxCount = this.#countToAsk(isSecond);
+      const unfinishedCount = this.#running.size + this.#readyCount;
+      const maxCount = this.#pace.countToAsk({ heldCount: this.#heldCount, unfinishedCount }, isSecond);
       try {
         if (maxCount === 0) {
           await untilAborted(this.#changed(), signal);
           continue;
         }
-        this.#askedCount += maxCount;
-        const shortCount = this.#shortCount;
+        const asking = this.#pace.begin(maxCount);
         const { tasks, askedAt } = await claimOrWait(queue, {
           worker,
           maxCount,
@@ -160,47 +159,23 @@ class Worker {
           waitMs: isSecond ? 0 : this.#leaseMs,
           clock: this.#clock,
           onEmpty: () => {
-            this.#found(false);
+            this.#pace.foundTooLittle();
             if (this.#heldCount === 0) this.#options.events?.emit("idle", { worker });
           },
           signal,
-        }).finally(() => {
-          this.#askedCount -= maxCount;
-        });
-        if (tasks.length < maxCount) this.#found(false);
-        else if (shortCount === this.#shortCount) this.#found(true);
+        }).finally(() => this.#pace.end(asking));
+        this.#pace.found(asking, tasks.length);
         this.#heldCount += tasks.length;
         this.#ready.push(...this.#claims.keep(tasks, askedAt));
         this.#startReady();
         this.#tellChange();
       } catch (err) {
         if (signal.aborted) return;
-        this.#found(false);
+        this.#pace.foundTooLittle();
         this.#logger.warn({ err }, "could not claim tasks; trying again");
         await this.#clock.sleep(OUTAGE_PAUSE_MS, { signal }).catch(() => undefined);
       }
     }
-  }
-
-  #found(isAll: boolean): void {
-    this.#isPlentiful = isAll;
-    if (!isAll) this.#shortCount += 1;
-  }
-
-  /** How many to claim now: 0 while it is better to wait for a change. */
-  #countToAsk(isSecond: boolean): number {
-    const capacity = this.#concurrency + this.#prefetch;
-    const unfinished = this.#running.size + this.#readyCount;
-    // Where there is plenty, what has ended holds no place while it is reported, up to as many as are fetched ahead.
-    const reporting = this.#isPlentiful ? Math.min(this.#heldCount - unfinished, this.#prefetch) : 0;
-    const room = capacity - this.#heldCount + reporting - this.#askedCount;
-    // A slot that could run is filled at once; what is only fetched ahead comes in larger pieces.
-    const isHungry = unfinished + this.#askedCount < this.#concurrency;
-    const isWorthIt = room > this.#prefetch / 2;
-    if (isSecond ? !(this.#isPlentiful && isWorthIt) : room <= 0 || !(isHungry || isWorthIt)) return 0;
-    // In two pieces, so that one can be worked on and reported while the other comes.
-    const piece = this.#prefetch === 0 ? room : Math.max(this.#concurrency, Math.ceil(capacity / 2));
-    return Math.min(room, piece, 10_000);
   }
 
   get #readyCount(): number {
@@ -286,6 +261,7 @@ class Worker {
       batch
         .run(held, { signal })
         .then((results) => {
+          checkResultCount(results, held);
           held.forEach((one, index) => {
             const result = results[index];
             if (result instanceof Error) this.#failed(one, result);
@@ -390,3 +366,10 @@ class Worker {
     }
   }
 }
+
+/** Fewer results would complete tasks that nobody did; nor is it known whose the others are. */
+const checkResultCount = (results: readonly unknown[], held: readonly HeldTask[]): void => {
+  if (results.length === held.length) return;
+  const field = `the results of a batch of ${held[0]?.task.type ?? "tasks"}`;
+  throw new InvalidInputError(field, results.length, `${held.length}, one for each task`);
+};

@@ -147,7 +147,22 @@ describe("a worker whose owner makes a mistake", () => {
     await worker.end();
   });
 
+  it("fails the tasks of a batch that resolves with another number of results: nobody knows whose they are", async () => {
+    const { clock, queue, start } = setUp();
+    const run: BatchHandler["run"] = async (batch) => batch.slice(1).map(({ task }) => task.id);
+    const worker = start({ batches: { work: { maxCount: 5, run } } });
+    await queue.enqueue(tasks(3));
+    await clock.advance(10);
+    expect(await queue.stats()).toMatchObject({ dead: 3, completed: 0 });
+    expect((await queue.get("t0"))?.failures[0]?.error).toMatchObject({
+      code: "KERNEL_INVALID_INPUT",
+      message: "the results of a batch of work must be 3, one for each task; got 2",
+    });
+    await worker.end();
+  });
+
   it.each([
+    { drainMs: Number.NaN },
     { leaseMs: 50 },
     { leaseMs: Number.NaN },
     { worker: "" },

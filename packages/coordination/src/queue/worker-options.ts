@@ -24,8 +24,8 @@ export interface BatchHandler {
   /** Most tasks at a time, 1 to 10_000. It takes what is there and waits for no more. */
   readonly maxCount: number;
   /**
-   * Resolves with one result for each task, in order; an Error fails that task alone. When it rejects, all of them
-   * fail. `signal` aborts when any of them must stop.
+   * Resolves with one result for each task, in order; an Error fails that task alone. When it rejects, or resolves with
+   * another number of results, all of them fail. `signal` aborts when any of them must stop.
    */
   run(
     contexts: readonly TaskContext[],
