@@ -1,4 +1,5 @@
 import { type Abortable, type Clock, childController, Mutex } from "@holdfast/kernel";
+import { checkWaitMs } from "./wait-in-line.ts";
 
 /**
  * Those of one process who want the same lock: one of them asks the store, the others wait behind it, first come,
@@ -31,6 +32,7 @@ export class Line {
     ask: (waitMs: number) => Promise<T>,
   ): Promise<T> {
     const { clock, waitMs, timedOut } = options;
+    checkWaitMs(waitMs);
     const endsAt = clock.monotonicNow() + waitMs;
     const turn = childController(options.signal);
     const timer = clock.schedule(waitMs, () => turn.abort(timedOut(this.#holder)));

@@ -249,4 +249,32 @@ describe("locks", () => {
     expect(() => closing.get("y", { ttlMs: 5000 })).toThrow(ClosedError);
     expect(await test.locksOf("c").get("x").state()).toBeUndefined();
   });
+
+  it.each([
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    -1,
+  ])("refuses at once to wait for %s ms, and asks nobody", async (waitMs) => {
+    await using test = setUp();
+    const locks = test.locksOf("a");
+    const { leases } = test.store;
+    await locks.get("x").acquire();
+    await using semaphore = new Semaphore({
+      leases,
+      name: "s",
+      owner: "a",
+      permitMaxCount: 1,
+      clock: test.clock,
+    });
+    await using readWrite = new ReadWriteLock({ leases, name: "rw", owner: "a", clock: test.clock });
+    const asked = vi.spyOn(leases, "grant");
+    const waits = [
+      locks.get("x").acquire({ waitMs }),
+      semaphore.acquire({ waitMs }),
+      readWrite.read({ waitMs }),
+      readWrite.write({ waitMs }),
+    ];
+    for (const wait of waits) await expect(wait).rejects.toThrow(/waitMs must be a number from 0/);
+    expect(asked).not.toHaveBeenCalled();
+  });
 });

@@ -15,7 +15,7 @@ import { LIST_LIMIT_MAX } from "../lease/grant-checks.ts";
 import { type HeldLease, type HoldOutcome, LeaseKeeper } from "../lease/lease-keeper.ts";
 import type { LeaseInfo, Leases } from "../lease/leases.ts";
 import { Line } from "./line.ts";
-import { type Look, waitForGrant } from "./wait-in-line.ts";
+import { checkWaitMs, type Look, waitForGrant } from "./wait-in-line.ts";
 
 export interface LocksOptions {
   readonly leases: Leases<never>;
@@ -36,7 +36,7 @@ export interface LockOptions {
 }
 
 export interface AcquireOptions extends Abortable {
-  /** Longest wait for the holder, milliseconds. Default 30_000; 0 tries once. */
+  /** Longest wait for the holder, milliseconds, 0 to 2^31 - 1. Default 30_000; 0 tries once. */
   readonly waitMs?: number;
   /** Shown to others while the lock is held. */
   readonly metadata?: Json | undefined;
@@ -190,6 +190,7 @@ export class Lock {
   async acquire(options: AcquireOptions = {}): Promise<HeldLease> {
     const { clock } = this.#parts;
     const { waitMs = 30_000, signal } = options;
+    checkWaitMs(waitMs);
     if (!this.#line.isWaiting) {
       const first = await this.#ask(options);
       if (first.kind === "granted") return first.lease;

@@ -1,4 +1,5 @@
 import { type Abortable, type Clock, deferred } from "@holdfast/kernel";
+import { checkNumber } from "../input-checks.ts";
 
 /** What one look gave: the thing asked for, or who has it and for how long yet. */
 export type Look<T> =
@@ -17,6 +18,9 @@ export interface WaitOptions<T> extends Abortable {
   readonly timedOut: (holder: string) => Error;
 }
 
+/** @throws InvalidInputError unless it is 0 to 2^31 - 1: a wait without an end, or with none that can be told, asks for ever. */
+export const checkWaitMs = (waitMs: number): void => checkNumber("waitMs", waitMs, 0, 2_147_483_647);
+
 /** A notification may be lost with its connection, so one looks now and then all the same. */
 const LOOK_AGAIN_MAX_MS = 5000;
 const LOOK_AGAIN_MIN_MS = 5;
@@ -24,10 +28,11 @@ const LOOK_AGAIN_MIN_MS = 5;
 /**
  * Looks, and looks again when told of a release or when what is held ends by itself, until it is granted.
  * It subscribes before it looks, so no release is missed.
- * @throws the error of `timedOut` after `waitMs`; signal.reason when aborted.
+ * @throws the error of `timedOut` after `waitMs`; signal.reason when aborted; InvalidInputError for a wrong `waitMs`.
  */
 export const waitForGrant = async <T>(options: WaitOptions<T>): Promise<T> => {
   const { clock, waitMs, look, signal, lookEveryMs = LOOK_AGAIN_MAX_MS } = options;
+  checkWaitMs(waitMs);
   const endsAt = clock.monotonicNow() + waitMs;
   let wakeCount = 0;
   let onWake: (() => void) | undefined;
