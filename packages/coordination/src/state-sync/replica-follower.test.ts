@@ -30,4 +30,37 @@ describe("a replica that is stopped while it starts", () => {
     await replica.stop();
     expect(clock.pendingCount).toBe(0);
   });
+
+  it("takes in no answer that the start before was still waiting for: it is older than what has been seen", async () => {
+    const clock = new VirtualClock();
+    const { states } = createMemoryStore({ clock });
+    const writer = new StateReplica({ states, clock });
+    await writer.set("k", "old");
+    const read = states.snapshot.bind(states);
+    const answer = deferred<void>();
+    vi.spyOn(states, "snapshot").mockImplementationOnce(async (...args) => {
+      const snapshot = await read(...args);
+      await answer.promise;
+      return snapshot;
+    });
+    const replica = new StateReplica({ states, clock });
+    const refused = expect(replica.start()).rejects.toThrow(ClosedError);
+    await clock.advance(1);
+    await replica.stop();
+    await writer.set("k", "new");
+    await replica.start();
+    expect(await replica.get("k")).toBe("new");
+    const updates: unknown[] = [];
+    replica.onUpdate((update) => updates.push(update));
+    const before = replica.position;
+    answer.resolve();
+    await clock.advance(0);
+    await refused;
+    expect(replica.position).toEqual(before);
+    expect(await replica.get("k")).toBe("new");
+    expect(replica.stats()).toMatchObject({ isFresh: true });
+    await clock.advance(10_000);
+    expect(updates).toEqual([]);
+    await replica.stop();
+  });
 });

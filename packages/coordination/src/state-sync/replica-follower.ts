@@ -2,6 +2,7 @@ import {
   type Abortable,
   type Clock,
   ClosedError,
+  childController,
   type Deferred,
   deferred,
   type Logger,
@@ -72,7 +73,8 @@ export class ReplicaFollower {
   #corrupt = 0;
   #doubtCount = 0;
   #handlerErrors = 0;
-  #stopCount = 0;
+  /** Ends a start that is under way. */
+  #stopStart: ((reason: Error) => void) | undefined;
 
   constructor(parts: ReplicaFollowerParts) {
     this.#parts = parts;
@@ -114,7 +116,7 @@ export class ReplicaFollower {
 
   async stop(): Promise<void> {
     const loops = this.#loops;
-    this.#stopCount += 1;
+    this.#stopStart?.(new ClosedError(`the replica of ${this.#parts.namespace}`));
     this.#starting = undefined;
     this.#loops = undefined;
     this.#confirmedAt = undefined;
@@ -141,7 +143,10 @@ export class ReplicaFollower {
 
   async #start(options: Abortable): Promise<void> {
     const { states, namespace, logger } = this.#parts;
-    const stopCount = this.#stopCount;
+    // An answer that comes after a stop must not be taken in: it may be older than what a next start has seen.
+    const controller = childController(options.signal);
+    const { signal } = controller;
+    this.#stopStart = (reason) => controller.abort(reason);
     // Before the snapshot, so that no change falls between the two.
     const unsubscribe = states.onChange(
       namespace,
@@ -150,14 +155,17 @@ export class ReplicaFollower {
     );
     this.#unsubscribe = unsubscribe;
     try {
-      await this.#takeSnapshot(options.signal, { isFirst: this.#parts.cache.position === undefined });
-      await this.#catchUp(options.signal);
+      await this.#takeSnapshot(signal, { isFirst: this.#parts.cache.position === undefined });
+      await this.#catchUp(signal);
       // It was stopped meanwhile: nobody would ever end what begins now.
-      if (stopCount !== this.#stopCount) throw new ClosedError(`the replica of ${namespace}`);
+      signal.throwIfAborted();
     } catch (error) {
-      this.#confirmedAt = undefined;
+      // After a stop these may be those of the next start.
+      if (this.#unsubscribe === unsubscribe) this.#confirmedAt = undefined;
       unsubscribe();
       throw error;
+    } finally {
+      controller.dispose();
     }
     const loops = new TaskGroup({ logger });
     this.#loops = loops;
