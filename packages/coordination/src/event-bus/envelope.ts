@@ -6,6 +6,8 @@ export class Envelope implements BusEvent {
   readonly type: string;
   readonly data: unknown;
   readonly priority: EventPriority;
+  /** The lane of its priority. */
+  readonly lane: number;
   readonly isCritical: boolean;
   readonly createdAt: number;
   sequence = 0;
@@ -21,6 +23,7 @@ export class Envelope implements BusEvent {
     type: string,
     data: unknown,
     priority: EventPriority,
+    lane: number,
     isCritical: boolean,
     createdAt: number,
     confirmation: Confirmation | undefined,
@@ -28,6 +31,7 @@ export class Envelope implements BusEvent {
     this.type = type;
     this.data = data ?? {};
     this.priority = priority;
+    this.lane = lane;
     this.isCritical = isCritical;
     this.createdAt = createdAt;
     this.confirmation = confirmation;

@@ -1,15 +1,23 @@
 import {
   type Clock,
   ClosedError,
+  InvalidInputError,
   type Logger,
   silentLogger,
   systemClock,
   untilAborted,
 } from "@holdfast/kernel";
 import { EventBusFullError } from "../errors.ts";
-import { checkInteger, checkNumber, checkText } from "../input-checks.ts";
+import { checkInteger, checkNumber } from "../input-checks.ts";
 import { Admission } from "./admission.ts";
-import type { BusEvent, DataOf, Delivery, EventMap, HandlerFailure } from "./bus-event.ts";
+import {
+  type BusEvent,
+  type DataOf,
+  type Delivery,
+  type EventMap,
+  type HandlerFailure,
+  LANES,
+} from "./bus-event.ts";
 import type {
   DeliverOptions,
   EventBusOptions,
@@ -19,9 +27,10 @@ import type {
 } from "./bus-options.ts";
 import { Confirmations } from "./confirmations.ts";
 import { Envelope } from "./envelope.ts";
-import { Lanes } from "./lanes.ts";
+import { Lanes, laneOf } from "./lanes.ts";
 import { type BusDrain, drainBus } from "./stop-bus.ts";
-import { type EventHandler, type SubscribeOptions, Subscription } from "./subscription.ts";
+import type { EventHandler, SubscribeOptions, Subscription } from "./subscription.ts";
+import { Subscriptions } from "./subscriptions.ts";
 
 /** After so many events, or so many milliseconds, timers and I/O have their turn. */
 const TURN_MAX_COUNT = 50_000;
@@ -50,8 +59,7 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
   readonly #lanes = new Lanes();
   readonly #admission: Admission;
   readonly #confirmations: Confirmations;
-  /** Replaced, never changed, so that a walk over one is not disturbed. */
-  readonly #subscriptions = new Map<string, readonly Subscription[]>();
+  readonly #subscriptions: Subscriptions;
   #state: "stopped" | "running" | "stopping" = "stopped";
   #stopping: Promise<StopReport> | undefined;
   #startAgain = false;
@@ -61,7 +69,6 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
   #turnAt = 0;
   #drain: BusDrain | undefined;
   #sequence = 0;
-  #subscribedCount = 0;
   #processed = 0;
   #unrouted = 0;
   #inFlight = 0;
@@ -82,6 +89,11 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
     const waiterMaxCount = options.waiterMaxCount ?? 1000;
     checkInteger("waiterMaxCount", waiterMaxCount, 0, 10_000_000);
     this.#admission = new Admission(this.#clock, waiterMaxCount);
+    this.#subscriptions = new Subscriptions({
+      clock: this.#clock,
+      onFailure: (failure, own) => this.#report(failure, own),
+      onSettled: (envelope) => this.#settle(envelope),
+    });
   }
 
   get isRunning(): boolean {
@@ -113,28 +125,7 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
     handler: EventHandler<BusEvent<Type, Events[Type]>>,
     options: SubscribeOptions = {},
   ): Subscription {
-    checkText("type", type, 512);
-    const { concurrencyMaxCount = 1, inboxMaxCount = 1000, timeoutMs = 30_000 } = options;
-    checkInteger("concurrencyMaxCount", concurrencyMaxCount, 1, 1_000_000);
-    checkInteger("inboxMaxCount", inboxMaxCount, 1, 1_000_000);
-    checkNumber("timeoutMs", timeoutMs, 1, 2_147_483_647);
-    this.#subscribedCount += 1;
-    const subscription = new Subscription({
-      type,
-      name: options.name ?? `${type}#${this.#subscribedCount}`,
-      handler: handler as EventHandler,
-      options: {
-        concurrencyMaxCount,
-        inboxMaxCount,
-        timeoutMs,
-        overflow: options.overflow ?? "drop-newest",
-      },
-      clock: this.#clock,
-      onFailure: (failure) => this.#report(failure, options.onError),
-      onSettled: (envelope) => this.#settle(envelope),
-    });
-    this.#subscriptions.set(type, [...(this.#subscriptions.get(type) ?? []), subscription]);
-    return subscription;
+    return this.#subscriptions.add(type, handler as EventHandler, options);
   }
 
   /**
@@ -145,22 +136,19 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
     type: Type,
     which: Subscription | EventHandler<BusEvent<Type, Events[Type]>>,
   ): boolean {
-    const subscriptions = this.#subscriptions.get(type) ?? [];
-    const found = subscriptions.find((each) => each === which || each.handler === which);
+    const found = this.#subscriptions.takeOut(type, which);
     if (found === undefined) return false;
-    const rest = subscriptions.filter((each) => each !== found);
-    if (rest.length === 0) this.#subscriptions.delete(type);
-    else this.#subscriptions.set(type, rest);
     found.dropWaiting(new ClosedError(`subscription ${found.name}`));
     return true;
   }
 
   subscriberCount(type: string): number {
-    return this.#subscriptions.get(type)?.length ?? 0;
+    return this.#subscriptions.of(type)?.length ?? 0;
   }
 
   /**
    * Hands the event over to the bus and does not wait for its handlers: resolves at once when there is room.
+   * @throws InvalidInputError for a priority that does not exist.
    * @throws EventBusFullError when there is none and the bus does not wait or drop for it; retryable.
    * @throws signal.reason when aborted while it waits for room; the event was not taken in.
    */
@@ -170,7 +158,9 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
     options?: PublishOptions,
   ): Promise<void> {
     const priority = options?.priority ?? "normal";
-    const envelope = new Envelope(type, data, priority, false, this.#wallNow(), undefined);
+    const lane = laneOf(priority);
+    if (lane === undefined) return Promise.reject(unknownPriority(priority));
+    const envelope = new Envelope(type, data, priority, lane, false, this.#wallNow(), undefined);
     if (this.#hasRoomFor(envelope) && this.#admission.count === 0) {
       this.#takeIn(envelope);
       return TAKEN_IN;
@@ -193,9 +183,11 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
     const timeoutMs = options?.timeoutMs ?? 60_000;
     const signal = options?.signal;
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const confirmation = this.#confirmations.begin(type, checkMs("timeoutMs", timeoutMs));
     const priority = options?.priority ?? "normal";
-    const envelope = new Envelope(type, data, priority, true, this.#wallNow(), confirmation);
+    const lane = laneOf(priority);
+    if (lane === undefined) return Promise.reject(unknownPriority(priority));
+    const confirmation = this.#confirmations.begin(type, checkMs("timeoutMs", timeoutMs));
+    const envelope = new Envelope(type, data, priority, lane, true, this.#wallNow(), confirmation);
     if (this.#hasRoomFor(envelope)) {
       this.#takeIn(envelope);
     } else {
@@ -221,7 +213,7 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
       rejected: this.#rejected,
       dropped: this.#evicted + this.#rejected,
       waiting: this.#admission.count,
-      subscriptions: this.#allSubscriptions().map((each) => each.stats()),
+      subscriptions: this.#subscriptions.all().map((each) => each.stats()),
     };
   }
 
@@ -314,7 +306,7 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
   }
 
   #dispatch(envelope: Envelope): void {
-    const subscriptions = this.#subscriptions.get(envelope.type);
+    const subscriptions = this.#subscriptions.of(envelope.type);
     if (subscriptions === undefined) {
       this.#unrouted += 1;
       envelope.confirmation?.resolve({ event: envelope, handlerCount: 0, failures: [] });
@@ -362,8 +354,8 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
       queued,
       drainMs,
       clock: this.#clock,
-      subscriptions: () => this.#allSubscriptions(),
-      hasRoom: ({ type }) => this.#subscriptions.get(type)?.every((each) => each.hasRoom) ?? true,
+      subscriptions: () => this.#subscriptions.allRunning(),
+      hasRoom: ({ type }) => this.#subscriptions.of(type)?.every((each) => each.hasRoom) ?? true,
       dispatch: (envelope) => this.#dispatch(envelope),
       inFlightCount: () => this.#inFlight,
       expose: (drain) => {
@@ -378,11 +370,10 @@ export class EventBus<Events extends EventMap = Record<string, unknown>> {
     this.#startAgain = false;
     return report;
   }
-
-  #allSubscriptions(): readonly Subscription[] {
-    return [...this.#subscriptions.values()].flat();
-  }
 }
+
+const unknownPriority = (priority: unknown): InvalidInputError =>
+  new InvalidInputError("priority", priority, `one of ${LANES.join(", ")}`);
 
 const checkMs = (field: string, ms: number): number => {
   checkNumber(field, ms, 0, 2_147_483_647);

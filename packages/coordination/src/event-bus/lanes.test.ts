@@ -1,7 +1,18 @@
+import { InvalidInputError } from "@holdfast/kernel";
 import { describe, expect, it } from "vitest";
 import { expectLaw, setUpBus } from "../testing/bus-fixtures.ts";
 
 describe("priorities", () => {
+  it("that do not exist are refused by name, and count for nothing", async () => {
+    const { bus } = setUpBus();
+    for (const priority of ["urgent", "toString"] as never[]) {
+      await expect(bus.publish("a", {}, { priority })).rejects.toThrow(InvalidInputError);
+      await expect(bus.deliver("a", {}, { priority })).rejects.toThrow(/priority must be one of/);
+    }
+    expect(bus.stats()).toMatchObject({ published: 0, queued: 0 });
+    expectLaw(bus);
+  });
+
   it("decide the order of what was published together", async () => {
     const { bus, settle } = setUpBus();
     const order: string[] = [];

@@ -84,4 +84,23 @@ describe("a bus that is stopped", () => {
     await refused;
     expectLaw(bus);
   });
+
+  it("aborts also the handlers of subscriptions that were ended while they ran, and tells of their events", async () => {
+    const { bus, clock } = setUpBus();
+    const signals: AbortSignal[] = [];
+    const subscription = bus.subscribe("a", (_event, { signal }) => {
+      signals.push(signal);
+      return new Promise(() => undefined);
+    });
+    bus.start();
+    await bus.publish("a", { n: 1 });
+    await clock.advance(0);
+    bus.unsubscribe("a", subscription);
+    const stopped = bus.stop({ drainMs: 100 });
+    await clock.advance(100);
+    expect((await stopped).cutShort.map(({ data }) => data)).toEqual([{ n: 1 }]);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    expect(bus.stats()).toMatchObject({ inFlight: 0, processed: 1 });
+    expect(clock.pendingCount).toBe(0);
+  });
 });

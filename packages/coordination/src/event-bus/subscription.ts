@@ -144,6 +144,10 @@ export class Subscription {
     };
   }
 
+  get isRunning(): boolean {
+    return this.#runningCount > 0;
+  }
+
   get hasRoom(): boolean {
     return this.#inbox.size < this.#parts.options.inboxMaxCount;
   }
