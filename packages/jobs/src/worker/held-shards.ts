@@ -90,6 +90,13 @@ export class HeldShards {
     return this.#queue.length;
   }
 
+  /** Ended, and their outcomes are not settled yet. Counted when asked. */
+  get reportingCount(): number {
+    let count = 0;
+    for (const { state } of this.#byTask.values()) if (state === "reporting") count += 1;
+    return count;
+  }
+
   get completedCount(): number {
     return this.#completedCount;
   }

@@ -251,10 +251,11 @@ export class WorkerNode implements Worker {
     await this.#until(drainMs, () => this.#held.runningCount === 0);
     for (const held of [...this.#held.all]) this.#held.stop(held, reason);
     await this.#until(STOP_GRACE_MS + LAST_CLAIMS_MS, () => this.#held.runningCount === 0);
-    await this.#until(LAST_OUTCOMES_MS, () => this.#outcomes.waitingCount === 0);
-    if (this.#outcomes.waitingCount > 0) {
+    // Also those whose last figures are not yet on their way.
+    await this.#until(LAST_OUTCOMES_MS, () => this.#held.reportingCount === 0);
+    if (this.#held.reportingCount > 0) {
       logger.warn(
-        { count: this.#outcomes.waitingCount },
+        { count: this.#held.reportingCount },
         "stopping with undelivered outcomes: their claims lapse and the shards run again elsewhere",
       );
     }

@@ -38,4 +38,20 @@ describe("an outcome whose last figures wait for the leader of the job", () => {
     await until(() => tasks.outcomes.length === 1, 2_000);
     await Promise.all([worker.kill(), clock.advance(1_000)]);
   });
+
+  it("is delivered by a worker that stops, though its figures are not yet on their way", async () => {
+    const { tasks, manager, startWorker, assignment, until, clock } = await createScene();
+    const worker = await startWorker();
+    let answer: (pause: { delayMs: number; cancelled: string[] }) => void = () => undefined;
+    manager.onProgress = () => new Promise((resolve) => (answer = resolve)) as never;
+    tasks.add(assignment(1, { workflow: "count", input: { times: 20 } }));
+    await until(() => worker.stats().completedShards === 1);
+    let hasStopped = false;
+    const stopping = worker.stop().then(() => (hasStopped = true));
+    await clock.advance(1_000);
+    answer({ delayMs: 0, cancelled: [] });
+    await until(() => hasStopped);
+    await stopping;
+    expect(tasks.outcomes).toMatchObject([{ kind: "completed", shard: 1 }]);
+  });
 });
