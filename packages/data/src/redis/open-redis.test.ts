@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { openRedis } from "./open-redis.ts";
+import { openRedis, type Redis, type RedisOptions } from "./open-redis.ts";
 
 type Answer = (command: readonly string[], socket: Socket) => string | undefined;
 
@@ -15,7 +15,12 @@ const INFO = bulk(
 /** A server that says what the test wants, and HELLO, INFO and OK by itself. */
 const startServer = async (answer: Answer = () => undefined) => {
   const sockets = new Set<Socket>();
+  const started = { isDeaf: false };
   const server: Server = createServer((socket) => {
+    if (started.isDeaf) {
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
     socket.on("error", () => undefined);
     socket.on("close", () => sockets.delete(socket));
@@ -40,8 +45,41 @@ const startServer = async (answer: Answer = () => undefined) => {
     server.close();
   });
   const { port } = server.address() as { port: number };
-  return { port, url: `redis://127.0.0.1:${port}`, sockets };
+  return Object.assign(started, { port, url: `redis://127.0.0.1:${port}`, sockets });
 };
+
+describe("the options of a Redis client", () => {
+  it.each([
+    ["connectTimeoutMs", -1],
+    ["connectTimeoutMs", 0],
+    ["connectTimeoutMs", Number.NaN],
+    ["connectTimeoutMs", Number.POSITIVE_INFINITY],
+    ["connectTimeoutMs", 2 ** 31],
+    ["connectTimeoutMs", "100"],
+    ["answerTimeoutMs", 9],
+    ["answerTimeoutMs", Number.NaN],
+    ["answerTimeoutMs", Number.NEGATIVE_INFINITY],
+    ["answerTimeoutMs", 2 ** 31],
+    ["masterName", ""],
+  ])("are refused by name and value: %s %s", (field, value) => {
+    const target = { sentinelUrls: ["redis://127.0.0.1:1"], masterName: "m" };
+    expect(() => openRedis({ ...target, [field]: value } as RedisOptions)).toThrow(
+      expect.objectContaining({
+        code: "KERNEL_INVALID_INPUT",
+        field,
+        details: expect.objectContaining({
+          value: typeof value === "number" ? String(value) : JSON.stringify(value),
+        }),
+      }),
+    );
+  });
+
+  it("name the address that is wrong", () => {
+    expect(() => openRedis({ clusterUrls: ["redis://a", "b"] })).toThrow(
+      expect.objectContaining({ field: "clusterUrls[1]" }),
+    );
+  });
+});
 
 describe("a Redis client with Sentinels", () => {
   it("asks the next Sentinel when the master that one names is gone", async () => {
@@ -58,6 +96,80 @@ describe("a Redis client with Sentinels", () => {
     const right = await naming(master.port);
     await using redis = openRedis({ sentinelUrls: [late.url, right.url], masterName: "m" });
     expect((await redis.link("k")).link.server).toBe(`127.0.0.1:${master.port}`);
+  });
+
+  /** A Sentinel: what it says may be changed. */
+  const startSentinel = async (says: { port: number; epoch: number }) => {
+    const server = await startServer(([name, question]) => {
+      if (name !== "SENTINEL") return undefined;
+      const { port, epoch } = says;
+      return question === "MASTER"
+        ? `%2\r\n${bulk("name")}${bulk("m")}${bulk("config-epoch")}${bulk(String(epoch))}`
+        : array("127.0.0.1", String(port));
+    });
+    return Object.assign(server, { says });
+  };
+  const serverOf = async (redis: Redis): Promise<string> => (await redis.link("k")).link.server;
+
+  it("takes the newest configuration, also when Sentinels that are behind and the old master say otherwise", async () => {
+    const [old, present] = [await startServer(), await startServer()];
+    const behind = { port: old.port, epoch: 9 };
+    const sentinels = [
+      await startSentinel(behind),
+      await startSentinel(behind),
+      await startSentinel({ port: present.port, epoch: 10 }),
+    ];
+    await using redis = openRedis({ sentinelUrls: sentinels.map(({ url }) => url), masterName: "m" });
+    expect(await serverOf(redis)).toBe(`127.0.0.1:${present.port}`);
+    expect(old.sockets.size).toBe(0);
+  });
+
+  it("leaves a master that goes on calling itself so once a Sentinel tells of a newer one", async () => {
+    const [old, present] = [await startServer(), await startServer()];
+    const sentinels = [
+      await startSentinel({ port: old.port, epoch: 1 }),
+      await startSentinel({ port: old.port, epoch: 1 }),
+    ];
+    await using redis = openRedis({ sentinelUrls: sentinels.map(({ url }) => url), masterName: "m" });
+    expect(await serverOf(redis)).toBe(`127.0.0.1:${old.port}`);
+    Object.assign(sentinels[1]?.says ?? {}, { port: present.port, epoch: 2 });
+    await vi.waitFor(async () => expect(await serverOf(redis)).toBe(`127.0.0.1:${present.port}`), {
+      timeout: 10_000,
+    });
+    expect(old.sockets.size).toBe(0);
+  });
+
+  it("is not led back by a Sentinel that is behind, but by most of them when they were set up anew", async () => {
+    const [old, present] = [await startServer(), await startServer()];
+    const behind = await startSentinel({ port: old.port, epoch: 1 });
+    const right = await startSentinel({ port: present.port, epoch: 2 });
+    await using redis = openRedis({ sentinelUrls: [behind.url, right.url], masterName: "m" });
+    expect(await serverOf(redis)).toBe(`127.0.0.1:${present.port}`);
+    right.isDeaf = true;
+    for (const socket of [...right.sockets, ...present.sockets]) socket.destroy();
+    await vi.waitFor(
+      () =>
+        expect(serverOf(redis)).rejects.toMatchObject({
+          code: "REDIS_CONNECT_FAILED",
+          message: expect.stringContaining("behind"),
+        }),
+      { timeout: 10_000 },
+    );
+    expect(old.sockets.size).toBe(0);
+    Object.assign(right.says, { port: old.port, epoch: 0 });
+    right.isDeaf = false;
+    await vi.waitFor(async () => expect(await serverOf(redis)).toBe(`127.0.0.1:${old.port}`), {
+      timeout: 10_000,
+    });
+  });
+
+  it("does not wait for a Sentinel that is silent once most have answered", async () => {
+    const master = await startServer();
+    const silent = await startServer(([name]) => (name === "SENTINEL" ? "" : undefined));
+    const says = { port: master.port, epoch: 1 };
+    const sentinelUrls = [silent.url, (await startSentinel(says)).url, (await startSentinel(says)).url];
+    await using redis = openRedis({ sentinelUrls, masterName: "m", answerTimeoutMs: 3_600_000 });
+    expect(await serverOf(redis)).toBe(`127.0.0.1:${master.port}`);
   });
 
   it("leaves no connection when it is closed while it looks for the master", async () => {

@@ -14,6 +14,7 @@ import {
 } from "@holdfast/kernel";
 import { exponentialBackoff } from "@holdfast/resilience";
 import { RedisConnectError } from "../errors.ts";
+import { integerOption } from "../sql/integer-option.ts";
 import { readSlots, slotOf } from "./cluster-slots.ts";
 import { RedisLink, type RedisServerInfo } from "./redis-link.ts";
 import {
@@ -23,11 +24,12 @@ import {
   type RedisCredentials,
   type RedisTarget,
 } from "./redis-target.ts";
+import { Sentinels } from "./sentinels.ts";
 
 export type RedisOptions = RedisTarget & {
-  /** Milliseconds to wait for a connection, at least 1. Default 1_000. */
+  /** Milliseconds to wait for a connection, 1 to 2^31 - 1. Default 1_000. */
   readonly connectTimeoutMs?: number;
-  /** A server that answers nothing for this long counts as gone, at least 10. Default 1_000. */
+  /** A server that answers nothing for so many milliseconds counts as gone, 10 to 2^31 - 1. Default 1_000. */
   readonly answerTimeoutMs?: number;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -37,6 +39,12 @@ export type RedisOptions = RedisTarget & {
 /**
  * Redis 7 or newer over RESP3: one server, a Cluster, or a master that Sentinels name. Fits the `RedisClient` of
  * coordination. Calls fail at once while the server is away, and find it again by themselves.
+ *
+ * With Sentinels the master is the one of the newest configuration that any of them knows, when it takes itself for the
+ * master, too; once a second they are asked whether there is a newer one. That is not a fence. A master that was
+ * replaced while it was frozen or cut off takes writes until a Sentinel that knows of it has answered, and those writes
+ * are lost; where only Sentinels answer that have not heard, for as long as that lasts. `min-replicas-to-write 1` on the
+ * servers has a master that is alone refuse writes by itself.
  */
 export interface Redis extends RedisClient, AsyncDisposable {
   /**
@@ -56,6 +64,9 @@ export interface VerifiedLink {
 }
 
 const RETRY = exponentialBackoff({ baseMs: 25, capMs: 1_000 });
+const DURATION_MAX_MS = 2 ** 31 - 1;
+/** How often Sentinels are asked whether the master is still the one that we write to. */
+const LOOK_EVERY_MS = 1_000;
 const MOVED = /^(MOVED|ASK|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS)\b/;
 
 /** Opens nothing before the first call. @throws InvalidInputError naming the option that is wrong. */
@@ -74,7 +85,10 @@ class RedisConnections implements Redis {
   readonly #credentials: RedisCredentials;
   readonly #seedCredentials: RedisCredentials;
   readonly #kind: "single" | "cluster" | "sentinel";
-  readonly #masterName: string;
+  /** With what knows the master, and the configuration that it knew when the present link was opened. */
+  readonly #sentinels: Sentinels | undefined;
+  #epoch: bigint | undefined;
+  #isWatching = false;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #connectTimeoutMs: number;
@@ -87,15 +101,17 @@ class RedisConnections implements Redis {
   #closed = false;
 
   constructor(options: RedisOptions) {
-    const urls =
+    const [field, urls] =
       "url" in options
-        ? [options.url]
+        ? ["url", [options.url]]
         : "clusterUrls" in options
-          ? options.clusterUrls
-          : options.sentinelUrls;
+          ? ["clusterUrls", options.clusterUrls]
+          : ["sentinelUrls", options.sentinelUrls];
     this.#kind = "url" in options ? "single" : "clusterUrls" in options ? "cluster" : "sentinel";
-    if (urls.length === 0) throw new InvalidInputError("urls", urls, "at least one address");
-    const parsed = urls.map((url) => parseRedisUrl("url", url));
+    if (urls.length === 0) throw new InvalidInputError(field, urls, "at least one address");
+    const parsed = urls.map((url, index) =>
+      parseRedisUrl(field === "url" ? field : `${field}[${index}]`, url),
+    );
     this.#seeds = parsed.map(({ address }) => address);
     this.#seedCredentials = parsed[0]?.credentials ?? { tls: false };
     this.#credentials =
@@ -104,11 +120,22 @@ class RedisConnections implements Redis {
           ? { tls: this.#seedCredentials.tls }
           : parseRedisUrl("credentialsUrl", options.credentialsUrl).credentials
         : this.#seedCredentials;
-    this.#masterName = "masterName" in options ? options.masterName : "";
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
-    this.#connectTimeoutMs = options.connectTimeoutMs ?? 1_000;
-    this.#answerTimeoutMs = options.answerTimeoutMs ?? 1_000;
+    const { connectTimeoutMs = 1_000, answerTimeoutMs = 1_000 } = options;
+    this.#connectTimeoutMs = integerOption("connectTimeoutMs", connectTimeoutMs, 1, DURATION_MAX_MS);
+    this.#answerTimeoutMs = integerOption("answerTimeoutMs", answerTimeoutMs, 10, DURATION_MAX_MS);
+    if ("sentinelUrls" in options) {
+      const { masterName } = options;
+      if (masterName === "")
+        throw new InvalidInputError("masterName", masterName, "what the Sentinels call it");
+      this.#sentinels = new Sentinels({
+        seeds: this.#seeds,
+        masterName,
+        clock: this.#clock,
+        connect: (seed) => this.#connect(seed, this.#seedCredentials, () => undefined),
+      });
+    }
     this.#loops = new TaskGroup({ logger: options.logger ?? silentLogger });
   }
 
@@ -201,7 +228,9 @@ class RedisConnections implements Redis {
 
   async close(): Promise<void> {
     this.#closed = true;
+    const sentinelsClosed = this.#sentinels?.close();
     await this.#loops.stop(new ClosedError("the Redis client"));
+    await sentinelsClosed;
     for (const node of this.#nodes.values()) {
       await node.then(
         ({ link }) => link.destroy(),
@@ -242,7 +271,9 @@ class RedisConnections implements Redis {
 
   async #find(key: string): Promise<VerifiedLink> {
     if (this.#kind === "single") return this.#node(this.#seeds[0] as RedisAddress, this.#credentials);
-    return this.#kind === "sentinel" ? this.#findBySentinels() : this.#master(await this.#askCluster(key));
+    return this.#sentinels === undefined
+      ? this.#master(await this.#askCluster(key))
+      : this.#findBySentinels(this.#sentinels);
   }
 
   async #master(address: RedisAddress): Promise<VerifiedLink> {
@@ -252,28 +283,44 @@ class RedisConnections implements Redis {
     throw new RedisConnectError(`${verified.link.server} (a replica)`);
   }
 
-  /** One Sentinel after the other, until one names a master that is there: one that was cut off names the last. */
-  async #findBySentinels(): Promise<VerifiedLink> {
+  async #findBySentinels(sentinels: Sentinels): Promise<VerifiedLink> {
     let lastError: unknown;
-    for (const seed of this.#seeds) {
-      try {
-        return await this.#master(await this.#askSentinel(seed));
-      } catch (error) {
-        lastError = error;
+    try {
+      const { epoch, addresses } = await sentinels.master();
+      for (const address of addresses) {
+        try {
+          const verified = await this.#master(address);
+          this.#epoch = epoch;
+          this.#watchMaster(sentinels);
+          return verified;
+        } catch (error) {
+          lastError = error;
+        }
       }
+    } catch (error) {
+      lastError = error;
     }
-    throw lastError;
+    throw this.#closed ? new ClosedError("the Redis client") : lastError;
   }
 
-  async #askSentinel(seed: RedisAddress): Promise<RedisAddress> {
-    const link = await this.#connect(seed, this.#seedCredentials, () => undefined);
-    try {
-      const reply = await link.command(["SENTINEL", "GET-MASTER-ADDR-BY-NAME", this.#masterName]);
-      if (Array.isArray(reply)) return { host: String(reply[0]), port: Number(reply[1]) };
-      throw new RedisConnectError(`${link.server} (it knows no master ${this.#masterName})`);
-    } finally {
-      link.destroy();
-    }
+  /** An old master that was frozen, or is cut off with us, does not say that another one took its place. */
+  #watchMaster(sentinels: Sentinels): void {
+    if (this.#isWatching) return;
+    this.#isWatching = true;
+    this.#loops.spawn("watch of the master", async (signal) => {
+      while (!signal.aborted) {
+        await this.#clock.sleep(LOOK_EVERY_MS, { signal, unref: true }).catch(() => undefined);
+        const { current } = this.#placeOf("");
+        if (signal.aborted || current?.link.isOpen !== true) continue;
+        const named = await sentinels.master().catch(() => undefined);
+        // What only those say that are behind is no news.
+        if (named === undefined || this.#epoch === undefined || named.epoch <= this.#epoch) continue;
+        if (this.#placeOf("").current !== current) continue;
+        const isSame = named.addresses.some((address) => addressName(address) === current.link.server);
+        if (isSame) this.#epoch = named.epoch;
+        else this.forgetLink("");
+      }
+    });
   }
 
   async #askCluster(key: string): Promise<RedisAddress> {
