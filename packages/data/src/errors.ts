@@ -268,56 +268,6 @@ export class EngineFailedError extends HoldfastError {
   }
 }
 
-/** Another process uses the data directory. Retryable after it has ended; nothing was changed. */
-export class DataDirectoryLockedError extends HoldfastError {
-  override readonly name = "DataDirectoryLockedError";
-  readonly code = "DATA_DIRECTORY_LOCKED";
-  readonly pid: number;
-
-  constructor(
-    directory: string,
-    holder: { pid: number; host: string; sameHost: boolean },
-    init: HoldfastErrorInit = {},
-  ) {
-    const who = holder.sameHost ? `process ${holder.pid}` : `process ${holder.pid} on host ${holder.host}`;
-    const next = holder.sameHost
-      ? `stop it (kill ${holder.pid}) or use another --data-dir`
-      : `stop it there or use another --data-dir; if that host is gone for good, delete ${directory}/lock`;
-    super(`data directory ${directory} is in use by ${who}: ${next}`, {
-      retryable: true,
-      ...init,
-      details: { ...init.details, directory, pid: holder.pid, host: holder.host },
-    });
-    this.pid = holder.pid;
-  }
-}
-
-/** A newer version wrote the data directory. Not retryable; nothing was changed. */
-export class DataDirectoryTooNewError extends HoldfastError {
-  override readonly name = "DataDirectoryTooNewError";
-  readonly code = "DATA_DIRECTORY_TOO_NEW";
-
-  constructor(directory: string, found: string, known: string, init: HoldfastErrorInit = {}) {
-    super(
-      `data directory ${directory} was written by a newer version (${found}; this program knows up to ${known}): use a newer version of Holdfast or another --data-dir`,
-      { ...init, details: { ...init.details, directory, found, known } },
-    );
-  }
-}
-
-/** The directory is not a data directory of Holdfast, or a damaged one. Not retryable; nothing was changed. */
-export class DataDirectoryInvalidError extends HoldfastError {
-  override readonly name = "DataDirectoryInvalidError";
-  readonly code = "DATA_DIRECTORY_INVALID";
-
-  constructor(directory: string, reason: string, init: HoldfastErrorInit = {}) {
-    super(`data directory ${directory} cannot be used: ${reason}`, {
-      ...init,
-      details: { ...init.details, directory, reason },
-    });
-  }
-}
-
 /** A write came from an owner that has been replaced: its fence token is smaller than one already seen. Nothing was written. Not retryable. */
 export class StaleFenceError extends HoldfastError {
   override readonly name = "StaleFenceError";
@@ -335,50 +285,6 @@ export class StaleFenceError extends HoldfastError {
     );
     this.token = token;
     this.seenToken = seenToken;
-  }
-}
-
-/** Redis cannot be reached, or the server that answers is not the one that takes writes. Retryable. Holds no password. */
-export class RedisConnectError extends HoldfastError {
-  override readonly name = "RedisConnectError";
-  readonly code = "REDIS_CONNECT_FAILED";
-
-  constructor(server: string, init: HoldfastErrorInit = {}) {
-    super(`cannot use Redis at ${server}`, {
-      retryable: true,
-      ...init,
-      details: { ...init.details, server },
-    });
-  }
-}
-
-/** The shared part of the cache cannot be reached, so what was asked of it did not happen, or nobody knows. Retryable: every call of the cache may be repeated. */
-export class CacheUnavailableError extends HoldfastError {
-  override readonly name = "CacheUnavailableError";
-  readonly code = "CACHE_UNAVAILABLE";
-
-  constructor(operation: string, init: HoldfastErrorInit = {}) {
-    super(`the shared cache cannot be reached (${operation})`, {
-      retryable: true,
-      ...init,
-      details: { ...init.details, operation },
-    });
-  }
-}
-
-/**
- * The transaction is committed, but the shared cache could not be told in time: until the relay has told it, other
- * processes may read the values from before. Not retryable: the change is made.
- */
-export class InvalidationPendingError extends HoldfastError {
-  override readonly name = "InvalidationPendingError";
-  readonly code = "CACHE_INVALIDATION_PENDING";
-
-  constructor(waitedMs: number, init: HoldfastErrorInit = {}) {
-    super(
-      `the change is committed, but the shared cache could not be told within ${waitedMs} ms; the relay will tell it`,
-      { ...init, details: { ...init.details, waitedMs } },
-    );
   }
 }
 

@@ -52,6 +52,7 @@ export {
 export type { ColumnCodec, ColumnTypeName } from "./bulk/column-codec.ts";
 export type { Cache, CacheEvents, CacheTransactionOptions, InvalidationRequest } from "./cache/cache.ts";
 export type { CacheStats } from "./cache/cache-counters.ts";
+export { CacheUnavailableError, InvalidationPendingError } from "./cache/cache-errors.ts";
 export type { CacheKey, CacheKeyPart } from "./cache/cache-key.ts";
 export type {
   CacheOptions,
@@ -94,25 +95,24 @@ export { makePatroniPrograms } from "./cluster/patroni-programs.ts";
 export type { SwitchoverOptions } from "./cluster/switchover.ts";
 export type { TimelineSwitch } from "./cluster/timeline-history.ts";
 export { createEffects, type EffectRequest, type Effects } from "./effects/effects.ts";
+export {
+  DataDirectoryInvalidError,
+  DataDirectoryLockedError,
+  DataDirectoryTooNewError,
+} from "./embedded/data-directory-errors.ts";
 export { type EmbeddedOptions, openEmbedded } from "./embedded/open-embedded.ts";
 export {
   AuthenticationError,
-  CacheUnavailableError,
   ConnectError,
   ConnectionLostError,
   type ConstraintKind,
   ConstraintViolationError,
-  DataDirectoryInvalidError,
-  DataDirectoryLockedError,
-  DataDirectoryTooNewError,
   DiskFullError,
   EngineFailedError,
-  InvalidationPendingError,
   LockUnavailableError,
   NestedUseError,
   PoolTimeoutError,
   ReadOnlyDatabaseError,
-  RedisConnectError,
   ReplicationUnconfirmedError,
   ResourcesExhaustedError,
   SerializationFailureError,
@@ -135,6 +135,7 @@ export {
   type PgQueryResult,
 } from "./postgres/pg-pool.ts";
 export { openRedis, type Redis, type RedisOptions } from "./redis/open-redis.ts";
+export { RedisConnectError } from "./redis/redis-errors.ts";
 export type { RedisTarget } from "./redis/redis-target.ts";
 export type { ClusterSession } from "./session/cluster-session.ts";
 export { checkCitusVersion } from "./sharding/citus-version.ts";

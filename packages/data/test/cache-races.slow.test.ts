@@ -2,10 +2,10 @@ import { type CacheOptions, type Database, openEmbedded } from "@holdfast/data";
 import { randomHex, silentLogger, systemClock, systemRandom } from "@holdfast/kernel";
 import { afterAll, beforeAll, describe } from "vitest";
 import { Cache } from "../src/cache/cache.ts";
+import { CacheUnavailableError } from "../src/cache/cache-errors.ts";
 import { checkCacheOptions } from "../src/cache/cache-options.ts";
 import { MemoryState, MemoryStore } from "../src/cache/memory-store.ts";
 import type { SharedStore } from "../src/cache/shared-store.ts";
-import { CacheUnavailableError } from "../src/errors.ts";
 import { cacheRacesSuite } from "./cache-races.suite.ts";
 
 describe("the races, with the embedded database and a store in memory", () => {

@@ -12,10 +12,10 @@ import {
   randomHex,
   TaskGroup,
 } from "@holdfast/kernel";
-import { InvalidationPendingError } from "../errors.ts";
 import type { Transaction, TransactionOptions } from "../sql/database.ts";
 import { Auditor } from "./auditor.ts";
 import { CacheCounters, type CacheStats } from "./cache-counters.ts";
+import { InvalidationPendingError } from "./cache-errors.ts";
 import { type CacheKey, keyName } from "./cache-key.ts";
 import {
   type CacheOptions,

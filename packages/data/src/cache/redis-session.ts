@@ -1,6 +1,6 @@
 import { type Clock, type Random, randomHex } from "@holdfast/kernel";
-import { CacheUnavailableError } from "../errors.ts";
 import type { Redis, VerifiedLink } from "../redis/open-redis.ts";
+import { CacheUnavailableError } from "./cache-errors.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 import type { CacheScripts } from "./redis-scripts.ts";
 import type { FeedEvent } from "./shared-store.ts";

@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Clock, type Random, randomHex } from "@holdfast/kernel";
-import { DataDirectoryInvalidError, DataDirectoryTooNewError } from "../errors.ts";
 import { unpackArchive } from "./archive.ts";
+import { DataDirectoryInvalidError, DataDirectoryTooNewError } from "./data-directory-errors.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 import { ENGINE_POSTGRES_MAJOR } from "./engine-version.ts";
 import { flush, flushTree } from "./flush.ts";

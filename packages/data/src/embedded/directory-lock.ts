@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { type Random, randomHex } from "@holdfast/kernel";
-import { DataDirectoryLockedError } from "../errors.ts";
+import { DataDirectoryLockedError } from "./data-directory-errors.ts";
 
 const LOCK_FILE = "lock";
 const CLAIM_PREFIX = "lock.claim-";

@@ -9,10 +9,10 @@ import {
   systemClock,
   systemRandom,
 } from "@holdfast/kernel";
-import { DataDirectoryInvalidError } from "../errors.ts";
 import type { Database } from "../sql/database.ts";
 import { integerOption } from "../sql/integer-option.ts";
 import { type DataDirectory, openDataDirectory } from "./data-directory.ts";
+import { DataDirectoryInvalidError } from "./data-directory-errors.ts";
 import { DurableFiles } from "./durable-files.ts";
 import { EmbeddedDatabase } from "./embedded-database.ts";
 import { engineParameters } from "./engine-parameters.ts";

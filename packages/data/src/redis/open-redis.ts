@@ -13,9 +13,9 @@ import {
   untilAborted,
 } from "@holdfast/kernel";
 import { exponentialBackoff } from "@holdfast/resilience";
-import { RedisConnectError } from "../errors.ts";
 import { integerOption } from "../sql/integer-option.ts";
 import { readSlots, slotOf } from "./cluster-slots.ts";
+import { RedisConnectError } from "./redis-errors.ts";
 import { RedisLink, type RedisServerInfo } from "./redis-link.ts";
 import {
   addressName,

@@ -1,7 +1,7 @@
 import type { RedisScript, RedisTransaction } from "@holdfast/coordination/redis";
 import { type Clock, deferred, type Timer } from "@holdfast/kernel";
 import { createClient, MultiErrorReply } from "redis";
-import { RedisConnectError } from "../errors.ts";
+import { RedisConnectError } from "./redis-errors.ts";
 import { addressName, type RedisAddress, type RedisCredentials } from "./redis-target.ts";
 
 /** What a server says of itself. */

@@ -1,5 +1,5 @@
 import { type Clock, deferred, type Timer } from "@holdfast/kernel";
-import { RedisConnectError } from "../errors.ts";
+import { RedisConnectError } from "./redis-errors.ts";
 import type { RedisLink } from "./redis-link.ts";
 import { addressName, type RedisAddress } from "./redis-target.ts";
 
