@@ -1,168 +1,19 @@
-import type { Peer } from "@holdfast/connection";
-import {
-  type CoordinationStore,
-  type LogEntry,
-  toWirePosition,
-  type WirePosition,
-} from "@holdfast/coordination";
+import { type LogEntry, toWirePosition } from "@holdfast/coordination";
 import { createMemoryStore } from "@holdfast/coordination/memory";
 import { silentLogger } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
-import type { JobEventsPush, JobStatus } from "@holdfast/protocol/contract";
 import { describe, expect, it } from "vitest";
+import { logEvent, ScriptedPeer, setUpFeed, texts } from "../../test/node/event-feed-scene.ts";
 import { JobNotFoundError } from "../errors.ts";
 import { jobStream } from "../model/job-stream.ts";
-import { EventFeed, type EventFeedOptions } from "./event-feed.ts";
-
-/** A connection whose buffer the test fills and drains. */
-class ScriptedPeer {
-  readonly id: string;
-  readonly remote;
-  isOpen = true;
-  bufferedBytes = 0;
-  /** Bytes that each push adds to the buffer. */
-  pushCostBytes = 0;
-  readonly pushes: JobEventsPush[] = [];
-  readonly #onDrain = new Set<() => void>();
-  readonly #onClose = new Set<(error: Error | undefined) => void>();
-
-  constructor(id: string, role = "client") {
-    this.id = id;
-    this.remote = {
-      nodeId: id,
-      role,
-      version: "1.4",
-      features: [],
-      scopes: ["read", "operate"] as const,
-      address: id,
-    };
-  }
-
-  push(_definition: unknown, payload: JobEventsPush): boolean {
-    if (!this.isOpen) return false;
-    this.pushes.push(payload);
-    this.bufferedBytes += this.pushCostBytes;
-    return true;
-  }
-  onDrain(listener: () => void): () => void {
-    this.#onDrain.add(listener);
-    return () => this.#onDrain.delete(listener);
-  }
-  onClose(listener: (error: Error | undefined) => void): () => void {
-    this.#onClose.add(listener);
-    return () => this.#onClose.delete(listener);
-  }
-  drain(): void {
-    this.bufferedBytes = 0;
-    for (const listener of [...this.#onDrain]) listener();
-  }
-  drop(): void {
-    this.isOpen = false;
-    for (const listener of [...this.#onClose]) listener(undefined);
-  }
-  /** Messages of the log events that subscription `id` got, in order. */
-  texts(id: string): string[] {
-    return this.pushes
-      .filter(({ subscriptionId }) => subscriptionId === id)
-      .flatMap(({ events }) =>
-        events.map(({ event }) => (event.type === "log" ? event.message : event.type)),
-      );
-  }
-  ended(id: string): boolean {
-    return this.pushes.some(({ subscriptionId, end }) => subscriptionId === id && end);
-  }
-  get asPeer(): Peer {
-    return this as unknown as Peer;
-  }
-}
-
-const logEvent = (message: string) => ({
-  type: "log" as const,
-  at: 0,
-  workflowId: "wf-1",
-  shard: 0,
-  worker: "w",
-  level: "info" as const,
-  message,
-});
-
-const setup = (options: Partial<EventFeedOptions> = {}) => {
-  const clock = new VirtualClock();
-  const store: CoordinationStore<unknown> = createMemoryStore({ clock }) as CoordinationStore<unknown>;
-  const led = new Set<string>();
-  const statuses = new Map<string, JobStatus>();
-  let reads = 0;
-  const log = {
-    read: (...args: Parameters<typeof store.log.read>) => {
-      reads += 1;
-      return store.log.read(...args);
-    },
-    tail: store.log.tail.bind(store.log),
-    bounds: store.log.bounds.bind(store.log),
-  };
-  const feed = new EventFeed({
-    log,
-    clock,
-    logger: silentLogger,
-    leads: (jobId) => led.has(jobId),
-    lookup: async (jobId) => {
-      const status = statuses.get(jobId);
-      if (status === undefined) throw new JobNotFoundError(jobId, "node");
-      return { status, leader: { nodeId: "n", address: "n:1", fence: "1" } };
-    },
-    ...options,
-  });
-  const append = async (jobId: string, ...messages: string[]): Promise<LogEntry[]> => {
-    if (!statuses.has(jobId)) statuses.set(jobId, "running");
-    const payloads = messages.map((message) =>
-      message === "RESULT" ? { type: "job.result", at: 0, result: {} } : logEvent(message),
-    );
-    if (messages.includes("RESULT")) statuses.set(jobId, "completed");
-    const positions = await store.log.append(
-      payloads.map((payload) => ({ stream: jobStream(jobId), payload })),
-    );
-    const entries = positions.map((position, index) => ({
-      stream: jobStream(jobId),
-      position,
-      payload: payloads[index] as LogEntry["payload"],
-      appendedAt: 0,
-    }));
-    if (led.has(jobId)) feed.publish(jobId, entries);
-    await clock.advance(0);
-    return entries;
-  };
-  const follow = async (peer: ScriptedPeer, jobId: string, subscriptionId: string, after?: WirePosition) => {
-    const answer = await feed.follow(
-      { jobId, subscriptionId, after },
-      { peer: peer.asPeer, signal: new AbortController().signal, timeoutMs: 10_000 },
-    );
-    await clock.advance(0);
-    return answer;
-  };
-  return {
-    clock,
-    store,
-    feed,
-    led,
-    statuses,
-    append,
-    follow,
-    readCount: () => reads,
-    [Symbol.asyncDispose]: async () => {
-      await feed.close();
-      await store.close();
-    },
-  };
-};
-
-const texts = (count: number, from = 0) => Array.from({ length: count }, (_, index) => `m${from + index}`);
+import { EventFeed } from "./event-feed.ts";
 
 describe("EventFeed", () => {
   for (const isLed of [true, false]) {
     const where = isLed ? "led here" : "led elsewhere";
 
     it(`sends history, then what comes, then the end: a job ${where}`, async () => {
-      await using t = setup();
+      await using t = setUpFeed();
       if (isLed) t.led.add("j");
       await t.append("j", "a", "b");
       const peer = new ScriptedPeer("p");
@@ -175,7 +26,7 @@ describe("EventFeed", () => {
     });
 
     it(`goes on right after the position asked for: a job ${where}`, async () => {
-      await using t = setup();
+      await using t = setUpFeed();
       if (isLed) t.led.add("j");
       const entries = await t.append("j", "a", "b", "c");
       const peer = new ScriptedPeer("p");
@@ -185,7 +36,7 @@ describe("EventFeed", () => {
     });
 
     it(`serves many watchers of one job, each from its own position: a job ${where}`, async () => {
-      await using t = setup();
+      await using t = setUpFeed();
       if (isLed) t.led.add("j");
       await t.append("j", "a");
       const peers = [new ScriptedPeer("p"), new ScriptedPeer("q"), new ScriptedPeer("r")];
@@ -200,7 +51,7 @@ describe("EventFeed", () => {
   }
 
   it("reads nothing from the store for a job that it led from the first event on", async () => {
-    await using t = setup();
+    await using t = setUpFeed();
     t.led.add("j");
     await t.append("j", "a", "b");
     const peer = new ScriptedPeer("p");
@@ -211,7 +62,7 @@ describe("EventFeed", () => {
   });
 
   it("answers a finished job with what follows the position and the end, also when that is nothing", async () => {
-    await using t = setup();
+    await using t = setUpFeed();
     const entries = await t.append("j", "a", "RESULT");
     const peer = new ScriptedPeer("p");
     await t.follow(peer, "j", "s", toWirePosition((entries[1] as LogEntry).position));
@@ -223,7 +74,7 @@ describe("EventFeed", () => {
   });
 
   it("pauses while the connection is full and goes on from its position, losing and repeating nothing", async () => {
-    await using t = setup({ pushMaxBytes: 2_000, bufferedMaxBytes: 10_000 });
+    await using t = setUpFeed({ pushMaxBytes: 2_000, bufferedMaxBytes: 10_000 });
     const messages = texts(2_000);
     await t.append("j", ...messages);
     const peer = new ScriptedPeer("p");
@@ -242,7 +93,7 @@ describe("EventFeed", () => {
   });
 
   it("lets a slow connection delay nobody else", async () => {
-    await using t = setup();
+    await using t = setUpFeed();
     t.led.add("j");
     await t.append("j", "a");
     const slow = new ScriptedPeer("slow");
@@ -259,7 +110,7 @@ describe("EventFeed", () => {
   });
 
   it("never puts more than 1000 events into one push", async () => {
-    await using t = setup({ pushMaxBytes: 100_000_000, tailEntryMaxCount: 5_000 });
+    await using t = setUpFeed({ pushMaxBytes: 100_000_000, tailEntryMaxCount: 5_000 });
     t.led.add("j");
     const peer = new ScriptedPeer("p");
     peer.bufferedBytes = 10_000_000;
@@ -273,7 +124,7 @@ describe("EventFeed", () => {
   });
 
   it("tells a reader whose history was trimmed to start again at the oldest entry", async () => {
-    await using t = setup();
+    await using t = setUpFeed();
     const entries = await t.append("j", ...texts(10));
     await t.store.log.trim(jobStream("j"), { upTo: 4n });
     const peer = new ScriptedPeer("p");
@@ -289,7 +140,7 @@ describe("EventFeed", () => {
   });
 
   it("keeps following when the leader moves here and away again", async () => {
-    await using t = setup();
+    await using t = setUpFeed();
     await t.append("j", "a");
     const peer = new ScriptedPeer("p");
     await t.follow(peer, "j", "s");
@@ -305,7 +156,7 @@ describe("EventFeed", () => {
   });
 
   it("replaces a subscription that is asked for again and stops one that is given up", async () => {
-    await using t = setup();
+    await using t = setUpFeed();
     const entries = await t.append("j", "a", "b");
     const peer = new ScriptedPeer("p");
     await t.follow(peer, "j", "s");
@@ -322,7 +173,7 @@ describe("EventFeed", () => {
   });
 
   it("forgets a connection that closed", async () => {
-    await using t = setup();
+    await using t = setUpFeed();
     await t.append("j", "a");
     const peer = new ScriptedPeer("p");
     for (let index = 0; index < 50; index += 1) await t.follow(peer, "j", `s${index}`);
@@ -333,7 +184,7 @@ describe("EventFeed", () => {
   });
 
   it("refuses more subscriptions than the limit, and unknown jobs", async () => {
-    await using t = setup({ subscriptionMaxCount: 2, nodeSubscriptionMaxCount: 3 });
+    await using t = setUpFeed({ subscriptionMaxCount: 2, nodeSubscriptionMaxCount: 3 });
     await t.append("j", "a");
     const peer = new ScriptedPeer("p");
     await t.follow(peer, "j", "1");
@@ -349,7 +200,7 @@ describe("EventFeed", () => {
   });
 
   it("keeps its memory within the bound and still sends everything", async () => {
-    await using t = setup({ memoryMaxBytes: 20_000, idleTailMaxCount: 5 });
+    await using t = setUpFeed({ memoryMaxBytes: 20_000, idleTailMaxCount: 5 });
     const peer = new ScriptedPeer("p");
     const jobs = Array.from({ length: 20 }, (_, index) => `j${index}`);
     for (const jobId of jobs) {
