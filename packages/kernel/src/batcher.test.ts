@@ -105,6 +105,30 @@ describe("a batcher", () => {
     ).toEqual([failure, failure, failure, "D"]);
   });
 
+  it("refuses an item that cannot be weighed, alone, and goes on with the others", async () => {
+    const weigh = (item: string): number => {
+      if (item === "b") throw new TypeError("no weight");
+      return 1;
+    };
+    const { batcher, finish } = setUp({ weigh, batchMaxWeight: 2 });
+    const answers = Promise.allSettled([..."abc"].map((item) => batcher.add(item)));
+    await Promise.resolve();
+    await finish(0);
+    expect((await answers).map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  });
+
+  it("gives nobody a result when there is not one for each", async () => {
+    const { batcher, batches, finish } = setUp();
+    const answers = Promise.allSettled([..."ab"].map((item) => batcher.add(item)));
+    await Promise.resolve();
+    batches[0]?.done.resolve(["A"]);
+    expect((await answers).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    const next = batcher.add("c");
+    await Promise.resolve();
+    await finish(1);
+    expect(await next).toBe("C");
+  });
+
   it("finishes what it took in before it is closed, and takes nothing after", async () => {
     const { batcher, finish } = setUp();
     const answers = [..."abcd"].map((item) => batcher.add(item));

@@ -1,5 +1,5 @@
 import { type Deferred, deferred } from "./abort.ts";
-import { ClosedError, OverloadedError } from "./errors.ts";
+import { assert, ClosedError, OverloadedError } from "./errors.ts";
 
 export interface BatcherOptions<In, Out> {
   /** Names the batcher in its errors. */
@@ -20,12 +20,12 @@ export interface BatcherOptions<In, Out> {
  * Group commit: while one batch is under way, new items wait and form the next. No timer, so an idle
  * batcher adds no latency, and under load the batches grow by themselves.
  *
- * Items run in the order of `add`; one batch at a time. When `run` throws, every item of that batch
+ * Items run in the order of `add`; one batch at a time. When `run` throws, or gives another number of results, every item of that batch
  * rejects with that error and the next batch starts.
  */
 export class Batcher<In, Out> {
   readonly #options: BatcherOptions<In, Out>;
-  #pending: { item: In; done: Deferred<Out> }[] = [];
+  #pending: { item: In; weight: number; done: Deferred<Out> }[] = [];
   #active: Promise<void> | undefined;
   #closed = false;
 
@@ -40,14 +40,21 @@ export class Batcher<In, Out> {
   /**
    * @throws OverloadedError when `pendingMaxCount` items wait already; retryable, nothing was taken in.
    * @throws ClosedError after `close`.
+   * @throws what `weigh` throws for the item; it was not taken in.
    */
   add(item: In): Promise<Out> {
     if (this.#closed) return Promise.reject(new ClosedError(this.#options.name));
     if (this.#pending.length >= this.#options.pendingMaxCount) {
       return Promise.reject(new OverloadedError(this.#options.name, this.#options.pendingMaxCount));
     }
+    let weight: number;
+    try {
+      weight = this.#options.weigh?.(item) ?? 1;
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const done = deferred<Out>();
-    this.#pending.push({ item, done });
+    this.#pending.push({ item, weight, done });
     this.#active ??= this.#drain();
     return done.promise;
   }
@@ -64,7 +71,7 @@ export class Batcher<In, Out> {
     if (weigh === undefined || batchMaxWeight === undefined) return limit;
     let weight = 0;
     for (let count = 0; count < limit; count += 1) {
-      weight += weigh((this.#pending[count] as { item: In }).item);
+      weight += (this.#pending[count] as { weight: number }).weight;
       if (weight > batchMaxWeight && count > 0) return count;
     }
     return limit;
@@ -77,6 +84,8 @@ export class Batcher<In, Out> {
       const batch = this.#pending.splice(0, this.#nextCount());
       try {
         const results = await this.#options.run(batch.map(({ item }) => item));
+        // Whose the others are, and what became of those without one, nobody could tell.
+        assert(results.length === batch.length, `${batch.length} results of ${this.#options.name}`);
         batch.forEach(({ done }, index) => {
           const result = results[index];
           if (result instanceof Error) done.reject(result);
