@@ -168,7 +168,8 @@ export class StateReplica implements AsyncDisposable {
   }
 
   /**
-   * The value of a key: from the cache while that is known to be right, else from the store.
+   * The value of a key: from the cache while that is known to be right, else from the store. Others are given the same
+   * object: do not change it.
    * @throws StoreUnavailableError when the store has to be asked and does not answer.
    * @throws StateCorruptError when what is stored cannot be read.
    */
@@ -276,7 +277,8 @@ export class StateReplica implements AsyncDisposable {
     const { clock, random } = this.#options;
     let entry = await this.entry(key, { signal });
     for (let attempt = 1; ; attempt += 1) {
-      const value = merge(entry?.value);
+      // A copy: what `merge` changes in place must not show here before it is stored.
+      const value = merge(entry === undefined ? undefined : structuredClone(entry.value));
       if (value === undefined) return entry?.value;
       const ifRevision = entry?.revision ?? 0n;
       const { metadata } = entry ?? {};

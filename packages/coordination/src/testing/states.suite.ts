@@ -170,5 +170,17 @@ export const statesSuite = (setUp: () => Promise<StateSyncHarness>): void => {
       expect(await replica.getAll({ cache: false })).toEqual(new Map());
       expect(replica.stats()).toMatchObject({ cached: 0 });
     });
+
+    it("shows nothing of a merge that changes the value in place and is not stored", async () => {
+      await using test = await openReplicas(setUp);
+      await test.make().set("list", [1]);
+      const replica = await test.started();
+      const merging = replica.merge("list", (value) => {
+        (value as Json[]).push((() => 2) as never);
+        return value;
+      });
+      await expect(merging).rejects.toMatchObject({ field: "the value of list[1]" });
+      expect(await replica.get("list")).toEqual([1]);
+    });
   });
 };
