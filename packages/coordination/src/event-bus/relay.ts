@@ -9,6 +9,7 @@ import {
   systemRandom,
   toWireError,
 } from "@holdfast/kernel";
+import { checkInteger, checkNumber } from "../input-checks.ts";
 import type { Json } from "../json.ts";
 import { electLeader, type Term } from "../lease/elect-leader.ts";
 import type { LogEntry } from "../log/log.ts";
@@ -63,11 +64,18 @@ interface GivenUp {
 /** What is kept of an error's text: an answer that a receiver quotes may be of any length. */
 const ERROR_MAX_LENGTH = 2048;
 
-/** Relays one partition whenever it is granted the lease of it, until the signal aborts. */
+/**
+ * Relays one partition whenever it is granted the lease of it, until the signal aborts.
+ * @throws InvalidInputError at once for numbers that are none or out of range: without a pause it would try for ever.
+ */
 export const relayPartition = async <Tx>(partition: Partition<Tx>, options: RelayOptions): Promise<never> => {
   const { clock = systemClock, random = systemRandom, logger = silentLogger } = options;
   const { owner, signal, ttlMs = 10_000 } = options;
   checkReadLimit(options.batchMaxCount);
+  const { attemptMaxCount = 20, backoffBaseMs = 100, backoffCapMs = 30_000 } = options;
+  if (attemptMaxCount !== Infinity) checkInteger("attemptMaxCount", attemptMaxCount, 1, 2 ** 31 - 1);
+  checkNumber("backoffBaseMs", backoffBaseMs, 0.01, 2 ** 31 - 1);
+  checkNumber("backoffCapMs", backoffCapMs, 0.01, 2 ** 31 - 1);
   return electLeader({
     leases: partition.store.leases,
     name: partition.stream,

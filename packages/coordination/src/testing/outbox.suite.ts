@@ -219,5 +219,20 @@ export const outboxSuite = <Tx>(setUp: SetUp<Tx>): void => {
       );
       expect(await outbox.stats()).toEqual({ waiting: 0, dead: 0 });
     });
+
+    it("refuses to relay with numbers that would make it try for ever", async () => {
+      await using harness = await setUp();
+      const outbox = new Outbox({ store: harness.store, name: "orders" });
+      for (const wrong of [
+        { attemptMaxCount: Number.NaN },
+        { attemptMaxCount: 0 },
+        { backoffBaseMs: Number.NaN },
+        { backoffCapMs: 0 },
+      ]) {
+        const signal = AbortSignal.timeout(2000);
+        const relaying = outbox.relay({ owner: "r", deliver: async () => undefined, signal, ...wrong });
+        await expect(relaying).rejects.toMatchObject({ code: "KERNEL_INVALID_INPUT" });
+      }
+    });
   });
 };
