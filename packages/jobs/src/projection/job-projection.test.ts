@@ -73,6 +73,17 @@ describe("the projection of a job's log", () => {
     expect(jobFraction(projection)).toBeCloseTo(150 / 400);
   });
 
+  it("spreads what was done while nothing was reported over that time, and calls it no burst", () => {
+    const first = project(status("east", "a", 2), window("east", "a", 2_000, 100, 10_000));
+    const later = projectEvent(first, window("east", "a", 20_000, 3_700, 10_000));
+    const point = later.workflows["a"]?.cells["east"]?.windows.at(-1);
+    expect(point).toMatchObject({ rate: 200, spanMs: 18_000, windowMs: 500, errorRate: 1 / 18 });
+    expect(workflowTotals(later.workflows["a"] as never)).toMatchObject({ done: 3_700, rate: 200 });
+    // Another manager's first window may begin before the last one of the manager before.
+    const again = projectEvent(later, window("east", "a", 20_000, 3_800, 10_000));
+    expect(again.workflows["a"]?.cells["east"]?.windows.at(-1)).toMatchObject({ rate: 200, spanMs: 500 });
+  });
+
   it("leaves a workflow that failed at the shards that were whole, whatever part of the units it knew of", () => {
     const before = project(status("east", "a", 2), window("east", "a", 2_000, 1, 1));
     expect(jobFraction(before)).toBe(1);

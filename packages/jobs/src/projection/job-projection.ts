@@ -17,7 +17,12 @@ export type HistogramSummary = Omit<EncodedHistogram, "encoded">;
 export interface WindowPoint {
   readonly windowStart: number;
   readonly windowMs: number;
-  /** Units of work done per second in this window. */
+  /**
+   * Since the end of the window before, and at least `windowMs`. It is longer where nothing was reported for a while:
+   * by a busy manager's wish, or because it was away.
+   */
+  readonly spanMs: number;
+  /** Units of work done per second of the span; so is `errorRate`. */
   readonly rate: number;
   readonly errorRate: number;
   /** By histogram name. */
@@ -137,10 +142,12 @@ export const projectEvent = (before: JobProjection, event: JobEvent): JobProject
       return event.retryInMs === undefined ? next : { ...next, retryCount: next.retryCount + 1 };
     case "window":
       return withCell(next, event.workflowId, datacenter, undefined, (cell, workflow) => {
-        const seconds = event.windowMs / 1000;
+        const spanMs = spanOf(event, cell.windows.at(-1));
+        const seconds = spanMs / 1000;
         const point: WindowPoint = {
           windowStart: event.windowStart,
           windowMs: event.windowMs,
+          spanMs,
           rate: Math.max(0, event.progress.done - cell.done) / seconds,
           errorRate: (event.counters["errors"] ?? 0) / seconds,
           histograms: Object.fromEntries(
@@ -254,14 +261,22 @@ export const workflowTotals = (
   return { done, total, rate, shards };
 };
 
+const spanOf = (
+  { windowStart, windowMs }: Pick<WindowPoint, "windowStart" | "windowMs">,
+  before: WindowPoint | undefined,
+): number =>
+  before === undefined
+    ? windowMs
+    : Math.max(windowMs, windowStart + windowMs - (before.windowStart + before.windowMs));
+
 /** Mean rate over the newest windows (up to two seconds of them), units per second. */
 export const recentRate = (cell: CellProgress): number => {
   let units = 0;
   let spanMs = 0;
   for (let index = cell.windows.length - 1; index >= 0 && spanMs < 2_000; index -= 1) {
     const point = cell.windows[index] as WindowPoint;
-    units += (point.rate * point.windowMs) / 1000;
-    spanMs += point.windowMs;
+    units += (point.rate * point.spanMs) / 1000;
+    spanMs += point.spanMs;
   }
   return spanMs === 0 ? 0 : (units / spanMs) * 1000;
 };
