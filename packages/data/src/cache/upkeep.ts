@@ -24,7 +24,8 @@ export interface UpkeepOptions {
 /** What runs beside the reads: following the invalidations, the database's position, and the relay. */
 export class Upkeep {
   readonly #options: UpkeepOptions;
-  #isFollowing = true;
+  /** Those that cannot be reached now. */
+  readonly #lost = new Set<Partition>();
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
@@ -72,13 +73,14 @@ export class Upkeep {
     const { logger } = this.#options;
     try {
       await partition.sync();
-      if (!this.#isFollowing) logger.info({}, "the shared cache can be reached again");
-      this.#isFollowing = true;
+      if (this.#lost.delete(partition) && this.#lost.size === 0) {
+        logger.info({}, "the shared cache can be reached again");
+      }
     } catch (error) {
-      if (this.#isFollowing) {
+      if (this.#lost.size === 0) {
         logger.warn({ err: error }, "the shared cache cannot be reached: reads go to their source");
       }
-      this.#isFollowing = false;
+      this.#lost.add(partition);
     }
   }
 
