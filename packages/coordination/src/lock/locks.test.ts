@@ -277,4 +277,26 @@ describe("locks", () => {
     for (const wait of waits) await expect(wait).rejects.toThrow(/waitMs must be a number from 0/);
     expect(asked).not.toHaveBeenCalled();
   });
+
+  it("forget of very many names those that are idle, and none that is held, asked for or waited for", async () => {
+    await using test = setUp();
+    const locks = test.locksOf("a");
+    const held = locks.get("held");
+    const lease = await held.acquire();
+    const other = await test.locksOf("b").get("waited").acquire();
+    const waited = locks.get("waited");
+    const waiting = waited.acquire();
+    await test.clock.advance(10);
+    const asked = locks.get("asked");
+    const asking = asked.acquire();
+    for (let n = 0; n < 30_000; n += 1) locks.get(`order/${n}`);
+    expect(locks.names.length).toBeLessThan(10_100);
+    await asking;
+    await other.release();
+    await test.clock.advance(10);
+    await waiting;
+    for (const lock of [held, waited, asked]) expect(locks.get(lock.name)).toBe(lock);
+    expect((await locks.list()).map(({ isOwn }) => isOwn)).toEqual([true, true, true]);
+    await lease.release();
+  });
 });

@@ -17,6 +17,9 @@ import type { LeaseInfo, Leases } from "../lease/leases.ts";
 import { Line } from "./line.ts";
 import { checkWaitMs, type Look, waitForGrant } from "./wait-in-line.ts";
 
+/** Of more names, those that nobody holds or waits for are forgotten: a name for each order would pile up for ever. */
+const IDLE_MAX_COUNT = 10_000;
+
 export interface LocksOptions {
   readonly leases: Leases<never>;
   /** Who holds, for people. */
@@ -62,6 +65,7 @@ export class Locks implements AsyncDisposable {
   readonly #options: Required<Omit<LocksOptions, "leases">> & Pick<LocksOptions, "leases">;
   readonly #locks = new Map<string, Lock>();
   readonly #keepers = new Map<number, LeaseKeeper>();
+  #forgetAtCount = IDLE_MAX_COUNT;
   #isClosed = false;
 
   constructor(options: LocksOptions) {
@@ -76,7 +80,7 @@ export class Locks implements AsyncDisposable {
   }
 
   /**
-   * The lock of this name, the same object each time.
+   * The lock of this name: the same object each time, until it is idle and 10,000 others have been asked for.
    * @throws InvalidInputError when it was asked for with another `ttlMs` before.
    */
   get(name: string, options: LockOptions = {}): Lock {
@@ -88,6 +92,7 @@ export class Locks implements AsyncDisposable {
       }
       return known;
     }
+    if (this.#locks.size >= this.#forgetAtCount) this.#forgetIdle();
     const { leases, owner, prefix, clock } = this.#options;
     const lock = new Lock(name, {
       leases,
@@ -101,7 +106,7 @@ export class Locks implements AsyncDisposable {
     return lock;
   }
 
-  /** The names that were asked for here, held or not. */
+  /** The names that were asked for here, held or not; of very many, the idle ones are left out. */
   get names(): readonly string[] {
     return [...this.#locks.keys()].sort();
   }
@@ -135,6 +140,12 @@ export class Locks implements AsyncDisposable {
     return this.close();
   }
 
+  #forgetIdle(): void {
+    for (const [name, lock] of this.#locks) if (lock.isIdle) this.#locks.delete(name);
+    // Looking at all of them again pays only once there may be as many idle ones again.
+    this.#forgetAtCount = this.#locks.size + IDLE_MAX_COUNT;
+  }
+
   #keeperFor(ttlMs: number): LeaseKeeper {
     let keeper = this.#keepers.get(ttlMs);
     if (keeper === undefined) {
@@ -164,6 +175,7 @@ export class Lock {
   readonly #leaseName: string;
   readonly #line = new Line();
   #held: HeldLease | undefined;
+  #askingCount = 0;
 
   constructor(name: string, parts: LockParts) {
     this.name = name;
@@ -226,6 +238,11 @@ export class Lock {
   async state(options: Abortable = {}): Promise<LockState | undefined> {
     const info = await this.#parts.leases.read(this.#leaseName, options);
     return info === undefined ? undefined : toState(this.name, info, this.holds(info.token));
+  }
+
+  /** Whether nobody holds it through this object, nor tries to. */
+  get isIdle(): boolean {
+    return this.#askingCount === 0 && !this.#line.isWaiting && !this.isHeld;
   }
 
   /** Whether a user of this object holds it now. */
@@ -300,9 +317,14 @@ export class Lock {
   async #ask(options: AcquireOptions & { readonly awaitRelease?: boolean }) {
     const { keeper, owner } = this.#parts;
     const { signal, metadata, awaitRelease } = options;
-    const outcome = await keeper.hold(this.#leaseName, { owner, signal, metadata, awaitRelease });
-    if (outcome.kind === "granted") this.#held = outcome.lease;
-    return outcome;
+    this.#askingCount += 1;
+    try {
+      const outcome = await keeper.hold(this.#leaseName, { owner, signal, metadata, awaitRelease });
+      if (outcome.kind === "granted") this.#held = outcome.lease;
+      return outcome;
+    } finally {
+      this.#askingCount -= 1;
+    }
   }
 }
 
