@@ -47,7 +47,8 @@ export interface ClusterOptions extends Abortable, Omit<PostgresOptions, "url"> 
   readonly probeTimeoutMs?: number | undefined;
   /**
    * Milliseconds that a write waits for a primary when there is none, at least 0; a planned switchover by this process
-   * is waited out whatever it says. Then NoPrimaryError, retryable. Default 2_000: a switchover by others passes, a
+   * is waited out whatever it says. Then NoPrimaryError, retryable; where every server refuses user, password or database,
+   * that error at once. Default 2_000: a switchover by others passes, a
    * failover is reported soon. The `timeoutMs` of a statement ends either wait.
    */
   readonly primaryWaitMs?: number | undefined;

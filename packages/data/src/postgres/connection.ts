@@ -19,15 +19,12 @@ import type { WireValue } from "../sql/parameter.ts";
 import type { SessionResult, SessionRunOptions, SqlSession } from "../sql/session.ts";
 import { fromServerError, isFatal, isStaleStatement } from "../sql/sql-state.ts";
 import { requestCancel } from "./cancel-request.ts";
+import { CANCEL_GRACE_MS, Canceller } from "./canceller.ts";
 import { fromConnectFailure } from "./connect-failure.ts";
 import { DriverClient, type DriverResult, type DriverSettings } from "./driver-client.ts";
 import { type InFlight, toSessionResult, unknownOutcome } from "./in-flight.ts";
 import { describeServer } from "./server-address.ts";
 
-/** How long a cancelled statement may take to end before the connection is cut. */
-const CANCEL_GRACE_MS = 5_000;
-/** When to repeat a cancel that had no effect; each pause is twice as long as the one before. */
-const CANCEL_AGAIN_MS = 20;
 /** The server ends a statement at its own limit; only when it stays silent so much longer do we ask it to. */
 const SILENCE_GRACE_MS = 5_000;
 /** How long the server may take to close its side. */
@@ -64,13 +61,10 @@ export class PostgresConnection implements SqlSession {
   readonly #inFlight: InFlight[] = [];
   #headSince = 0;
   #closeReason: SessionCloseReason | undefined;
-  /** Under way while statements that were given up are being cancelled. */
-  #cancelling: Promise<void> | undefined;
+  readonly #canceller: Canceller;
   /** After an error the driver does not know yet whether a transaction is open. */
   #isUnsure = false;
   #silenceTimer: Timer | undefined;
-  /** What the canceller waits for. */
-  #change: Deferred<void> | undefined;
 
   private constructor(settings: ConnectionSettings) {
     this.#settings = settings;
@@ -80,6 +74,19 @@ export class PostgresConnection implements SqlSession {
         this.#markClosed("broken");
         this.#silenceTimer?.cancel();
         this.#gone.resolve();
+      },
+    });
+    this.#canceller = new Canceller({
+      clock: settings.clock,
+      inFlight: this.#inFlight,
+      requestCancel: () =>
+        requestCancel(settings.address, this.#driver.key, {
+          clock: settings.clock,
+          timeoutMs: CANCEL_GRACE_MS,
+        }),
+      cut: () => this.#destroy("cancel-failed"),
+      exchangeNothing: async () => {
+        if (this.#closeReason === undefined) await this.#exchangeNothing();
       },
     });
     this.#driver.onUnconfirmed(() => {
@@ -148,14 +155,14 @@ export class PostgresConnection implements SqlSession {
 
   /** Whether `settle` has something to wait for. */
   get isUnsettled(): boolean {
-    return this.#cancelling !== undefined || this.#isUnsure;
+    return this.#canceller.underWay !== undefined || this.#isUnsure;
   }
 
   /** Whether a statement may be sent behind those under way: they are quick, and none is given up. */
   get acceptsMore(): boolean {
     return (
       this.#closeReason === undefined &&
-      this.#cancelling === undefined &&
+      this.#canceller.underWay === undefined &&
       !this.#inFlight.some(({ isGivenUp }) => isGivenUp) &&
       (this.#inFlight.length === 0 || this.#settings.clock.monotonicNow() - this.#headSince < SLOW_AFTER_MS)
     );
@@ -171,8 +178,9 @@ export class PostgresConnection implements SqlSession {
     options: SessionRunOptions,
   ): Promise<SessionResult<Row>> {
     // A cancel on its way must not hit what comes after the statement that it is meant for.
-    if (this.#cancelling !== undefined) {
-      return untilAborted(this.#cancelling, options.signal).then(() => this.run(text, values, options));
+    const cancelling = this.#canceller.underWay;
+    if (cancelling !== undefined) {
+      return untilAborted(cancelling, options.signal).then(() => this.run(text, values, options));
     }
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     if (this.#closeReason !== undefined && this.#closeReason !== "read-only") {
@@ -201,7 +209,7 @@ export class PostgresConnection implements SqlSession {
 
   /** Waits until nothing runs any more after an error or a statement that was given up. The connection may be closed then. */
   async settle(): Promise<void> {
-    await this.#cancelling;
+    await this.#canceller.underWay;
     if (this.#isUnsure && this.#closeReason === undefined) await this.#exchangeNothing();
   }
 
@@ -274,7 +282,7 @@ export class PostgresConnection implements SqlSession {
       statement.outcome.reject(new ReplicationUnconfirmedError(describeServer(this.#settings.address)));
     } else if (error === undefined) statement.outcome.resolve(toSessionResult(statement, result));
     else statement.outcome.reject(this.#typed(statement, error));
-    this.#wakeCanceller();
+    this.#canceller.wake();
   }
 
   /** A stale prepared statement was not run; outside a transaction it can be prepared anew. */
@@ -327,48 +335,7 @@ export class PostgresConnection implements SqlSession {
 
   #giveUp(statement: InFlight): void {
     statement.isGivenUp = true;
-    this.#wakeCanceller();
-    this.#cancelling ??= this.#cancelGivenUp();
-  }
-
-  /**
-   * Asks the server to cancel, and cuts the connection when a statement does not end soon after. A cancel reaches
-   * whatever runs, so one that waits behind others is cancelled when its turn comes; and one that comes before
-   * the statement has begun reaches nothing, so it is repeated. Nothing new is sent meanwhile, and at the end a
-   * cancel that came too late is let hit a statement of nobody.
-   */
-  async #cancelGivenUp(): Promise<void> {
-    const { address, clock } = this.#settings;
-    for (let head = this.#inFlight[0]; head !== undefined; head = this.#inFlight[0]) {
-      if (!head.isGivenUp) {
-        await this.#nextChange();
-        continue;
-      }
-      const timer = clock.schedule(CANCEL_GRACE_MS, () => this.#destroy("cancel-failed"));
-      for (const statement of this.#inFlight) statement.isExposed = statement !== head;
-      for (let pauseMs = CANCEL_AGAIN_MS; this.#inFlight[0] === head; pauseMs *= 2) {
-        await requestCancel(address, this.#driver.key, { clock, timeoutMs: CANCEL_GRACE_MS });
-        if (this.#inFlight[0] === head) await this.#nextChange(pauseMs);
-      }
-      timer.cancel();
-    }
-    if (this.#closeReason === undefined) await this.#exchangeNothing();
-    this.#cancelling = undefined;
-  }
-
-  /** Resolves when the next statement ends or is given up, or after `pauseMs`. */
-  async #nextChange(pauseMs?: number): Promise<void> {
-    this.#change ??= deferred();
-    const { promise } = this.#change;
-    const timer =
-      pauseMs === undefined ? undefined : this.#settings.clock.schedule(pauseMs, () => this.#wakeCanceller());
-    await promise;
-    timer?.cancel();
-  }
-
-  #wakeCanceller(): void {
-    this.#change?.resolve();
-    this.#change = undefined;
+    this.#canceller.begin();
   }
 
   /** One round trip that does nothing. A failure, also to answer soon, shows in `closeReason`. */

@@ -5,6 +5,7 @@ export type RedisTarget =
   | { readonly url: string }
   | { readonly clusterUrls: readonly string[] }
   | {
+      /** Name all of them: what one has not heard yet another tells. */
       readonly sentinelUrls: readonly string[];
       /** What the sentinels call the master. */
       readonly masterName: string;
