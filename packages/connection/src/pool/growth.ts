@@ -30,6 +30,8 @@ export interface GrowthOptions<T> {
  */
 export class Growth<T> {
   readonly #options: GrowthOptions<T>;
+  readonly #settings: PoolSettings<T>;
+  readonly #ledger: PoolLedger<T>;
   readonly #opener: Opener<T>;
   readonly #stopped = new AbortController();
   #minCount: number;
@@ -37,6 +39,8 @@ export class Growth<T> {
 
   constructor(options: GrowthOptions<T>) {
     this.#options = options;
+    this.#settings = options.settings;
+    this.#ledger = options.ledger;
     this.#opener = new Opener(options.settings);
     this.#minCount = options.settings.minCount;
   }
@@ -47,21 +51,21 @@ export class Growth<T> {
 
   /** @throws InvalidInputError outside 0 to `maxCount`. */
   set minCount(minCount: number) {
-    this.#minCount = whole("minCount", minCount, { min: 0, max: this.#options.settings.maxCount });
+    this.#minCount = whole("minCount", minCount, { min: 0, max: this.#settings.maxCount });
   }
 
   /** Looks whether something should be opened, and begins. */
   grow(): void {
     if (this.#isStopped) return;
-    const { background, ledger, settings, waitingCount } = this.#options;
-    const { maxCount, openingMaxCount, permits } = settings;
+    const ledger = this.#ledger;
+    const { maxCount, openingMaxCount } = this.#settings;
     while (ledger.openingCount < openingMaxCount && ledger.size < maxCount) {
-      const isWaitedFor = ledger.openingCount < waitingCount();
+      const isWaitedFor = ledger.openingCount < this.#options.waitingCount();
       const isMissing = ledger.size < this.#minCount && !this.#opener.isResting;
       if (!isWaitedFor && !isMissing) return;
-      if (permits?.take() === false) return;
+      if (this.#settings.permits?.take() === false) return;
       ledger.openingCount += 1;
-      background.add(this.#open());
+      this.#options.background.add(this.#open());
     }
   }
 
@@ -73,8 +77,9 @@ export class Growth<T> {
   }
 
   async #open(): Promise<void> {
-    const { ledger, onBroken, onLate, onOpened, settings } = this.#options;
-    const { clock, lifetimeMs, permits, random } = settings;
+    const { onBroken, onLate, onOpened } = this.#options;
+    const { clock, lifetimeMs, permits, random } = this.#settings;
+    const ledger = this.#ledger;
     const startedAt = clock.monotonicNow();
     const generation = this.#options.generation();
     let entry: PoolEntry<T> | undefined;
@@ -104,7 +109,7 @@ export class Growth<T> {
   }
 
   #failed(error: unknown): void {
-    this.#options.ledger.openFailedCount += 1;
+    this.#ledger.openFailedCount += 1;
     this.#options.onFailed(error);
     // Nobody waits for the minimum, so it is left alone for a while.
     this.#opener.rest(() => this.grow());

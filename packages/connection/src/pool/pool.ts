@@ -9,7 +9,13 @@ import { LeakWatch } from "./leak-watch.ts";
 import type { PoolEntry } from "./pool-entry.ts";
 import { type LeaseOwner, PoolLease } from "./pool-lease.ts";
 import { PoolLedger } from "./pool-ledger.ts";
-import { type AcquireOptions, type PoolOptions, type PoolSettings, poolSettingsOf } from "./pool-options.ts";
+import {
+  type AcquireOptions,
+  type Permits,
+  type PoolOptions,
+  type PoolSettings,
+  poolSettingsOf,
+} from "./pool-options.ts";
 import type { CloseReason, PoolEvents, PoolStats } from "./pool-stats.ts";
 import { destroyed, startReset, validated } from "./resource-care.ts";
 
@@ -30,6 +36,7 @@ const NO_OPTIONS: AcquireOptions = {};
 export class Pool<T> implements AsyncDisposable {
   readonly events: Emitter<PoolEvents>;
   readonly #settings: PoolSettings<T>;
+  readonly #permits: Permits | undefined;
   readonly #logger: Logger;
   readonly #ledger = new PoolLedger<T>();
   readonly #idle: IdleResources<T>;
@@ -50,6 +57,7 @@ export class Pool<T> implements AsyncDisposable {
   /** @throws InvalidInputError naming the option that is wrong; nothing was opened. */
   constructor(options: PoolOptions<T>) {
     this.#settings = poolSettingsOf(options);
+    this.#permits = this.#settings.permits;
     this.#logger = this.#settings.logger ?? silentLogger;
     this.#deadlines = new DeadlineQueue(options.clock);
     this.#line = new AcquireLine(options.clock, this.#deadlines, (waitedMs) => this.#exhausted(waitedMs));
@@ -249,7 +257,7 @@ export class Pool<T> implements AsyncDisposable {
     }
     this.#ledger.move(entry, "idle");
     this.#idle.push(entry, now);
-    this.#settings.permits?.idle?.();
+    this.#permits?.idle?.();
   }
 
   /** Why a resource must not be lent, if so. */
@@ -311,7 +319,7 @@ export class Pool<T> implements AsyncDisposable {
       } else if (!isAwaited && this.#line.size === 0 && this.#unusable(entry, now) === undefined) {
         this.#ledger.move(entry, "idle");
         this.#idle.putBack(entry);
-        this.#settings.permits?.idle?.();
+        this.#permits?.idle?.();
       } else {
         this.#settleOrRetire(entry);
       }
@@ -352,7 +360,7 @@ export class Pool<T> implements AsyncDisposable {
   #retire(entry: PoolEntry<T>, reason: CloseReason, error?: unknown): void {
     if (entry.state === "gone") return;
     this.#ledger.remove(entry, reason);
-    this.#settings.permits?.give();
+    this.#permits?.give();
     this.events.emit("closed", { id: entry.id, reason, ...(error === undefined ? {} : { error }) });
     this.#destroy(entry.resource);
     this.#onReturned?.();
