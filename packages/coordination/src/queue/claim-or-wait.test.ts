@@ -1,4 +1,5 @@
 import { createMemoryStore } from "@holdfast/coordination/memory";
+import { InvalidInputError } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it, vi } from "vitest";
 import { StoreUnavailableError } from "../errors.ts";
@@ -9,7 +10,9 @@ const setUp = () => {
   const queue = createMemoryStore({ clock }).queue("q");
   const claim = vi.spyOn(queue, "claim");
   let answer: TimedClaims | undefined;
-  const ask = (more: { signal?: AbortSignal; types?: readonly string[]; waitMs?: number } = {}) => {
+  const ask = (
+    more: { signal?: AbortSignal; types?: readonly string[]; waitMs?: number; pollMs?: number } = {},
+  ) => {
     const asking = claimOrWait(queue, {
       worker: "w",
       maxCount: 5,
@@ -106,5 +109,15 @@ describe("claiming or waiting", () => {
     controller.abort(reason);
     await waiting;
     expect(clock.pendingCount).toBe(0);
+  });
+
+  it.each([
+    { waitMs: Number.NaN },
+    { waitMs: Number.POSITIVE_INFINITY },
+    { pollMs: 0 },
+  ])("refuses at once what it would ask the store for without end: %o", async (wrong) => {
+    const { ask, claim } = setUp();
+    await expect(ask(wrong)).rejects.toThrow(InvalidInputError);
+    expect(claim).not.toHaveBeenCalled();
   });
 });

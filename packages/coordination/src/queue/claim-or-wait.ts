@@ -1,4 +1,5 @@
 import { type Abortable, type Clock, deferred } from "@holdfast/kernel";
+import { checkNumber } from "../input-checks.ts";
 import type { ClaimedTask, TaskQueue } from "./task-queue.ts";
 
 export interface ClaimOrWaitOptions extends Abortable {
@@ -6,9 +7,9 @@ export interface ClaimOrWaitOptions extends Abortable {
   readonly maxCount: number;
   readonly leaseMs: number;
   readonly types?: readonly string[];
-  /** Longest wait for a task, milliseconds; then the answer is empty. */
+  /** Longest wait for a task, milliseconds, 0 to 2^31 - 1; then the answer is empty. */
   readonly waitMs: number;
-  /** How often to look without being woken. Default 1000. */
+  /** How often to look without being woken, milliseconds, 1 to 2^31 - 1. Default 1000. */
   readonly pollMs?: number;
   readonly clock: Clock;
   /** Called when it begins to wait because nothing is due. */
@@ -22,6 +23,8 @@ export interface ClaimOrWaitOptions extends Abortable {
 const LOOK_AGAIN_MIN_MS = 20;
 const LOOK_AGAIN_MAX_MS = 320;
 
+const WAIT_MAX_MS = 2 ** 31 - 1;
+
 /** Tasks and the instant from which their lease counts. */
 export interface TimedClaims {
   readonly tasks: readonly ClaimedTask[];
@@ -32,6 +35,7 @@ export interface TimedClaims {
 /**
  * Claims what is due; when nothing is, waits until something may be: for a wake-up, for the next due time or
  * lapse, and at most for the poll interval. Returns the first claims, or none when `waitMs` is over.
+ * @throws InvalidInputError for a wait or a pause out of range: it would ask the store again at once, for ever.
  * @throws StoreUnavailableError at once when the store does not answer: that is not "empty".
  * @throws signal.reason when aborted; what was claimed at that very moment lapses.
  */
@@ -40,6 +44,8 @@ export const claimOrWait = async (
   options: ClaimOrWaitOptions,
 ): Promise<TimedClaims> => {
   const { worker, maxCount, leaseMs, types, waitMs, pollMs = 1000, clock, signal } = options;
+  checkNumber("waitMs", waitMs, 0, WAIT_MAX_MS);
+  checkNumber("pollMs", pollMs, 1, WAIT_MAX_MS);
   const endsAt = clock.monotonicNow() + waitMs;
   let wakeCount = 0;
   let onWake: (() => void) | undefined;
