@@ -8,7 +8,7 @@ import { type CollectionTable, describeTable, migrateTable } from "./collection-
 import type { FilterColumns } from "./filter.ts";
 import { type BuildIndexOptions, buildIndex, type IndexReport } from "./index-build.ts";
 import { IndexCatalogue } from "./index-catalogue.ts";
-import { jsonText, refuseLossyJson } from "./json-text.ts";
+import { checkedMetadata } from "./metadata.ts";
 import {
   measureRecall,
   type RecallReport,
@@ -216,11 +216,7 @@ export class VectorCollection<
         {
           name: "metadata",
           type: "jsonb",
-          value: (row) => {
-            const metadata = row.metadata ?? {};
-            refuseLossyJson(metadata, "metadata");
-            return metadata;
-          },
+          value: (row) => checkedMetadata("metadata", row.metadata ?? {}),
         },
         ...Object.entries(this.#table.columns).map(([name, type]) => ({
           name,
@@ -318,7 +314,7 @@ export class VectorCollection<
       record.key,
       encodeVector(shape.type, record.vector),
       record.value ?? null,
-      jsonText(record.metadata ?? {}, "metadata"),
+      JSON.stringify(checkedMetadata("metadata", record.metadata ?? {})),
       ...Object.keys(columns).map((name) => record.columns?.[name] ?? null),
     ];
     const names = ["namespace", "key", "embedding", "value", "metadata", ...columnNames];

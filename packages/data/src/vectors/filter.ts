@@ -1,6 +1,6 @@
 import { InvalidInputError } from "@holdfast/kernel";
 import { quoteIdentifier } from "../sql/identifier.ts";
-import { jsonText } from "./json-text.ts";
+import { checkedMetadata } from "./metadata.ts";
 
 /** Types of the columns that a collection has beside its own, to be filtered by. */
 export type FilterColumnType = "text" | "int4" | "int8" | "float8" | "boolean" | "timestamptz";
@@ -69,7 +69,8 @@ export const filterConditions = <Columns extends FilterColumns>(
     conditions.push(...columnConditions(name, type, condition, parameters));
   }
   if (filter?.metadata !== undefined) {
-    conditions.push(`metadata @> ${parameters.add(jsonText(filter.metadata, "where.metadata"))}::jsonb`);
+    const text = JSON.stringify(checkedMetadata("where.metadata", filter.metadata));
+    conditions.push(`metadata @> ${parameters.add(text)}::jsonb`);
   }
   return conditions;
 };

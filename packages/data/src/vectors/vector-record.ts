@@ -1,5 +1,6 @@
 import { InvalidInputError } from "@holdfast/kernel";
 import type { FilterColumns, FilterValue } from "./filter.ts";
+import type { Metadata } from "./metadata.ts";
 import type { VectorType, VectorValue } from "./vector-type.ts";
 
 /** A row as it is written. A field, or a column, that the collection does not have is refused by its name. */
@@ -8,8 +9,8 @@ export interface VectorRecord<T extends VectorType, Columns extends FilterColumn
   readonly key: string;
   readonly vector: VectorValue<T>;
   readonly value?: string | null | undefined;
-  /** What JSON can hold: no bigint, NaN, function or Map. Properties that are `undefined` are left out. */
-  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /** What JSON gives back as it was: no bigint, NaN, function or Map. Properties that are `undefined` are left out. */
+  readonly metadata?: Metadata | undefined;
   readonly columns?: { readonly [Name in keyof Columns]?: FilterValue<Columns[Name]> | null } | undefined;
 }
 
