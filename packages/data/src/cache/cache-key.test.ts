@@ -49,6 +49,27 @@ describe("a cache key", () => {
     );
   });
 
+  it("is told from every other one in UTF-8 too, though texts end in the middle of a character", () => {
+    const keys: readonly CacheKey[] = [
+      "a\ud83d",
+      "a\ud83e",
+      "a\ufffd",
+      "\ude00",
+      ["a\ud83d"],
+      ["a\ud83e"],
+      ["a\ufffd"],
+      [{ "\ud83d": 1 }],
+      [{ "\ud83e": 1 }],
+      `${"long ".repeat(50)}\ud83d`,
+      `${"long ".repeat(50)}\ud83e`,
+      "long ".repeat(50),
+      ["long ".repeat(50)],
+    ];
+    const names = keys.map((key) => Buffer.from(keyName(key)).toString("hex"));
+    expect(new Set(names).size).toBe(keys.length);
+    expect(keyName("whole \u{1F600}")).toBe("whole \u{1F600}");
+  });
+
   it("is unambiguous with separators in a namespace", () => {
     const names = [
       keyName(["a", "b:c"]),
