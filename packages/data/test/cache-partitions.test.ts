@@ -26,6 +26,7 @@ describe("a cache over several partitions", () => {
   const keys: readonly (readonly [string, (index: number) => CacheKey])[] = [
     ["a short text", (index) => `user ${index}`],
     ["a text that is too long to stand for itself", (index) => `${"x".repeat(250)} ${index}`],
+    ["a text that ends in the middle of a character", (index) => `user ${index} \ud83d`],
     ["a list of parts", (index) => ["user", index]],
     ["a long list of parts", (index) => ["user", "x".repeat(250), index]],
   ];

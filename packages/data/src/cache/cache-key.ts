@@ -21,7 +21,7 @@ export type CacheKeyPart =
 export type CacheKey = string | readonly CacheKeyPart[];
 
 /** Longer names go through SHA-256. */
-const NAME_MAX_LENGTH = 200;
+export const NAME_MAX_LENGTH = 200;
 /** Begins every key that was made of parts, so that no text is one of them. */
 const MADE = "\u0001";
 /** As PostgreSQL's text has it, where the outbox keeps keys. */
@@ -33,14 +33,11 @@ const refuseNul = (text: string): string => {
 /** Half of a pair. UTF-8, which Redis and hashes take names in, has one replacement for all of them. */
 const LONE_SURROGATE = /[\ud800-\udfff]/u;
 
-/** Whether a text is its own name, but for NUL characters, which `keyName` refuses. */
-export const isOwnName = (key: string): boolean =>
-  key.length <= NAME_MAX_LENGTH && key.charCodeAt(0) > 1 && !LONE_SURROGATE.test(key);
-
 /** The one text of a key. Texts stand for themselves; everything else is unambiguous, whatever it contains. */
 export const keyName = (key: CacheKey): string => {
   if (typeof key === "string") {
-    if (isOwnName(key) && !key.includes("\0")) return key;
+    const isShort = key.length > 0 && key.length <= NAME_MAX_LENGTH;
+    if (isShort && key.charCodeAt(0) > 1 && !key.includes("\0") && !LONE_SURROGATE.test(key)) return key;
     if (key.length === 0)
       throw new InvalidInputError("key", key, "a text that is not empty, or a list of parts");
     refuseNul(key);

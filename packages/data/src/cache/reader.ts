@@ -1,7 +1,7 @@
 import { untilAborted } from "@holdfast/kernel";
 import { isInsideTransaction } from "../sql/transaction-scope.ts";
 import type { CacheCounters } from "./cache-counters.ts";
-import { type CacheKey, isOwnName, keyName } from "./cache-key.ts";
+import { type CacheKey, keyName, NAME_MAX_LENGTH } from "./cache-key.ts";
 import { checkLifetimes, checkRange, checkTags, type GetOptions } from "./cache-options.ts";
 import { valueIn } from "./codec.ts";
 import {
@@ -55,7 +55,8 @@ export class Reader {
     try {
       options.signal?.throwIfAborted();
       // Most keys are texts that stand for themselves; the others have their copies, and their partition, by their name.
-      const name = typeof key === "string" && isOwnName(key) ? key : keyName(key);
+      const isName = typeof key === "string" && key.charCodeAt(0) > 1 && key.length <= NAME_MAX_LENGTH;
+      const name = isName ? key : keyName(key);
       const partition = this.#partitionOf(name);
       const copy = partition.near.get(name);
       if (copy !== undefined) {
@@ -71,7 +72,9 @@ export class Reader {
           return (copy.promise ?? Promise.resolve(valueIn(copy.encoded))) as Promise<T>;
         }
       }
-      return this.#slow(partition, keyName(key), options) as Promise<T>;
+      // Some few texts are not their own names after all, so there was no copy of them.
+      const whole = keyName(key);
+      return this.#slow(whole === name ? partition : this.#partitionOf(whole), whole, options) as Promise<T>;
     } catch (error) {
       this.#counters.failedCount += 1;
       return Promise.reject(error);
