@@ -66,6 +66,7 @@ export interface Executor extends AsyncDisposable {
   start(): Promise<readonly WorkflowCatalogEntry[]>;
   /** Runs a workflow's own input schema. @throws TimeoutError when the schema does not end. */
   validate(request: { readonly workflow: string; readonly input: unknown }): Promise<ValidateInputAnswer>;
+  /** Begins an attempt. @throws WorkflowModuleError when nothing can run it; the attempt has failed then. */
   execute(assignment: Assignment, hooks: { readonly onUpdate: (update: ShardUpdate) => void }): Execution;
   /** Ends everything that still runs, by force where it must. Idempotent. */
   close(): Promise<void>;

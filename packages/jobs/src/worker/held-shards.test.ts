@@ -2,7 +2,7 @@ import { VirtualClock } from "@holdfast/kernel/testing";
 import type { Assignment } from "@holdfast/protocol/contract";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ShardCancelledError, WorkerDrainingError } from "../errors.ts";
+import { ShardCancelledError, WorkerDrainingError, WorkflowModuleError } from "../errors.ts";
 import type { Executor, ShardOutcome } from "./executor.ts";
 import { HeldShards } from "./held-shards.ts";
 
@@ -84,7 +84,7 @@ const setUp = (cores: number) => {
     onForgotten: ({ assignment: { taskId, token } }) => forgotten.push(`${taskId}#${token}`),
     mayClaim: () => true,
   });
-  return { clock, held, running, outcomes, failures, forgotten, mostAtOnce: () => mostAtOnce };
+  return { clock, held, executor, running, outcomes, failures, forgotten, mostAtOnce: () => mostAtOnce };
 };
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -203,5 +203,17 @@ describe("the claims of a worker", () => {
     for (let round = 0; round < 3; round += 1) held.take([assignment(1, 1)], { leaseEndsAt: 1 });
     expect(held.size).toBe(1);
     expect(running.size).toBe(1);
+  });
+
+  it("fail where an attempt cannot even begin, and keep no core for it", async () => {
+    const { held, executor, failures, outcomes } = setUp(2);
+    executor.execute = () => {
+      throw new WorkflowModuleError("workflows.ts", "is gone");
+    };
+    held.take([assignment(1), assignment(2), assignment(3)], { leaseEndsAt: 1_000 });
+    await turn();
+    expect(outcomes).toEqual(["task-1#1", "task-2#1", "task-3#1"]);
+    expect(failures[0]).toBe(`task-1 ${new WorkflowModuleError("workflows.ts", "is gone").code}`);
+    expect(held.runningCount).toBe(0);
   });
 });

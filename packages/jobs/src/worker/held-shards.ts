@@ -9,6 +9,7 @@ import {
 import type { Assignment } from "@holdfast/protocol/contract";
 import { ClaimLostError, ShardGivenBackError } from "../errors.ts";
 import { ClaimPace } from "./claim-pace.ts";
+import { endedExecution } from "./ended-execution.ts";
 import type { Execution, Executor, ShardOutcome, ShardUpdate } from "./executor.ts";
 import { attemptName, failureOf } from "./shard-failure.ts";
 
@@ -224,11 +225,11 @@ export class HeldShards {
   }
 
   #start(held: HeldShard): void {
-    const { clock, executor, onUpdate } = this.#options;
+    const { clock } = this.#options;
     held.state = "running";
     this.#runningCount += 1;
     const startedAt = clock.monotonicNow();
-    const execution = executor.execute(held.assignment, { onUpdate: (update) => onUpdate(held, update) });
+    const execution = this.#execute(held);
     held.execution = execution;
     void execution.outcome.then((outcome) => {
       this.#runningCount -= 1;
@@ -237,6 +238,16 @@ export class HeldShards {
       this.#startQueued();
       this.#end(held, outcome);
     });
+  }
+
+  /** An attempt that cannot even begin has failed: no core is kept for it, and somebody hears of it. */
+  #execute(held: HeldShard): Execution {
+    const { executor, onUpdate } = this.#options;
+    try {
+      return executor.execute(held.assignment, { onUpdate: (update) => onUpdate(held, update) });
+    } catch (error) {
+      return endedExecution(error);
+    }
   }
 
   #giveBack(held: HeldShard, reason: HoldfastError): void {

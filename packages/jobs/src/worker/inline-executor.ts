@@ -3,10 +3,11 @@ import type { Assignment, ValidateInputAnswer, WorkflowCatalogEntry } from "@hol
 import { UnknownWorkflowError, WorkerDrainingError } from "../errors.ts";
 import type { WorkflowRegistry } from "../model/registry.ts";
 import { AttemptWatch } from "./attempt-watch.ts";
+import { endedExecution } from "./ended-execution.ts";
 import type { Execution, Executor, ShardOutcome, ShardUpdate } from "./executor.ts";
 import { validateAgainst } from "./input-validation.ts";
 import { LocalAttempt, type LocalAttemptOptions } from "./local-attempt.ts";
-import { attemptName, failureOf } from "./shard-failure.ts";
+import { attemptName } from "./shard-failure.ts";
 import { databaseOf, type WorkerDatabase } from "./worker-database.ts";
 
 export interface InlineExecutorOptions {
@@ -74,13 +75,6 @@ class InlineExecutor implements Executor {
     return this.close();
   }
 }
-
-/** An attempt that could not even start. */
-export const endedExecution = (error: HoldfastError): Execution => ({
-  outcome: Promise.resolve({ kind: "failed", ...failureOf(error), lastUpdate: undefined }),
-  collect: () => undefined,
-  stop: () => undefined,
-});
 
 class InlineExecution implements Execution {
   readonly outcome: Promise<ShardOutcome>;
