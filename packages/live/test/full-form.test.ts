@@ -105,6 +105,17 @@ describe("the full form", () => {
     expect(await socket.frameWith("id", 3)).toMatchObject({ error: { code: "LIVE_FORBIDDEN" } });
   });
 
+  it("tells a publisher over its rate when to come back, also on a socket", async () => {
+    const publishWaitMs = (): number => 2_500;
+    await using server = await TestLiveServer.start({ authorize: () => true, publishWaitMs });
+    using socket = await RawSocket.open(server);
+    await socket.hello();
+    socket.send({ id: 1, publish: { channel: "a", event: "e", payload: {} } });
+    expect(await socket.frameWith("id", 1)).toMatchObject({
+      error: { code: "KERNEL_OVERLOADED", retryable: true, retryAfterMs: 2_500 },
+    });
+  });
+
   it("replays on a second subscribe from an earlier position, and goes on live without a hole", async () => {
     await using server = await TestLiveServer.start();
     using socket = await RawSocket.open(server);

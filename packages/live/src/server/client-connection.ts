@@ -1,5 +1,12 @@
 import { type Position, toWirePosition } from "@holdfast/coordination";
-import { type HoldfastError, newId, type Timer, toWireError, type WireError } from "@holdfast/kernel";
+import {
+  type HoldfastError,
+  newId,
+  OverloadedError,
+  type Timer,
+  toWireError,
+  type WireError,
+} from "@holdfast/kernel";
 import { FrameTooLargeError, InvalidMessageError } from "../errors.ts";
 import type { CloseReason } from "../model/close-codes.ts";
 import {
@@ -325,6 +332,8 @@ export class ClientConnection implements Writer {
   async #publish(request: NonNullable<ClientFrame["publish"]>, id: number | undefined): Promise<void> {
     try {
       await this.#permit("publish", request.channel, undefined);
+      const waitMs = this.#core.settings.publishWaitMs(this.#identity?.user);
+      if (waitMs !== undefined) throw new OverloadedError("publishing", 0, { retryAfterMs: waitMs });
       const { mutation, ...rest } = request;
       const origin = { client: this.#client, ...(mutation === undefined ? {} : { mutation }) };
       const [published] = await this.#core.publish([{ ...rest, origin }], { signal: this.#closed.signal });

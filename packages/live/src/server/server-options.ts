@@ -41,8 +41,8 @@ export interface LiveServerOptions extends AccessRules {
   /** How long one call of `authenticate` or `authorize` may take, milliseconds. Default 10_000. */
   readonly hookTimeoutMs?: number;
   /**
-   * How long a publisher over HTTP must wait, milliseconds, or undefined when it may go on: the place for a rate
-   * limit. Default: no limit.
+   * How long a publisher must wait, milliseconds, or undefined when it may go on: the place for a rate limit. Asked for
+   * each request over HTTP and each publish over a socket. Default: no limit.
    */
   readonly publishWaitMs?: (user: string | undefined) => number | undefined;
   readonly clock?: Clock;
