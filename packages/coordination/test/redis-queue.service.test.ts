@@ -82,6 +82,7 @@ describeService("redis", "the task queues of the Redis store", () => {
       await using client = await openRedis(own.url);
       await using store = await createRedisStore({ redis: client });
       const queue = store.queue("q");
+      await queue.stats();
       await own.kill();
       await expect(queue.stats()).rejects.toMatchObject({ code: "COORDINATION_STORE_UNAVAILABLE" });
       await expect(queue.enqueue([{ id: "a", type: "t", payload: 1 }])).rejects.toMatchObject({

@@ -115,6 +115,7 @@ describeService("redis", "the Redis store", () => {
       await using own = await startRedis();
       await using client = await openRedis(own.url);
       await using store = await createRedisStore({ redis: client });
+      await store.leases.read("a");
       await own.kill();
       await expect(store.leases.read("a")).rejects.toMatchObject({ code: "COORDINATION_STORE_UNAVAILABLE" });
       await expect(store.log.append([{ stream: "s", payload: 1 }])).rejects.toMatchObject({

@@ -65,3 +65,29 @@ describe("a store that takes no writes", () => {
     });
   });
 });
+
+describeService("redis", "a store in Redis that a newer program has laid out", () => {
+  it("is touched by no operation, and is used again as soon as it is one that this program knows", async () => {
+    await using server = await startRedis();
+    await using redis = await openRedis(server.url);
+    await server.command("SET", "{holdfast}:format", 99);
+    await using store = await createRedisStore({ redis });
+    const queue = store.queue("q");
+    const many = Array.from({ length: 100 }, () => ({ type: "t", payload: "long ".repeat(400) }));
+    const refused = { code: "COORDINATION_SCHEMA_TOO_NEW", retryable: false };
+    await expect(queue.enqueue([{ type: "t", payload: 1 }])).rejects.toMatchObject(refused);
+    await expect(queue.enqueue(many)).rejects.toMatchObject(refused);
+    await expect(queue.stats()).rejects.toMatchObject(refused);
+    await expect(store.leases.grant("l", { owner: "a", ttlMs: 60_000 })).rejects.toMatchObject(refused);
+    await expect(store.log.append([{ stream: "s", payload: 1 }])).rejects.toMatchObject(refused);
+    await expect(store.states.write("n", [{ key: "k", kind: "set", value: 1 }])).rejects.toMatchObject(
+      refused,
+    );
+    expect(await server.command("KEYS", "*")).toEqual(["{holdfast}:format"]);
+
+    await server.command("DEL", "{holdfast}:format");
+    await queue.enqueue([{ type: "t", payload: 1 }]);
+    expect(await server.command("GET", "{holdfast}:format")).toBe("1");
+    expect((await queue.stats()).pending).toBe(1);
+  });
+});

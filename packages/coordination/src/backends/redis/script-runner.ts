@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Abortable, ClosedError, isHoldfastError, OutcomeUnknownError } from "@holdfast/kernel";
-import { StoreUnavailableError } from "../../errors.ts";
+import { SchemaTooNewError, StoreUnavailableError } from "../../errors.ts";
 import type { RedisClient, RedisScript, RedisTransaction } from "./redis-client.ts";
 
 /** The scripts lie in their own files, read from `src`; see ../postgres/sql-files.ts for why that works. */
@@ -18,6 +18,7 @@ const SCRIPT_NAMES = [
   "release-lease",
   "renew-leases",
   "revoke-leases",
+  "store-format",
   "sweep-leases",
   "trim-stream",
   "write-states",
@@ -82,15 +83,26 @@ const OUTAGE_REPLY =
 /** Any other error reply: the server answered, so it is a mistake and not an outage. */
 const REPLY = /^[A-Z]{2,} /;
 
-/** Runs the store's scripts, one round trip each, and says in the store's terms what went wrong. */
+/** How keys are laid out. Grows with every change that a program that does not know of it would do harm to. */
+const FORMAT = 1;
+
+/**
+ * Runs the store's scripts, one round trip each, and says in the store's terms what went wrong. Before the first of them
+ * it asks once whether this program knows how the store is laid out.
+ *
+ * @throws SchemaTooNewError from every call, having touched nothing, when it does not.
+ */
 export class ScriptRunner {
   readonly #redis: RedisClient;
   readonly #scripts: Scripts;
+  readonly #formatKey: string;
+  #knowsFormat = false;
   #closed = false;
 
-  constructor(redis: RedisClient, scripts: Scripts) {
+  constructor(redis: RedisClient, scripts: Scripts, formatKey: string) {
     this.#redis = redis;
     this.#scripts = scripts;
+    this.#formatKey = formatKey;
   }
 
   get hasTransactions(): boolean {
@@ -121,6 +133,26 @@ export class ScriptRunner {
   }
 
   async #call<Reply>(
+    name: ScriptName,
+    options: Abortable & { readonly isRepeatable: boolean },
+    send: (signal: AbortSignal | undefined) => Promise<unknown>,
+  ): Promise<Reply> {
+    if (!this.#knowsFormat) await this.#checkFormat(name, options.signal);
+    return this.#attempt<Reply>(name, options, send);
+  }
+
+  async #checkFormat(name: ScriptName, signal: AbortSignal | undefined): Promise<void> {
+    const found = await this.#attempt<string>(name, { signal, isRepeatable: true }, (whileSending) =>
+      this.#redis.runScript(this.#scripts["store-format"], [this.#formatKey], [`${FORMAT}`], {
+        signal: whileSending,
+      }),
+    );
+    // What is no number was noted by a program that we do not know.
+    if (!(Number(found) <= FORMAT)) throw new SchemaTooNewError(Number(found), FORMAT);
+    this.#knowsFormat = true;
+  }
+
+  async #attempt<Reply>(
     name: ScriptName,
     options: Abortable & { readonly isRepeatable: boolean },
     send: (signal: AbortSignal | undefined) => Promise<unknown>,

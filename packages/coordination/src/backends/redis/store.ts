@@ -56,7 +56,10 @@ export interface RedisStoreOptions {
   readonly payloadMaxBytes?: number;
 }
 
-/** A store of leases, logs and task queues in Redis 6.2 or newer. Touches the server only when it is used. */
+/**
+ * A store of leases, logs and task queues in Redis 6.2 or newer. Touches the server only when it is used; its first use
+ * asks how the namespace is laid out, and where a newer program has been, every call throws SchemaTooNewError.
+ */
 export const createRedisStore = async (options: RedisStoreOptions): Promise<FastStore> => {
   const { redis, namespace = "holdfast", clock = systemClock, logger = silentLogger } = options;
   if (!/^[A-Za-z0-9_.-]{1,64}$/.test(namespace)) {
@@ -64,8 +67,8 @@ export const createRedisStore = async (options: RedisStoreOptions): Promise<Fast
   }
   const payloadMaxBytes = options.payloadMaxBytes ?? PAYLOAD_MAX_BYTES_DEFAULT;
   checkInteger("payloadMaxBytes", payloadMaxBytes, 1, 2 ** 28);
-  const scripts = new ScriptRunner(redis, await readScripts());
   const slot = `{${namespace}}`;
+  const scripts = new ScriptRunner(redis, await readScripts(), `${slot}:format`);
   const channel = `${slot}:wake`;
   const loops = new TaskGroup({ logger });
   const wakeUps = new WakeUps((err, key) => logger.error({ err, key }, "a wake-up listener threw"));
