@@ -6,7 +6,7 @@ for at = 3, #ARGV do
   for _, id in ipairs(redis.call('SMEMBERS', P .. 'g:' .. ARGV[at])) do
     local state, status = stateOf(id)
     if state == 'waiting' or state == 'pending' or state == 'claimed' then
-      local task = redis.call('HGET', P .. 't', id)
+      local task = readTask(id)
       local meta, claim = metaOf(task), claimOf(id)
       status = status or {a = 0}
       takeOut(id, task, meta, state)

@@ -25,22 +25,76 @@ if redis.call('EXISTS', P .. 'o') == 1 then
 end
 if room < 1 then return {} end
 
--- Those of one priority in order; with limits per key more than there is room for, because some may be passed over.
+-- With limits per key more are looked at than there is room for, because some may be passed over.
 local reach = perKey and room + 10000 or room
+local DIGITS = {}
+for digit = 0, 35 do DIGITS[digit] = string.sub('0123456789abcdefghijklmnopqrstuvwxyz', digit + 1, digit + 1) end
+
+-- The due tasks of a lane in order: their ids, what in the lane stands for each (a member or a span) and, where lanes
+-- are to be merged, their places in line and due times.
+local function dueIn(lane, merges)
+  local ids, entries, places, dues, from = {}, {}, {}, {}, 0
+  repeat
+    -- Where there are spans, a few of them are enough.
+    local most = math.min(reach - #ids, from == 0 and 32 or 5000)
+    local members = redis.call('ZRANGEBYSCORE', lane, '-inf', whole(now), 'LIMIT', from, most)
+    for _, member in ipairs(members) do
+      local before = #ids
+      if string.byte(member, 45) == 0 then
+        local first, count = tonumber(string.sub(member, 43, 44), 36), tonumber(string.sub(member, 46))
+        local span = {lane = lane, member = member, page = string.sub(member, 15, 42), first = first, count = count, taken = 0}
+        for number = first, first + math.min(count, reach - before) - 1 do
+          ids[#ids + 1] = span.page .. DIGITS[math.floor(number / 36)] .. DIGITS[number % 36]
+          entries[#ids] = span
+        end
+      else ids[before + 1], entries[before + 1] = string.sub(member, 15), member end
+      if merges then
+        local place, due = tonumber(string.sub(member, 1, 14)), tonumber(redis.call('ZSCORE', lane, member))
+        for index = before + 1, #ids do places[index], dues[index] = place + index - before - 1, due end
+      end
+      if #ids >= reach then break end
+    end
+    from = from + #members
+  until #members < most or #ids >= reach
+  return ids, entries, places, dues
+end
+
+-- The due tasks of one priority in order: ids, entries, and the lane of each where there are several.
 local function dueOf(lanes)
-  if #lanes == 1 then
-    return redis.call('ZRANGEBYSCORE', lanes[1], '-inf', whole(now), 'LIMIT', 0, reach), lanes[1]
-  end
+  if #lanes == 1 then return dueIn(lanes[1], false) end
   local found = {}
   for _, lane in ipairs(lanes) do
-    local flat = redis.call('ZRANGEBYSCORE', lane, '-inf', whole(now), 'WITHSCORES', 'LIMIT', 0, reach)
-    for index = 1, #flat, 2 do found[#found + 1] = {flat[index], tonumber(flat[index + 1]), lane} end
+    local ids, entries, places, dues = dueIn(lane, true)
+    for index, id in ipairs(ids) do found[#found + 1] = {dues[index], places[index], id, entries[index], lane} end
   end
   table.sort(found, function(a, b)
-    if a[2] ~= b[2] then return a[2] < b[2] end
-    return a[1] < b[1]
+    if a[1] ~= b[1] then return a[1] < b[1] end
+    return a[2] < b[2]
   end)
-  return found
+  local ids, entries, laneOf = {}, {}, {}
+  for index, task in ipairs(found) do ids[index], entries[index], laneOf[index] = task[3], task[4], task[5] end
+  return ids, entries, laneOf
+end
+
+local begun, beside = {}, {}
+-- Counts a task of a span as taken. True when it was the last.
+local function advance(span)
+  span.taken = span.taken + 1
+  if span.taken == span.count then begun[span] = nil return true end
+  begun[span] = true
+  beside[span.lane] = (beside[span.lane] or 0) + 1
+end
+-- Puts what is left of spans in their place.
+local function shorten()
+  for span in pairs(begun) do
+    local number, left = span.first + span.taken, span.count - span.taken
+    local member = string.format('%014d', string.sub(span.member, 1, 14) + span.taken)
+      .. span.page .. DIGITS[math.floor(number / 36)] .. DIGITS[number % 36]
+    if left > 1 then member = member .. '\0' .. left end
+    redis.call('ZADD', span.lane, redis.call('ZSCORE', span.lane, span.member), member)
+    redis.call('ZREM', span.lane, span.member)
+  end
+  begun = {}
 end
 
 local keyRooms = {}
@@ -92,25 +146,31 @@ local lost = 0
 for priority = 3, 0, -1 do
   local lanes = string.find(ARGV[6], priority, 1, true) and lanesByPriority[priority] or {}
   while room > 0 and #lanes > 0 do
-    local due, single = dueOf(lanes)
-    if #due == 0 then break end
-    local taken = 0
-    for start = 1, #due, 1000 do
-      local ids, members = {}, {}
-      for index = start, math.min(#due, start + 999) do
-        members[#members + 1] = single and due[index] or due[index][1]
-        ids[#ids + 1] = string.sub(members[#members], 15)
+    local ids, entries, laneOf = dueOf(lanes)
+    if #ids == 0 then break end
+    -- Without limits per key the first ones of a lane are taken, without a gap, and removed at once.
+    local single, gone = #lanes == 1 and not perKey and lanes[1], 0
+    local function leave(index)
+      local entry = entries[index]
+      if type(entry) == 'table' then
+        if not advance(entry) then return end
+        entry = entry.member
       end
-      local tasks = redis.call('HMGET', P .. 't', unpack(ids))
-      local statuses = hasStatuses and redis.call('HMGET', P .. 's', unpack(ids))
-      for index, id in ipairs(ids) do
+      if single then gone = gone + 1
+      else redis.call('ZREM', laneOf[index] or lanes[1], entry) end
+    end
+    for start = 1, #ids, 1000 do
+      local stop = math.min(#ids, start + 999)
+      local tasks = readTasks(ids, start, stop)
+      local statuses = hasStatuses and redis.call('HMGET', P .. 's', unpack(ids, start, stop))
+      for index = start, stop do
         if room < 1 then break end
-        local task = tasks[index]
+        local id, task, status = ids[index], tasks[index - start + 1], statuses and statuses[index - start + 1]
         local meta = task and settings and perKey and string.sub(task, 33, 33) == '1' and metaOf(task)
         local limitKey = meta and meta.l
         if not task then
           -- Its body is gone: evicted or damaged. It can never run, so it must not stand in the way.
-          redis.call('ZREM', single or due[start + index - 1][3], members[index])
+          leave(index)
           lost = lost + 1
         elseif not limitKey or keyRoomOf(limitKey) >= 1 then
           if limitKey then keyRooms[limitKey] = keyRoomOf(limitKey) - 1 end
@@ -120,7 +180,7 @@ for priority = 3, 0, -1 do
             result[1] = token
           end
           local attempt = '1'
-          if statuses and statuses[index] then attempt = tostring(cmsgpack.unpack(statuses[index]).a + 1) end
+          if status then attempt = tostring(cmsgpack.unpack(status).a + 1) end
           local size = #result
           result[size + 1], result[size + 2], result[size + 3] = id, attempt, task
           local holder = ARGV[4]
@@ -150,14 +210,13 @@ for priority = 3, 0, -1 do
             if keys.l then redis.call('HINCRBY', P .. 'q', keys.l, 1) end
           end
           room = room - 1
-          taken = taken + 1
-          -- Without limits per key the first ones are taken, without a gap; they are removed at once below.
-          if perKey or not single then redis.call('ZREM', single or due[start + index - 1][3], members[index]) end
+          leave(index)
         end
       end
       if room < 1 then break end
     end
-    if single and not perKey and taken > 0 then redis.call('ZREMRANGEBYRANK', single, 0, taken - 1) end
+    if gone > 0 then redis.call('ZREMRANGEBYRANK', single, 0, gone - 1) end
+    shorten()
     -- Where everything due was seen there is no more to see.
     if perKey or lost == 0 then break end
     lost = 0
@@ -167,6 +226,10 @@ end
 if #claims > 0 then
   redis.call('HSET', P .. 'c', unpack(claims))
   redis.call('ZADD', P .. 'l', unpack(leases))
+end
+for lane, count in pairs(beside) do
+  local name = string.sub(lane, #P + 3)
+  if redis.call('HINCRBY', P .. 'x', name, -count) <= 0 then redis.call('HDEL', P .. 'x', name) end
 end
 if settings then
   local count = (#result - 1) / 3

@@ -35,7 +35,7 @@ for start = 3, #ARGV, 3000 do
         if ref then dropped[ref] = (dropped[ref] or 0) + 1 end
       end
       if string.sub(claim, 2, 2) == '1' then
-        local meta = metaOf(redis.call('HGET', P .. 't', id))
+        local meta = metaOf(readTask(id))
         freeDedupeKey(id, meta)
         if meta.l and redis.call('HINCRBY', P .. 'q', meta.l, -1) <= 0 then redis.call('HDEL', P .. 'q', meta.l) end
         if meta.g and not isKept then redis.call('SREM', P .. 'g:' .. meta.g, id) end
@@ -51,7 +51,7 @@ for start = 3, #ARGV, 3000 do
     redis.call('ZADD', P .. 'f:completed', unpack(ends))
   end
   if #plain > 0 then
-    redis.call('HDEL', P .. 't', unpack(plain))
+    dropTasks(plain)
     if hasStatuses then redis.call('HDEL', P .. 's', unpack(plain)) end
     if hasProgress then redis.call('HDEL', P .. 'p', unpack(plain)) end
   end

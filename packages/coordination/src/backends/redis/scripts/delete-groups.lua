@@ -3,7 +3,7 @@
 local count = 0
 for at = 3, #ARGV do
   for _, id in ipairs(redis.call('SMEMBERS', P .. 'g:' .. ARGV[at])) do
-    local task = redis.call('HGET', P .. 't', id)
+    local task = readTask(id)
     if task then
       forget(id, task, metaOf(task), (stateOf(id)))
       count = count + 1

@@ -26,7 +26,7 @@ for at = 4, #ARGV, 7 do
   if not claim or claim.token ~= ARGV[at + 1] then
     result[#result + 1] = {'stale', '0', '0'}
   else
-    local task = redis.call('HGET', P .. 't', id)
+    local task = readTask(id)
     local meta = metaOf(task)
     local status = statusOf(id) or {}
     local isUncounted = ARGV[at + 6] == '1'

@@ -14,7 +14,12 @@ elseif ARGV[8] == '1' and not (wanted.waiting or wanted.pending) then
       ids[#ids + 1] = id
     end
   end
-else ids = redis.call('HKEYS', P .. 't') end
+else
+  ids = redis.call('HKEYS', P .. 't')
+  for _, page in ipairs(redis.call('SMEMBERS', P .. 'tp')) do
+    for _, id in ipairs(redis.call('HKEYS', P .. 't:' .. page)) do ids[#ids + 1] = id end
+  end
+end
 -- Lua compares by the server's locale. Where that is not the order of bytes, digits in place of these are compared.
 local before = function(a, b) return a < b end
 if 'B' < 'a' then table.sort(ids)
@@ -32,7 +37,7 @@ local result, most = {}, tonumber(ARGV[7])
 for _, id in ipairs(ids) do
   if #result >= most then break end
   if ARGV[6] == '' or before(ARGV[6], id) then
-    local task = redis.call('HGET', P .. 't', id)
+    local task = readTask(id)
     local state, status = stateOf(id)
     if task and (ARGV[8] ~= '1' or wanted[state]) then
       local claim = claimOf(id)

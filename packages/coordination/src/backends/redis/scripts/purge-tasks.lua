@@ -6,7 +6,7 @@ for at = 5, #ARGV do
   local room = ARGV[4] - count
   if room < 1 then break end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'f:' .. ARGV[at], '-inf', before, 'LIMIT', 0, room)) do
-    local task = redis.call('HGET', P .. 't', id)
+    local task = readTask(id)
     if task then forget(id, task, metaOf(task), ARGV[at])
     else redis.call('ZREM', P .. 'f:' .. ARGV[at], id) end
     count = count + 1

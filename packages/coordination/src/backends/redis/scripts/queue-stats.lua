@@ -5,8 +5,10 @@
 local due, all, oldest = 0, 0, nil
 for _, lane in ipairs(redis.call('SMEMBERS', P .. 'y')) do
   local key = P .. 'r:' .. lane
-  all = all + redis.call('ZCARD', key)
-  due = due + redis.call('ZCOUNT', key, '-inf', whole(now))
+  -- Tasks of spans have no delay, so those beside the first are due as it is.
+  local beside = tonumber(redis.call('HGET', P .. 'x', lane) or 0)
+  all = all + redis.call('ZCARD', key) + beside
+  due = due + redis.call('ZCOUNT', key, '-inf', whole(now)) + beside
   local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
   if first and tonumber(first) <= now then oldest = math.min(oldest or now, tonumber(first)) end
 end

@@ -4,7 +4,7 @@
 -- Result: for each, in the order in which they lapsed: id, group or '', attempt, worker, outcome.
 local result = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'l', '-inf', whole(now), 'LIMIT', 0, ARGV[3])) do
-  local claim, task = claimOf(id), redis.call('HGET', P .. 't', id)
+  local claim, task = claimOf(id), readTask(id)
   if not claim or not task then
     -- Half of it was evicted or damaged; what is left of it must not come up for ever.
     redis.call('ZREM', P .. 'l', id)

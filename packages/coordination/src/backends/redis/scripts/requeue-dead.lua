@@ -6,7 +6,7 @@ for at = 3, #ARGV do
   local id = ARGV[at]
   local status = statusOf(id)
   if status and status.s == 'dead' then
-    local task = redis.call('HGET', P .. 't', id)
+    local task = readTask(id)
     local meta = metaOf(task)
     if not meta.k or redis.call('HSETNX', P .. 'k', meta.k, id) == 1 then
       status.s, status.a, status.w, status.f = nil, 0, nil, nil

@@ -1,8 +1,10 @@
 -- What the scripts of task queues share; it is put before each of them.
 --
 -- KEYS[1] is what comes before the name of every key of the queue. It carries the hash tag, so all of them lie in one slot:
---   seq        the last place in line                     t   id -> task: see below
+--   seq        the last place in line                     t   id -> task: see below; of ids that callers chose
+--   t:PAGE     those with ids of our own that differ in their last two digits only    tp  the pages that there are
 --   r:P:TYPE   due time -> place and id of pending tasks  y   the P:TYPE that there are (P: priority, 0 to 3)
+--              or of the first of a span: see below       x   P:TYPE -> how many tasks are in spans beside the first
 --   d:REF      payloads of tasks that were added together, a line feed between them
 --   n          REF -> how many tasks need that yet
 --   c          id -> claim: see below                     l   end of lease -> id of claimed tasks
@@ -17,12 +19,65 @@
 -- A task is: place in line (14 digits), time of enqueueing (16), priority, 1 when it is kept when completed, 1 when
 -- it has a group, a dedupe key or a limit key, what else is known of it as JSON, a line feed, its payload as JSON. In
 -- place of a payload that lies apart: `=`, its first and last byte in `d:REF`, REF.
+-- A span stands for tasks of one page that were added together without delay, with places and last two digits that count up: place and
+-- id of the first, a NUL, how many. They have no keys and no groups, so they leave it by being claimed, in order.
 -- A claim is: these last two digits, token, attempt and worker, and where the payload lies apart a NUL and REF.
 -- Times are microseconds since the epoch by the server's clock.
 local P = KEYS[1] .. ':'
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local wakes = false
+
+-- The hash that a task lies in, and its page when its id is of our own making. A queue may be deep: what was added
+-- together is claimed and completed together, and in a hash of its own it is found in the processor's caches.
+local others = P .. 't'
+local lastHead, lastHash, lastPage
+local function hashOf(id)
+  if #id ~= 30 or string.byte(id, 28) ~= 46 then return others end
+  local head = string.sub(id, 1, 27)
+  if head ~= lastHead then
+    if string.sub(head, 1, 5) ~= 'task-' then return others end
+    lastHead, lastPage = head, string.sub(head, 6)
+    lastHash = others .. ':' .. lastPage
+  end
+  return lastHash, lastPage
+end
+local function readTask(id) return redis.call('HGET', hashOf(id), id) end
+local function hasTask(id) return redis.call('HEXISTS', hashOf(id), id) == 1 end
+local function putTask(id, task)
+  local hash, page = hashOf(id)
+  redis.call('HSET', hash, id, task)
+  if page then redis.call('SADD', P .. 'tp', page) end
+end
+-- Calls `visit` with the hash, the page and the first and last index of each row of ids that lie in one hash.
+local function eachHash(ids, from, to, visit)
+  local hash, page = hashOf(ids[from])
+  for index = from + 1, to do
+    local ownHash, ownPage = hashOf(ids[index])
+    if ownHash ~= hash then
+      visit(hash, page, from, index - 1)
+      from, hash, page = index, ownHash, ownPage
+    end
+  end
+  visit(hash, page, from, to)
+end
+-- Some tasks, a thousand at most; false for those that are not there.
+local function readTasks(ids, from, to)
+  local tasks = {}
+  eachHash(ids, from, to, function(hash, _, first, last)
+    local found = redis.call('HMGET', hash, unpack(ids, first, last))
+    if last - first == to - from then tasks = found
+    else for _, task in ipairs(found) do tasks[#tasks + 1] = task end end
+  end)
+  return tasks
+end
+-- Deletes tasks, a thousand at most.
+local function dropTasks(ids)
+  eachHash(ids, 1, #ids, function(hash, page, first, last)
+    redis.call('HDEL', hash, unpack(ids, first, last))
+    if page and redis.call('EXISTS', hash) == 0 then redis.call('SREM', P .. 'tp', page) end
+  end)
+end
 
 local function whole(number) return string.format('%.0f', number) end
 local function metaOf(task) return cjson.decode(string.sub(task, 34, string.find(task, '\n', 34, true) - 1)) end
@@ -53,7 +108,7 @@ end
 local function settle(id, task)
   local text, ref = wholeOf(task)
   if ref then
-    redis.call('HSET', P .. 't', id, text)
+    putTask(id, text)
     dropPiece(ref, 1)
   end
 end
@@ -91,7 +146,7 @@ local function release(id, completed)
       redis.call('SREM', P .. 'a:' .. id, entry)
       local dependent = string.sub(entry, 2)
       if redis.call('HEXISTS', P .. 'v', dependent) == 1 and redis.call('HINCRBY', P .. 'v', dependent, -1) <= 0 then
-        local task = redis.call('HGET', P .. 't', dependent)
+        local task = readTask(dependent)
         local dueAt = tonumber(string.match(redis.call('HGET', P .. 'vr', dependent) or '0', '^%d+'))
         redis.call('HDEL', P .. 'v', dependent)
         redis.call('HDEL', P .. 'vr', dependent)
@@ -134,7 +189,7 @@ local function forget(id, task, meta, state)
   if meta.g then redis.call('SREM', P .. 'g:' .. meta.g, id) end
   local _, _, ref = pieceOf(task)
   if ref then dropPiece(ref, 1) end
-  redis.call('HDEL', P .. 't', id)
+  dropTasks({id})
   redis.call('HDEL', P .. 's', id)
   redis.call('HDEL', P .. 'p', id)
   if anyWaiting() then release(id, true) end
@@ -183,13 +238,13 @@ local function enqueue(first)
     local id, rest, delay, window, after = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
     local task = string.format('%014d%016.0f', place + index, now) .. rest
     local meta = metaOf(task)
-    local taken = redis.call('HEXISTS', P .. 't', id) == 1 and id
+    local taken = hasTask(id) and id
     if not taken and meta.k then
       taken = redis.call('HGET', P .. 'k', meta.k) or redis.call('GET', P .. 'u:' .. meta.k)
     end
     result[index] = taken or id
     if not taken then
-      redis.call('HSET', P .. 't', id, task)
+      putTask(id, task)
       if meta.k then
         redis.call('HSET', P .. 'k', meta.k, id)
         if window ~= '0' then redis.call('SET', P .. 'u:' .. meta.k, id, 'PX', window) end
@@ -206,7 +261,7 @@ local function enqueue(first)
   for _, link in ipairs(linked) do
     local id, open = link[1], 0
     for _, other in ipairs(link[5]) do
-      if redis.call('HEXISTS', P .. 't', other) == 1 then
+      if hasTask(other) then
         local state = stateOf(other)
         local isLive = state == 'waiting' or state == 'pending' or state == 'claimed'
         if isLive or (state ~= 'completed' and link[6] ~= '1') then
