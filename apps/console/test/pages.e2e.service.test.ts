@@ -168,16 +168,6 @@ describeService("chromium", "the pages of the console in a real browser", () => 
     expect(await page.getByText(/^As of /).count()).toBe(0);
   });
 
-  it("say why there is nothing to show when nothing was ever seen, and show it as soon as it is there", async () => {
-    refusal = new TimeoutError("the question to the gate", 5_000);
-    const page = await openJobs(await browser.newContext(), "The jobs cannot be read");
-    await page.getByText("the question to the gate took longer than 5000 ms").waitFor();
-    addJob("job-13");
-    refusal = undefined;
-    await shows(page, "job-13");
-    expect(await page.getByText("The jobs cannot be read").count()).toBe(0);
-  });
-
   it("show what happened while they slept", async () => {
     const context = await browser.newContext();
     const page = await openJobs(context);
