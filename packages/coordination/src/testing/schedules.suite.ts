@@ -1,5 +1,6 @@
 import { InvalidInputError } from "@holdfast/kernel";
 import { describe, expect, it } from "vitest";
+import type { Json } from "../json.ts";
 import type { Schedule, ScheduleSpec } from "../queue/schedule-table.ts";
 import { stepOf } from "../queue/schedule-times.ts";
 import type { TasksSetUp } from "./harness.ts";
@@ -42,6 +43,24 @@ export const schedulesSuite = <Tx>(setUp: TasksSetUp<Tx>): void => {
       expect(await schedules.remove("report")).toBe(true);
       expect(await schedules.remove("report")).toBe(false);
       expect((await schedules.list()).map(({ name }) => name)).toEqual(["other"]);
+    });
+
+    it("are kept as they were when they were put, whatever the caller does to them before the store has answered", async () => {
+      await using harness = await setUp();
+      const { schedules } = harness.store.queue("q");
+      for (const missed of ["skip", "all"] as const) {
+        const given = { name: "s", everyMs: 60_000, missed, task: { type: "a", payload: { n: 1 } as Json } };
+        const expected = structuredClone(given);
+        const putting = schedules.put(given);
+        given.name = "not a name";
+        given.everyMs = 1;
+        given.task.type = "";
+        given.task.payload = { by: new Map() } as unknown as Json;
+        expect(await putting).toMatchObject(expected);
+        const kept = await schedules.list();
+        expect(kept).toMatchObject([expected]);
+        expect((kept[0]?.nextAt ?? 1) % 60_000).toBe(0);
+      }
     });
 
     it("give each tick to one of many callers, and add its task once", async () => {

@@ -31,14 +31,16 @@ export class PostgresSchedules implements ScheduleTable {
   async put(spec: ScheduleSpec, options: Abortable = {}): Promise<Schedule> {
     checkSchedule(spec);
     this.#intake.check([spec.task]);
+    // The caller may change the spec while the store is asked: only what was checked counts.
     const text = JSON.stringify(spec);
-    const [known] = await this.#rows(spec.name, options);
-    const keepsTick = known !== undefined && sameTiming(JSON.parse(known.spec) as ScheduleSpec, spec);
+    const checked = JSON.parse(text) as ScheduleSpec;
+    const [known] = await this.#rows(checked.name, options);
+    const keepsTick = known !== undefined && sameTiming(JSON.parse(known.spec) as ScheduleSpec, checked);
     const [time] = await this.#statements.run<{ readonly now: number }>("now", [], options);
-    const nextAt = nextTick(spec, Number(time?.now));
+    const nextAt = nextTick(checked, Number(time?.now));
     const [row] = await this.#statements.run<{ readonly next_ms: number | null }>(
       "put-schedule",
-      [this.#queue, spec.name, text, nextAt ?? null, keepsTick],
+      [this.#queue, checked.name, text, nextAt ?? null, keepsTick],
       options,
       { isRepeatable: true },
     );

@@ -24,13 +24,15 @@ export class RedisSchedules implements ScheduleTable {
   async put(spec: ScheduleSpec, options: Abortable = {}): Promise<Schedule> {
     checkSchedule(spec);
     this.#intake.encode([spec.task]);
-    const { now, schedules } = await this.#read(options);
-    const known = schedules.find(({ name }) => name === spec.name);
-    const keepsTick = known !== undefined && sameTiming(known, spec);
+    // The caller may change the spec while the store is asked: only what was checked counts.
     const text = JSON.stringify(spec);
+    const checked = JSON.parse(text) as ScheduleSpec;
+    const { now, schedules } = await this.#read(options);
+    const known = schedules.find(({ name }) => name === checked.name);
+    const keepsTick = known !== undefined && sameTiming(known, checked);
     const nextAt = await this.#scripts.run<string>(
       "put-schedule",
-      [spec.name, text, `${nextTick(spec, now) ?? ""}`, keepsTick ? "1" : "0"],
+      [checked.name, text, `${nextTick(checked, now) ?? ""}`, keepsTick ? "1" : "0"],
       options,
       true,
     );
