@@ -197,7 +197,10 @@ export class WorkflowModuleError extends HoldfastError {
   }
 }
 
-/** What `run` returned is not JSON or exceeds 1 MiB. Not retryable: the shard fails without further attempts. */
+/**
+ * What `run` returned is not plain JSON (`details.field` says where) or exceeds 1 MiB. Not retryable: the shard fails
+ * without further attempts.
+ */
 export class InvalidOutputError extends HoldfastError {
   override readonly name = "InvalidOutputError";
   readonly code = "JOBS_INVALID_OUTPUT";
@@ -335,7 +338,7 @@ export class DependencyFailedError extends HoldfastError {
   }
 }
 
-/** What a worker reported about a shard cannot be used: it is too large or not a measurement. Not retryable. */
+/** What a worker reported about a shard cannot be used: it is too large, not JSON or not a measurement. Not retryable. */
 export class InvalidOutcomeError extends HoldfastError {
   override readonly name = "InvalidOutcomeError";
   readonly code = "JOBS_INVALID_OUTCOME";

@@ -1,6 +1,6 @@
 import type { Json } from "@holdfast/coordination";
 import type { SqlExecutor } from "@holdfast/coordination/postgres";
-import { type Clock, type HoldfastError, InvalidInputError } from "@holdfast/kernel";
+import { type Clock, checkPlainJson, type HoldfastError, InvalidInputError } from "@holdfast/kernel";
 import type { Assignment } from "@holdfast/protocol/contract";
 import { InvalidOutputError, InvalidWorkflowInputError, WorkerHasNoDatabaseError } from "../errors.ts";
 import { checkInput } from "../model/registry.ts";
@@ -97,18 +97,10 @@ const contextOf = (
   });
 };
 
-/** The output as plain JSON, so that nothing that is not data leaves the workflow. */
+/** The output as plain JSON: what JSON would lose without a word (a map, an error, a function) is refused by path and kind. */
 const checkedOutput = (workflow: string, output: unknown): Json => {
   if (output === undefined || output === null) return null;
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(output);
-  } catch (error) {
-    throw new InvalidOutputError(workflow, "is not JSON: return plain objects, arrays, texts and numbers", {
-      cause: error,
-    });
-  }
-  if (text === undefined) throw new InvalidOutputError(workflow, `is not JSON but a ${typeof output}`);
+  const text = encodedOutput(workflow, output);
   const sizeBytes = Buffer.byteLength(text);
   if (sizeBytes > OUTPUT_MAX_BYTES) {
     throw new InvalidOutputError(
@@ -117,4 +109,15 @@ const checkedOutput = (workflow: string, output: unknown): Json => {
     );
   }
   return JSON.parse(text) as Json;
+};
+
+const encodedOutput = (workflow: string, output: unknown): string => {
+  try {
+    checkPlainJson("output", output);
+    return JSON.stringify(output);
+  } catch (cause) {
+    const why = cause instanceof InvalidInputError ? cause.message : "it cannot be encoded";
+    const details = cause instanceof InvalidInputError ? { field: cause.field } : {};
+    throw new InvalidOutputError(workflow, `is not JSON: ${why}`, { cause, details });
+  }
 };
