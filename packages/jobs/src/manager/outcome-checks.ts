@@ -1,5 +1,5 @@
 import type { Json } from "@holdfast/coordination";
-import { isHoldfastError, toWireError, type WireError } from "@holdfast/kernel";
+import { checkPlainJson, isHoldfastError, toWireError, type WireError } from "@holdfast/kernel";
 import type { TaskOutcome } from "@holdfast/protocol/contract";
 import { InvalidOutcomeError } from "../errors.ts";
 import { approximateBytes } from "../model/approximate-bytes.ts";
@@ -13,10 +13,15 @@ import type { ShardResult } from "./shard-results.ts";
 const RESULT_MAX_BYTES = 3 * 1024 * 1024;
 /** Below this no text can be over the limit, whatever its characters take. */
 const SURELY_FITS_BYTES = RESULT_MAX_BYTES / 4;
+/** Of what an error tells besides its message; it goes into an event, the job's row and its result, beside many others. */
+const DETAILS_MAX_BYTES = 16 * 1024;
+/** The store counts tokens in 64 bits with a sign, the wire takes 19 digits. */
+const TOKEN_MAX = 2n ** 63n - 1n;
 
 /**
  * A worker's report as a change of the job, or undefined when its ids do not belong together. A completion
- * whose result cannot be stored or merged becomes a failure that no further attempt can help.
+ * whose result cannot be stored or merged becomes a failure that no further attempt can help, and of a failure
+ * details that cannot be stored are left out: in the batch it would hold up what others report beside it.
  */
 export const toOutcomeChange = (
   outcome: TaskOutcome,
@@ -29,16 +34,18 @@ export const toOutcomeChange = (
   const group = job.groups[workflowIndex];
   if (workflow === undefined || group === undefined || !workflow.results.has(outcome.shard)) return undefined;
   if (outcome.taskId !== shardTaskId(group, outcome.shard)) return undefined;
+  const token = BigInt(outcome.token);
+  if (token > TOKEN_MAX) return undefined;
   const base = {
     jobId: job.jobId,
     taskId: outcome.taskId,
-    token: BigInt(outcome.token),
+    token,
     workflowIndex,
     shard: outcome.shard,
     worker,
   };
   if (outcome.kind === "failed") {
-    const error = outcome.error as WireError;
+    const error = storableError(outcome.error as WireError);
     // If the job is over, the queue knows. If not, the worker stopped on the word of a leader whose cancel was never
     // stored, and the shard has to run.
     const wasStopped = error.code === "JOBS_SHARD_CANCELLED";
@@ -64,6 +71,8 @@ export const toOutcomeChange = (
 };
 
 const faultOf = (result: ShardResult): string | undefined => {
+  const loss = lossIn("its output", result.output);
+  if (loss !== undefined) return loss;
   if (approximateBytes(result) > SURELY_FITS_BYTES) {
     const sizeBytes = Buffer.byteLength(JSON.stringify(result));
     if (sizeBytes > RESULT_MAX_BYTES) {
@@ -81,4 +90,31 @@ const faultOf = (result: ShardResult): string | undefined => {
     break;
   }
   return undefined;
+};
+
+/** The wire carries what no store keeps: big integers, bytes, NaN. */
+const lossIn = (what: string, value: unknown): string | undefined => {
+  try {
+    checkPlainJson(what, value);
+    return undefined;
+  } catch (error) {
+    if (!isHoldfastError(error)) throw error;
+    return error.message;
+  }
+};
+
+const storableError = (error: WireError): WireError => {
+  const { details } = error;
+  if (details === undefined) return error;
+  const fault = lossIn("details", details) ?? sizeFaultOf(details);
+  return fault === undefined ? error : { ...error, details: { leftOut: fault } };
+};
+
+const sizeFaultOf = (details: object): string | undefined => {
+  // A text may take four times as many bytes as it is long.
+  if (approximateBytes(details) * 4 <= DETAILS_MAX_BYTES) return undefined;
+  const sizeBytes = Buffer.byteLength(JSON.stringify(details));
+  return sizeBytes > DETAILS_MAX_BYTES
+    ? `details have ${sizeBytes} bytes, the limit is ${DETAILS_MAX_BYTES}`
+    : undefined;
 };
