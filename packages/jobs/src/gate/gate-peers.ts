@@ -4,6 +4,7 @@ import type { InputOf, Leader, OutputOf, RequestDefinition } from "@holdfast/pro
 import type { NodeLinks } from "../caller/node-links.ts";
 import { isTransient } from "../caller/transient.ts";
 import { NotLeaderError } from "../errors.ts";
+import { timeForOthersMs } from "./time-for-others.ts";
 
 export interface GatePeersOptions {
   readonly links: NodeLinks;
@@ -36,7 +37,7 @@ export class GatePeers {
     if (leader.address === "" || leader.address === self.address) return undefined;
     try {
       const peer = await links.get(leader.address, { signal: context.signal });
-      const timeoutMs = Math.min(ASK_MAX_MS, Math.max(100, context.timeoutMs - 500));
+      const timeoutMs = timeForOthersMs(context, { maxMs: ASK_MAX_MS });
       return await peer.request(definition, input, { timeoutMs, signal: context.signal });
     } catch (error) {
       context.signal.throwIfAborted();

@@ -24,6 +24,7 @@ import type { LedJob } from "./led-job.ts";
 import type { ReportDeliveries } from "./report-deliveries.ts";
 import { restoreJob } from "./restore-job.ts";
 import { storedResult } from "./stored-result.ts";
+import { timeForOthersMs } from "./time-for-others.ts";
 
 export interface JobQueriesOptions {
   readonly store: JobStore;
@@ -35,6 +36,9 @@ export interface JobQueriesOptions {
   readonly leaderOf: (row: Pick<JobRow, "owner" | "fence">) => Leader;
   readonly reports: ReportDeliveries;
 }
+
+/** Datacenters are asked to cancel a workflow no longer than this, however long the asker waits. */
+const CANCEL_MAX_MS = 60_000;
 
 type CancelInput = z.output<typeof cancelJob.input>;
 type CancelAnswer = OutputOf<typeof cancelJob>;
@@ -186,7 +190,7 @@ export class JobQueries {
         const answer = await caller?.ask(cancelJob, request, {
           jobId: job.jobId,
           signal: context.signal,
-          deadlineMs: Math.max(100, context.timeoutMs - 500),
+          deadlineMs: timeForOthersMs(context, { maxMs: CANCEL_MAX_MS }),
         });
         return answer?.output;
       }),
