@@ -139,7 +139,7 @@ export class ManagerNode implements Manager {
       failedAt: (tasks) => failedWorkers.of(tasks),
       onAssigned: (assignment, worker) => {
         const { jobId, taskId, workflowId, shard, token } = assignment;
-        this.#registry.holds(worker, taskId);
+        this.#registry.assigned(worker, taskId);
         const job = this.#led.get(jobId);
         const workflowIndex = job?.state.indexById.get(workflowId);
         if (job === undefined || workflowIndex === undefined) return;

@@ -26,6 +26,8 @@ export interface KnownWorker {
   heardAt: number;
   /** Shards that it holds, by task id, with when that was last heard. */
   readonly tasks: Map<string, number>;
+  /** Shards that it runs besides: other managers gave them out, lead their jobs and renew them. As of its last word. */
+  elsewhereCount: number;
   completedShards: number;
   failedShards: number;
   sequence: number;
@@ -73,12 +75,14 @@ export class WorkerRegistry {
       (before.registration.startedAt !== registration.startedAt ||
         before.registration.pid !== registration.pid);
     const workflows = registration.workflows.map(({ name }) => name).sort();
+    const tasks = isRestarted ? new Map<string, number>() : (before?.tasks ?? new Map<string, number>());
     this.#workers.set(nodeId, {
       registration,
       peer,
       workflows,
       heardAt: this.#options.clock.monotonicNow(),
-      tasks: isRestarted ? new Map() : (before?.tasks ?? new Map()),
+      tasks,
+      elsewhereCount: Math.max(0, (registration.busyCores ?? 0) - tasks.size),
       completedShards: isRestarted ? 0 : (before?.completedShards ?? 0),
       failedShards: isRestarted ? 0 : (before?.failedShards ?? 0),
       sequence: isRestarted ? -1 : (before?.sequence ?? -1),
@@ -109,8 +113,17 @@ export class WorkerRegistry {
     return true;
   }
 
-  holds(nodeId: string, taskId: string): void {
+  /** A shard is on its way to the worker. */
+  assigned(nodeId: string, taskId: string): void {
     this.#workers.get(nodeId)?.tasks.set(taskId, this.#options.clock.monotonicNow());
+  }
+
+  /** The worker told of a shard that it holds. */
+  holds(nodeId: string, taskId: string): void {
+    const worker = this.#workers.get(nodeId);
+    if (worker === undefined) return;
+    if (!worker.tasks.has(taskId)) lowerElsewhere(worker);
+    worker.tasks.set(taskId, this.#options.clock.monotonicNow());
   }
 
   /** What the worker holds now, all of it. */
@@ -119,13 +132,14 @@ export class WorkerRegistry {
     if (worker === undefined) return;
     const now = this.#options.clock.monotonicNow();
     worker.tasks.clear();
+    worker.elsewhereCount = 0;
     for (const taskId of taskIds) worker.tasks.set(taskId, now);
   }
 
   released(nodeId: string, taskId: string, outcome: "completed" | "failed" | "stale"): void {
     const worker = this.#workers.get(nodeId);
     if (worker === undefined) return;
-    worker.tasks.delete(taskId);
+    if (!worker.tasks.delete(taskId)) lowerElsewhere(worker);
     if (outcome === "completed") worker.completedShards += 1;
     if (outcome === "failed") worker.failedShards += 1;
   }
@@ -178,7 +192,7 @@ export class WorkerRegistry {
       datacenter: worker.registration.datacenter,
       state: worker.registration.state,
       cores: worker.registration.cores,
-      busyCores: Math.min(worker.tasks.size, worker.registration.cores),
+      busyCores: Math.min(worker.tasks.size + worker.elsewhereCount, worker.registration.cores),
       workflows: [...worker.workflows],
       startedAt: worker.registration.startedAt,
       pid: worker.registration.pid,
@@ -199,6 +213,11 @@ export class WorkerRegistry {
     this.#options.onChanged();
   }
 }
+
+/** One of the shards that it was only known to hold is known by its id, or has ended. */
+const lowerElsewhere = (worker: KnownWorker): void => {
+  worker.elsewhereCount = Math.max(0, worker.elsewhereCount - 1);
+};
 
 /** True for failures of the connection or the other side's load, after which another worker may be asked. */
 export const isWorkerFault = (error: unknown): boolean => isHoldfastError(error) && error.retryable;

@@ -32,6 +32,8 @@ const QUEUE_CHECK_MS = 250;
 const LAST_CLAIMS_MS = 1_000;
 const LAST_OUTCOMES_MS = 5_000;
 const DRAIN_DEFAULT_MS = 30_000;
+/** A core that has been busy for so long is told of to managers that hear nothing else of it. */
+const LASTING_MS = 1_000;
 
 /** Puts the parts of a worker together and takes them apart again. Each part keeps its own state. */
 export class WorkerNode implements Worker {
@@ -214,7 +216,16 @@ export class WorkerNode implements Worker {
       pid,
       host,
       state: state === "healthy" && this.#outcomes.isFull ? "degraded" : state,
+      busyCores: this.#lastinglyBusyCores(),
     };
+  }
+
+  /** Not those of short shards: they will have ended long before the next registration. */
+  #lastinglyBusyCores(): number {
+    const latest = this.#options.clock.monotonicNow() - LASTING_MS;
+    let count = 0;
+    for (const { state, takenAt } of this.#held.all) if (state === "running" && takenAt <= latest) count += 1;
+    return count;
   }
 
   #onOutcome(held: HeldShard, outcome: ShardOutcome): void {

@@ -45,6 +45,8 @@ export class ScriptedWorker {
   }[] = [];
   readonly peers = new Map<string, Peer>();
   validations = 0;
+  /** What it says of its cores when it registers. */
+  busyCores: number | undefined;
   #sequence = 0;
   readonly #cluster: Cluster;
   readonly #definitions: Definitions;
@@ -79,6 +81,7 @@ export class ScriptedWorker {
         pid: 1,
         host: "test",
         state: "healthy",
+        ...(this.busyCores === undefined ? {} : { busyCores: this.busyCores }),
         workflows: Object.entries(this.#definitions).map(([name, definition]) => ({
           name,
           kind: "workflow" as const,

@@ -32,6 +32,11 @@ export const registerWorker = defineRequest({
     pid: z.number().int(),
     host: z.string().max(256),
     state: z.enum(["healthy", "degraded", "draining"]),
+    /**
+     * Cores that have been busy for a second or longer, whichever manager gave the shards out. Without it a manager
+     * knows of the shards that it hears of.
+     */
+    busyCores: z.number().int().nonnegative().optional(),
   }),
   output: z.object({
     managerId: nodeId,
