@@ -6,6 +6,7 @@ import { approximateBytes } from "../model/approximate-bytes.ts";
 import { MeasurementSum } from "../model/measurements.ts";
 import { shardTaskId } from "../model/shard-task.ts";
 import type { CompletedOutcome, FailedOutcome } from "./changes.ts";
+import { isGrantable } from "./grantable-claim.ts";
 import type { LedJob } from "./led-job.ts";
 import type { ShardResult } from "./shard-results.ts";
 
@@ -15,8 +16,6 @@ const RESULT_MAX_BYTES = 3 * 1024 * 1024;
 const SURELY_FITS_BYTES = RESULT_MAX_BYTES / 4;
 /** Of what an error tells besides its message; it goes into an event, the job's row and its result, beside many others. */
 const DETAILS_MAX_BYTES = 16 * 1024;
-/** The store counts tokens in 64 bits with a sign, the wire takes 19 digits. */
-const TOKEN_MAX = 2n ** 63n - 1n;
 
 /**
  * A worker's report as a change of the job, or undefined when its ids do not belong together. A completion
@@ -35,7 +34,7 @@ export const toOutcomeChange = (
   if (workflow === undefined || group === undefined || !workflow.results.has(outcome.shard)) return undefined;
   if (outcome.taskId !== shardTaskId(group, outcome.shard)) return undefined;
   const token = BigInt(outcome.token);
-  if (token > TOKEN_MAX) return undefined;
+  if (!isGrantable({ id: outcome.taskId, token })) return undefined;
   const base = {
     jobId: job.jobId,
     taskId: outcome.taskId,

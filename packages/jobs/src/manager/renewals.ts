@@ -1,5 +1,6 @@
 import type { RenewOutcome, TaskQueue, TaskRef } from "@holdfast/coordination";
 import { Batcher } from "@holdfast/kernel";
+import { isGrantable } from "./grantable-claim.ts";
 
 /** Claims renewed in one statement. */
 const BATCH_MAX_WEIGHT = 10_000;
@@ -28,7 +29,11 @@ export class Renewals {
 
   /** One outcome per claim, in order. @throws OverloadedError, and what the store throws. */
   async renew(refs: readonly TaskRef[]): Promise<readonly RenewOutcome[]> {
-    return refs.length === 0 ? [] : this.#batcher.add(refs);
+    const grantable = refs.filter(isGrantable);
+    const outcomes = grantable.length === 0 ? [] : await this.#batcher.add(grantable);
+    if (grantable.length === refs.length) return outcomes;
+    const outcomeOf = new Map(grantable.map((ref, index) => [ref, outcomes[index] ?? "lost"]));
+    return refs.map((ref) => outcomeOf.get(ref) ?? "lost");
   }
 
   close(): Promise<void> {
