@@ -1,4 +1,5 @@
 import { createPostgresStore } from "@holdfast/coordination/postgres";
+import { type Clock, systemClock } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { startPostgres } from "@holdfast/testkit";
 import { describeService } from "@holdfast/testkit/vitest";
@@ -69,6 +70,76 @@ describeService("postgres", "a queue in PostgreSQL while another session holds a
       await clock.advance(200);
       const then = await queue.claim({ worker: "w", maxCount: 2, leaseMs: 60_000 });
       expect(then.map(({ id }) => id)).toEqual(["late", "n7"]);
+    },
+  );
+
+  it(
+    "asks an empty queue for nothing at what a second of its tasks left behind, not all of them, and misses none",
+    {
+      timeout: 120_000,
+    },
+    async () => {
+      await using server = await startPostgres();
+      await using others = openPg(server.url, 2);
+      // One session, so that what it has read can be asked for at once.
+      await using sql = openPg(server.url, 1);
+      const schema = "emptied";
+      // To it everything takes ten times as long, as if ten times as much lay there.
+      const clock: Clock = Object.create(systemClock, {
+        monotonicNow: { value: () => 10 * systemClock.monotonicNow() },
+      });
+      await using store = await createPostgresStore({ sql, schema, clock });
+      const queue = store.queue("q");
+      const readCount = async (): Promise<number> => {
+        await sql.query("SELECT pg_stat_force_next_flush()");
+        const [row] = await sql.query<{ read: string }>(
+          "SELECT sum(idx_tup_read) AS read FROM pg_stat_user_indexes WHERE schemaname = $1 AND indexrelname IN ('tasks_ready', 'tasks_claimed')",
+          [schema],
+        );
+        return Number(row?.read);
+      };
+      const claim = (maxCount: number, leaseMs = 1_000) => queue.claim({ worker: "w", maxCount, leaseMs });
+      const total = 300 * COUNT;
+      await others.transaction(async (foreign) => {
+        await foreign.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+        await foreign.query(`SELECT count(*) FROM "${schema}".tasks`);
+        const tasks = Array.from({ length: COUNT }, () => ({ type: "t", payload: 0, keepCompleted: false }));
+        for (let round = 0; round < total / COUNT; round += 1) {
+          await queue.enqueue(tasks);
+          await queue.complete(await claim(COUNT));
+        }
+        // When its lease is over, those of all that ran are over since long.
+        const [last] = await queue.enqueue([{ type: "t", payload: 0, keepCompleted: false }]);
+        await vi.waitFor(
+          async () => expect((await claim(2, 5_000)).map(({ id }) => id)).toEqual([last]),
+          10_000,
+        );
+        await vi.waitFor(
+          async () => expect(await queue.recoverLapsed()).toMatchObject([{ id: last }]),
+          20_000,
+        );
+        const before = await readCount();
+        for (let round = 0; round < 100; round += 1) {
+          expect(await queue.recoverLapsed()).toEqual([]);
+          const claimed = await claim(2);
+          if (round === 0) expect(claimed.map(({ id }) => id)).toEqual([last]);
+          else expect(claimed).toEqual([]);
+          await queue.nextDueInMs();
+          await queue.renew(claimed, { leaseMs: 600_000 });
+        }
+        const read = (await readCount()) - before;
+
+        // Each of the 300 statements would have walked over all of it: 90 million entries.
+        expect(read).toBeLessThan(10 * total);
+
+        // A transaction that was open meanwhile: its task is found by the next claim that looks back.
+        await others.transaction(async (tx) => {
+          await queue.enqueue([{ id: "late", type: "t", payload: 0 }], { tx });
+          await queue.enqueue([{ id: "early", type: "t", payload: 0 }]);
+          expect((await claim(1)).map(({ id }) => id)).toEqual(["early"]);
+        });
+        await vi.waitFor(async () => expect((await claim(1)).map(({ id }) => id)).toEqual(["late"]), 10_000);
+      });
     },
   );
 });

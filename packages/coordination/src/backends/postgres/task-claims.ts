@@ -4,7 +4,7 @@ import { priorityRanks } from "../../queue/queue-checks.ts";
 import type { TaskPriority } from "../../queue/task-queue.ts";
 import { returnsKey } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
-import { ClaimCursor } from "./claim-cursor.ts";
+import { ClaimCursor, type Places } from "./claim-cursor.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
 import type { ClaimRow } from "./task-rows.ts";
@@ -22,7 +22,6 @@ interface ClaimOptions extends Abortable {
 export class TaskClaims {
   readonly #queue: string;
   readonly #statements: StatementRunner;
-  readonly #clock: Clock;
   readonly #cursor: ClaimCursor;
   readonly #notifier: Notifier;
   #isHearing = false;
@@ -37,7 +36,6 @@ export class TaskClaims {
     this.#queue = queue;
     this.#statements = parts.statements;
     this.#notifier = parts.notifier;
-    this.#clock = parts.clock;
     this.#cursor = new ClaimCursor(parts.clock);
   }
 
@@ -49,6 +47,11 @@ export class TaskClaims {
   /** Tasks came back to their old places: the next claim looks from the beginning. */
   lookAgain(): void {
     this.#cursor.reset();
+  }
+
+  /** Where to look for the first task that waits. */
+  get front(): Places {
+    return this.#cursor.front;
   }
 
   /** From now on looks again whenever anybody announces such tasks, for as long as the store lives. */
@@ -80,34 +83,25 @@ export class TaskClaims {
 
   async #claimFreely(values: readonly unknown[], options: ClaimOptions): Promise<readonly ClaimRow[]> {
     const { types, maxCount, priorities } = options;
-    const claimAfter = (after: readonly (number | string | null)[]): Promise<readonly ClaimRow[]> =>
-      this.#statements.run<ClaimRow>("claim-tasks", [...values, ...only(priorities, after)], options);
-    const after = this.#cursor.next(types);
-    if (after !== undefined) {
-      const rows = await claimAfter(after);
-      if (rows.length === maxCount) {
-        if (rows[0]?.id !== null) this.#cursor.found(types, rows);
-      } else if (priorities === undefined) {
-        // Fewer than asked for: the next one looks from the beginning.
-        this.#cursor.reset();
-      }
-      if (rows.length > 0) return rows;
+    for (let hasGoneOn = false; ; hasGoneOn = true) {
+      const look = this.#cursor.begin(types);
+      const rows = await this.#statements.run<ClaimRow>(
+        "claim-tasks",
+        [...values, ...only(priorities, look.from)],
+        options,
+      );
+      if (rows[0]?.id === null) return rows;
+      // Where only some priorities were looked at, nothing is known of the others.
+      if (priorities === undefined) this.#cursor.end(look, types, rows, maxCount);
+      else if (rows.length < maxCount) this.#cursor.lookSoon();
+      // Nothing where the last claim ended: once more from farther back, if that is due.
+      if (rows.length > 0 || look.reach !== undefined || hasGoneOn) return rows;
     }
-    const look = { startedAt: this.#clock.monotonicNow(), resetCount: this.#cursor.resetCount };
-    const rows = await claimAfter(ClaimCursor.beginning);
-    // Where only some priorities were looked at, nothing is known of the others.
-    if (rows[0] !== undefined && rows[0].id !== null && priorities === undefined) {
-      this.#cursor.found(types, rows, look);
-    }
-    return rows;
   }
 }
 
 /** The same places, but behind everything for priorities that are not asked for. */
-const only = (
-  priorities: readonly TaskPriority[] | undefined,
-  after: readonly (number | string | null)[],
-): readonly (number | string | null)[] => {
+const only = (priorities: readonly TaskPriority[] | undefined, after: Places): Places => {
   if (priorities === undefined) return after;
   const ranks = priorityRanks(priorities);
   return after.map((place, index) =>

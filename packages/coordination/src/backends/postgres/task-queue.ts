@@ -12,7 +12,7 @@ import {
   PURGE_LIMIT_DEFAULT,
 } from "../../queue/queue-checks.ts";
 import { checkLimits } from "../../queue/queue-limits.ts";
-import { draftFailures, FAILURES_MAX_COUNT, LAPSED_ERROR_TEXT } from "../../queue/task-draft.ts";
+import { draftFailures, FAILURES_MAX_COUNT } from "../../queue/task-draft.ts";
 import type {
   ClaimedTask,
   CompleteOutcome,
@@ -34,6 +34,7 @@ import type {
 } from "../../queue/task-queue.ts";
 import { queueKey, returnsKey } from "../../wake-ups.ts";
 import { arrayLiteral } from "./array-literal.ts";
+import { LapsedTasks } from "./lapsed-tasks.ts";
 import { PostgresSchedules } from "./schedules.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
@@ -76,6 +77,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
   /** What is announced when lapsed tasks are back in their places. */
   readonly #returned: string;
   readonly #claims: TaskClaims;
+  readonly #lapsed: LapsedTasks;
 
   constructor(name: string, parts: QueueParts) {
     this.name = name;
@@ -87,6 +89,7 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     this.#claims = new TaskClaims(name, parts);
     this.#wakeUp = encodeWakeUp([queueKey(name)]);
     this.#returned = encodeWakeUp([queueKey(name), returnsKey(name)]);
+    this.#lapsed = new LapsedTasks(name, { ...parts, returned: this.#returned });
     this.#intake = new TaskIntake(name, this.#wakeUp, parts);
     this.schedules = new PostgresSchedules(name, parts.statements, this.#intake);
   }
@@ -221,21 +224,9 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
 
   async recoverLapsed(options: TxOption & { readonly limit?: number } = {}): Promise<readonly LapsedTask[]> {
     const limit = checkLimit(options.limit, LIST_LIMIT_DEFAULT);
-    const rows = await this.#statements.run<{
-      readonly id: string;
-      readonly task_group: string | null;
-      readonly attempt: number;
-      readonly worker: string;
-      readonly outcome: LapsedTask["outcome"];
-    }>("recover-tasks", [this.name, limit, LAPSED_ERROR_TEXT, FAILURES_MAX_COUNT, this.#returned], options);
-    if (rows.length > 0) this.#claims.lookAgain();
-    return rows.map(({ id, task_group, attempt, worker, outcome }) => ({
-      id,
-      group: task_group ?? undefined,
-      attempt,
-      worker,
-      outcome,
-    }));
+    const lapsed = await this.#lapsed.recover(limit, options);
+    if (lapsed.length > 0) this.#claims.lookAgain();
+    return lapsed;
   }
 
   async list(
@@ -369,14 +360,8 @@ export class PostgresTaskQueue implements TaskQueue<SqlExecutor> {
     return this.#notifier.subscribe(queueKey(this.name), listener);
   }
 
-  async nextDueInMs(options: Abortable = {}): Promise<number | undefined> {
-    const [row] = await this.#statements.run<{ readonly due_in_ms: number | null }>(
-      "next-due",
-      [this.name],
-      options,
-    );
-    const dueInMs = row?.due_in_ms ?? undefined;
-    return dueInMs === undefined ? undefined : Math.max(0, Number(dueInMs));
+  nextDueInMs(options: Abortable = {}): Promise<number | undefined> {
+    return this.#lapsed.nextDueInMs(this.#claims.front, options);
   }
 
   /** These may be repeated without harm: what is gone or cancelled is not counted again. */

@@ -1,5 +1,6 @@
 -- Ends claims whose lease ran out: back to pending in their old place, or to dead letter after the last attempt.
--- Inputs: $1 queue, $2 most tasks, $3 error (JSON text), $4 failures kept, $5 what to notify.
+-- Inputs: $1 queue, $2 most tasks, $3 error (JSON text), $4 failures kept, $5 what to notify,
+--   $6 how many ms before now a lease may have ended, or null.
 -- Result: the tasks, in the order in which they lapsed.
 -- Invariant: each lapse is found by one caller (others skip locked rows); a claim renewed meanwhile is left alone.
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
@@ -7,6 +8,7 @@ lapsed AS MATERIALIZED (
   SELECT t.id, t.worker, t.lease_until, t.attempt >= t.max_attempts AS is_dead
   FROM :"schema".tasks t
   WHERE t.queue = $1::text AND t.state = 'claimed' AND t.lease_until <= (SELECT now FROM clock)
+    AND t.lease_until > coalesce((SELECT now FROM clock) - $6::float8 * interval '1 millisecond', '-infinity')
   ORDER BY t.lease_until
   LIMIT $2::int
   FOR UPDATE SKIP LOCKED
