@@ -34,3 +34,46 @@ describe("an effect whose outcome is unknown", () => {
     expect(elsewhere.retryable).toBe(false);
   });
 });
+
+describe("an effect whose result JSON would change without a word", () => {
+  it("is refused by the path to what would be lost, before anything is stored", async () => {
+    const written: string[] = [];
+    let committedCount = 0;
+    const tx = {
+      query: async (text: string) => {
+        written.push(text);
+        return [];
+      },
+    } as unknown as Transaction;
+    const effects = createEffects({
+      sql: {
+        query: async () => [],
+        transaction: async (body) => {
+          const result = await body(tx);
+          committedCount += 1;
+          return result;
+        },
+      },
+    });
+    const lossy: readonly (readonly [result: unknown, path: string])[] = [
+      [{ charged: new Map([["a", 1]]) }, "result.charged"],
+      [{ failures: [new Error("declined")] }, "result.failures[0]"],
+      [{ sum: Number.NaN }, "result.sum"],
+      [{ id: 1n }, "result.id"],
+      [() => 1, "result"],
+    ];
+    for (const [result, field] of lossy) {
+      await expect(effects.run(REQUEST, async () => result as never)).rejects.toMatchObject({
+        code: "KERNEL_INVALID_INPUT",
+        retryable: false,
+        details: { field },
+      });
+    }
+    expect(committedCount).toBe(0);
+    expect(written.filter((text) => text.includes("effect_results (scope"))).toEqual([]);
+    await expect(effects.run(REQUEST, async () => undefined as never)).resolves.toBeNull();
+    await expect(effects.run(REQUEST, async () => ({ at: new Date(0) }) as never)).resolves.toEqual({
+      at: "1970-01-01T00:00:00.000Z",
+    });
+  });
+});

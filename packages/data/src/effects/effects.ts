@@ -1,5 +1,11 @@
 import type { Json } from "@holdfast/coordination";
-import { type Abortable, hasCode, InvalidInputError, OutcomeUnknownError } from "@holdfast/kernel";
+import {
+  type Abortable,
+  checkPlainJson,
+  hasCode,
+  InvalidInputError,
+  OutcomeUnknownError,
+} from "@holdfast/kernel";
 import { StaleFenceError } from "../errors.ts";
 import type { Database, Transaction } from "../sql/database.ts";
 import { quoteIdentifier } from "../sql/identifier.ts";
@@ -27,6 +33,8 @@ export interface Effects {
    * @throws StaleFenceError (not retryable) when a larger fence was seen for the scope; nothing was written.
    * @throws OutcomeUnknownError when the answer to the commit was lost; retryable, because the same call again
    *   finds out.
+   * @throws InvalidInputError (not retryable) when the result is not plain JSON, naming the path to what would be
+   *   lost; nothing was written. A result of `undefined` is stored as null.
    * @throws what `body` throws, and what `Database.transaction` throws; nothing was written.
    */
   run<T extends Json>(
@@ -121,7 +129,10 @@ class SqlEffects implements Effects {
       [scope, name],
     );
     if (done !== undefined) return done.result;
-    const result = JSON.stringify((await body(tx)) ?? null);
+    const given = (await body(tx)) ?? null;
+    // Inside the transaction: a result that later calls would not get takes back what the body wrote.
+    checkPlainJson("result", given);
+    const result = JSON.stringify(given);
     await tx.query(`INSERT INTO ${this.#results} (scope, name, token, result) VALUES ($1, $2, $3, $4)`, [
       scope,
       name,
