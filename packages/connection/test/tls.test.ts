@@ -47,6 +47,27 @@ describe("a server with TLS", () => {
     await peer.close();
   });
 
+  it.each<[string, TlsTransportOptions, string, string]>([
+    ["no certificate", {}, "certificate", "given to listen"],
+    ["no key", { certificate: serverPair.certificate }, "key", "given to listen"],
+    ["an empty key", { ...serverPair, key: "" }, "key", "given to listen"],
+    ["a broken certificate", { ...serverPair, certificate: "secret" }, "certificate", "PEM"],
+    ["a broken key", { ...serverPair, key: Buffer.from("secret") }, "key", "PEM"],
+    ["another's key", { ...serverPair, key: clientPair.key }, "key", "of the certificate"],
+  ])("with %s does not listen, names the field and does not show it", async (_, options, field, expected) => {
+    const listening = tlsTransport(options).listen("127.0.0.1:0", () => undefined);
+    // Closes what should not have come about.
+    listening.then((listener) => listener.close()).catch(() => undefined);
+    const error = await listening.catch((reason: unknown) => reason);
+    expect(error).toMatchObject({
+      code: "KERNEL_INVALID_INPUT",
+      field,
+      retryable: false,
+      message: expect.stringContaining(expected),
+    });
+    expect(JSON.stringify(error)).not.toMatch(/secret|BEGIN/);
+  });
+
   it("does not talk to a plain dialler, and goes on serving others", async () => {
     await using both = await setup();
     await expect(

@@ -5,6 +5,7 @@ import { TlsError } from "../errors.ts";
 import type { Transport } from "../transport.ts";
 import { lostBy } from "./socket-link.ts";
 import { dialSocket, listenSocket, networkErrorOf, SOCKET_OPTIONS } from "./tcp.ts";
+import { checkServerIdentity } from "./tls-identity.ts";
 
 export interface TlsTransportOptions {
   /** Bounds dialling and closing. Default: the machine's clock. */
@@ -26,7 +27,8 @@ const VERSION_MIN: SecureVersion = "TLSv1.3";
 
 /**
  * Links over TLS 1.3. There is no way to accept a certificate that does not fit, and no fall-back to plain
- * TCP: what cannot be secured fails with TlsError.
+ * TCP: what cannot be secured fails with TlsError. `listen` fails with InvalidInputError, naming the field, when
+ * `certificate` or `key` is missing or cannot be read, or when they are no pair.
  */
 export const tlsTransport = (options: TlsTransportOptions): Transport => {
   const clock = options.clock ?? systemClock;
@@ -64,8 +66,9 @@ export const tlsTransport = (options: TlsTransportOptions): Transport => {
           // With TLS 1.3 the other side judges our certificate after we think that the connection stands.
           isTlsProblem(error) ? tlsErrorOf(at, error) : lostBy(at, error),
       }),
-    listen: async (address, onLink) =>
-      listenSocket({
+    listen: async (address, onLink) => {
+      checkServerIdentity(options);
+      return listenSocket({
         address,
         clock,
         onLink,
@@ -84,7 +87,8 @@ export const tlsTransport = (options: TlsTransportOptions): Transport => {
           server.on("tlsClientError", (_error, socket) => socket.destroy());
           return server;
         },
-      }),
+      });
+    },
   };
 };
 
