@@ -26,7 +26,7 @@ export interface RemoteIdentity {
 }
 
 export interface RequestOptions extends Abortable {
-  /** Default 10_000. At the limit the call fails with TimeoutError; the answer, when it comes later, is dropped. */
+  /** Milliseconds, finite; default 10_000. At the limit the call fails with TimeoutError; the answer, when it comes later, is dropped. */
   readonly timeoutMs?: number;
   /**
    * Whether the request may be repeated after it was sent, for example because its input carries an idempotency
@@ -36,7 +36,7 @@ export interface RequestOptions extends Abortable {
 }
 
 export interface StreamOptions extends Abortable {
-  /** Longest wait for the next item, milliseconds. Default 10_000. At the limit the stream ends with TimeoutError. */
+  /** Longest wait for the next item, milliseconds, finite. Default 10_000. At the limit the stream ends with TimeoutError. */
   readonly timeoutMs?: number;
   /**
    * Bytes of items that may be on their way or unread; the other side waits at this, and may go over it by one item.
@@ -50,7 +50,7 @@ export interface StreamOptions extends Abortable {
 /** What a handler knows beside the message. */
 export interface RequestContext {
   readonly peer: Peer;
-  /** How long the asker waits from sending on, milliseconds. */
+  /** How long the asker says that it waits from sending on, milliseconds; from 0 to 2^31 - 1. */
   readonly timeoutMs: number;
   /** Aborts when the connection closes or the asker gives up. */
   readonly signal: AbortSignal;
@@ -70,6 +70,7 @@ export type StreamHandler<D extends StreamDefinition> = (
   context: RequestContext,
 ) => AsyncIterable<import("zod").input<D["item"]>>;
 
+/** What it throws, or rejects with when it is asynchronous, is logged; the connection goes on. */
 export type PushHandler<D extends PushDefinition> = (payload: PayloadOf<D>, peer: Peer) => void;
 
 /**
@@ -112,6 +113,7 @@ export interface Peer {
   readonly isOpen: boolean;
   /**
    * @throws RemoteError with the code of the other side's error.
+   * @throws InvalidInputError for a `timeoutMs` that is not finite; nothing was sent.
    * @throws InvalidMessageError when the input or the answer does not fit its schema; ClosedError after `close`;
    * ConnectionDrainingError when the other side is shutting down (retryable: nothing was sent).
    * @throws TimeoutError, ConnectionLostError (both retryable when the definition is idempotent), OverloadedError

@@ -28,6 +28,23 @@ describe("connecting", () => {
     await settle(client.disconnect());
   });
 
+  it.each([
+    ["timeoutMs", Number.NaN],
+    ["timeoutMs", Number.POSITIVE_INFINITY],
+    ["deadlineMs", Number.NaN],
+    ["deadlineMs", Number.POSITIVE_INFINITY],
+  ])("is followed by no request whose %s is %d, and no node is blamed", async (field, waitMs) => {
+    const { client, nodes, settle } = await cluster(2);
+    await settle(client.connect());
+    await expect(settle(client.request(echo, { text: "a" }, { [field]: waitMs }))).rejects.toMatchObject({
+      code: "KERNEL_INVALID_INPUT",
+      field,
+    });
+    expect(nodes.flatMap(({ calls }) => calls)).toEqual([]);
+    expect(await settle(client.request(echo, { text: "b" }))).toEqual({ text: "b" });
+    await settle(client.disconnect());
+  });
+
   it("fails with the reason when all nodes are dead, without waiting", async () => {
     const { client, clock, nodes, settle } = await cluster(3);
     for (const node of nodes) await node.kill();

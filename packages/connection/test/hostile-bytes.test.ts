@@ -13,6 +13,7 @@ import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import {
   connect,
+  createHandlers,
   createMemoryNetwork,
   type Peer,
   parseAddress,
@@ -142,6 +143,41 @@ describe("a server under hostile bytes", () => {
     expect(raw.text()).toContain("PROTOCOL_UNKNOWN_MESSAGE");
     expect(raw.text().match(/PROTOCOL_INVALID_MESSAGE/g)?.length).toBe(2);
     expect(both.calls).toEqual(["fine"]);
+    expect(raw.socket.destroyed).toBe(false);
+  });
+
+  it("takes what a stranger says of its wait within bounds, and refuses NaN alone", async () => {
+    const waits = new Map<string, number>();
+    const handlers = createHandlers();
+    handlers.onRequest(echo, async ({ text }, { timeoutMs }) => {
+      waits.set(text, timeoutMs);
+      return { text };
+    });
+    await using both = await setup({ handlers });
+    const raw = await both.dialReady();
+    const said = [
+      Number.POSITIVE_INFINITY,
+      1e300,
+      Number.NEGATIVE_INFINITY,
+      -5,
+      0.5,
+      Number.NaN,
+      1_000,
+    ] as const;
+    const frames = said.map((timeoutMs, index) =>
+      frame("request", BigInt(index), ["test.echo", timeoutMs, { text: `said ${timeoutMs}` }]),
+    );
+    raw.socket.write(Buffer.concat(frames));
+    await vi.waitFor(() => expect(raw.text()).toContain("said 1000"));
+    expect([...waits]).toEqual([
+      ["said Infinity", 2 ** 31 - 1],
+      ["said 1e+300", 2 ** 31 - 1],
+      ["said -Infinity", 0],
+      ["said -5", 0],
+      ["said 0.5", 0.5],
+      ["said 1000", 1_000],
+    ]);
+    expect(raw.text().match(/PROTOCOL_INVALID_MESSAGE/g)?.length).toBe(1);
     expect(raw.socket.destroyed).toBe(false);
   });
 

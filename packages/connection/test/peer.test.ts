@@ -1,8 +1,8 @@
-import { systemClock } from "@holdfast/kernel";
+import { silentLogger, systemClock } from "@holdfast/kernel";
 import { PROTOCOL_VERSION } from "@holdfast/protocol";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
-import { createMemoryNetwork, type Transport, tcpTransport } from "../src/index.ts";
+import { createHandlers, createMemoryNetwork, type Transport, tcpTransport } from "../src/index.ts";
 import { capturing, echo, note, operate, pair, wait } from "./fixture.ts";
 
 expectNoLeaks();
@@ -42,6 +42,41 @@ describe.each(TRANSPORTS)("a peer over $name", ({ create }) => {
       expect(both.client.push(note, { text: `${index}` })).toBe(true);
     await vi.waitFor(() => expect(both.onServer.notes.length).toBe(100));
     expect(both.onServer.notes).toEqual(Array.from({ length: 100 }, (_, index) => `${index}`));
+  });
+
+  it("outlives a push handler that fails after it has returned, and logs why", async () => {
+    const warnings: unknown[] = [];
+    const handlers = createHandlers();
+    handlers.onRequest(echo, async ({ text }) => ({ text }));
+    handlers.onPush(note, async ({ text }) => {
+      await Promise.resolve();
+      throw new Error(`no room for ${text}`);
+    });
+    const logger = { ...silentLogger, warn: (fields: unknown) => void warnings.push(fields) };
+    await using both = await pair(create(), { server: { handlers, logger } });
+    both.client.push(note, { text: "a" });
+    await vi.waitFor(() =>
+      expect(warnings).toEqual([
+        { err: expect.objectContaining({ message: "no room for a" }), peer: expect.any(String) },
+      ]),
+    );
+    expect(await both.client.request(echo, { text: "b" })).toEqual({ text: "b" });
+  });
+
+  it.each([
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    Number.NEGATIVE_INFINITY,
+  ])("refuses to wait %d ms, before anything is sent", async (timeoutMs) => {
+    await using both = await pair(create());
+    const framesOut = both.client.traffic.framesOut;
+    const refused = { code: "KERNEL_INVALID_INPUT", field: "timeoutMs", retryable: false };
+    await expect(both.client.request(echo, { text: "a" }, { timeoutMs })).rejects.toMatchObject(refused);
+    await expect(both.client.ping({ timeoutMs })).rejects.toMatchObject(refused);
+    await expect(both.client.authenticate({ token: "t" }, { timeoutMs })).rejects.toMatchObject(refused);
+    expect(both.client.traffic.framesOut).toBe(framesOut);
+    expect(await both.client.request(echo, { text: "b" })).toEqual({ text: "b" });
+    expect(both.onServer.calls).toEqual(["b"]);
   });
 
   it("refuses input that does not fit before it is sent", async () => {

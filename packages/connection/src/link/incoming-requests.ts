@@ -21,6 +21,7 @@ import type { HandlerTable } from "../handlers.ts";
 import type { Peer, RequestContext } from "../peer.ts";
 import { ItemSender } from "./item-sender.ts";
 import { SequenceWindow } from "./sequence-window.ts";
+import { saidWait } from "./wait-limit.ts";
 
 export interface IncomingRequestsOptions {
   readonly peer: Peer;
@@ -116,14 +117,21 @@ export class IncomingRequests {
   onPush(sequence: bigint, payload: Uint8Array): void {
     if (!this.#pushesSeen.add(sequence)) return;
     const { handlers, logger, peer } = this.#options;
+    const dropped = (error: unknown): void =>
+      logger.warn({ err: error, peer: peer.id }, "a push was dropped");
     try {
       const [name, value] = pushEnvelope(payload);
       const entry = handlers.pushed(name);
       if (entry === undefined) throw new UnknownMessageError(name);
       this.#checkAllowed(entry.definition);
-      entry.handler(checkShape(entry.definition.payload, value, name, "payload"), peer);
+      const handled: unknown = entry.handler(
+        checkShape(entry.definition.payload, value, name, "payload"),
+        peer,
+      );
+      // A function that promises something is one that returns nothing, for the type: its failure must not end the process.
+      if (handled instanceof Promise) handled.catch(dropped);
     } catch (error) {
-      logger.warn({ err: error, peer: peer.id }, "a push was dropped");
+      dropped(error);
     }
   }
 
@@ -286,13 +294,17 @@ export const encodeWireError = (wire: WireError): Uint8Array => {
   }
 };
 
-/** `[name, timeoutMs, input]`, and for a stream its window; longer arrays are legal, for later minor versions. */
+/**
+ * `[name, timeoutMs, input]`, and for a stream its window; longer arrays are legal, for later minor versions.
+ * @throws InvalidMessageError; the wait is brought within its bounds.
+ */
 const requestEnvelope = (
   payload: Uint8Array,
 ): readonly [name: string, timeoutMs: number, input: unknown, windowBytes: unknown] => {
   const value = decodeValue(payload);
   if (Array.isArray(value) && typeof value[0] === "string" && typeof value[1] === "number") {
-    return [value[0], value[1], value[2], value[3]];
+    const timeoutMs = saidWait(value[1]);
+    if (timeoutMs !== undefined) return [value[0], timeoutMs, value[2], value[3]];
   }
   throw notAnEnvelope("request");
 };

@@ -4,6 +4,7 @@ import type { Scope } from "@holdfast/protocol/contract";
 import type { Credential } from "../endpoint.ts";
 import { AuthenticationFailedError } from "../errors.ts";
 import type { RequestOptions } from "../peer.ts";
+import { checkWait } from "./wait-limit.ts";
 
 /** The handshake used the numbers below. */
 export const FIRST_LOGIN = 2n;
@@ -32,11 +33,12 @@ export class Logins {
     this.#options = options;
   }
 
-  /** @throws AuthenticationFailedError, TimeoutError, signal.reason, and what `failAll` is given. */
+  /** @throws InvalidInputError, AuthenticationFailedError, TimeoutError, signal.reason, and what `failAll` is given. */
   show(credential: Credential, { signal, timeoutMs = LOGIN_TIMEOUT_MS }: RequestOptions): Promise<void> {
     const { clock, onGranted, remoteAddress, send } = this.#options;
     return new Promise((resolve, reject) => {
       if (signal?.aborted) throw signal.reason;
+      checkWait("timeoutMs", timeoutMs);
       const sequence = this.#nextSequence;
       this.#nextSequence += 1n;
       send(sequence, encodeValue({ token: credential.token }));

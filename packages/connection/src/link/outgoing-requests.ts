@@ -14,6 +14,7 @@ import { DeadlineQueue } from "./deadline-queue.ts";
 import { InFlight, type InFlightOwner } from "./in-flight.ts";
 import { ItemStream } from "./item-stream.ts";
 import { whole } from "./settings.ts";
+import { checkWait } from "./wait-limit.ts";
 
 export const REQUEST_TIMEOUT_MS = 10_000;
 /** A stream's unread bytes: fills a link of 100 Mbit/s and 20 ms, and a hundred slow readers cost 25 MiB. */
@@ -155,7 +156,7 @@ export class OutgoingRequests implements InFlightOwner {
     this.#options.send("credit", entry.sequence, encodeValue(readBytes));
   }
 
-  /** @throws signal.reason; OverloadedError; what is wrong with the input. */
+  /** @throws signal.reason; InvalidInputError; OverloadedError; what is wrong with the input. */
   #envelopeOf(
     definition: RequestDefinition | StreamDefinition,
     input: unknown,
@@ -164,6 +165,7 @@ export class OutgoingRequests implements InFlightOwner {
     windowBytes?: number,
   ): readonly unknown[] {
     if (signal?.aborted) throw signal.reason;
+    checkWait("timeoutMs", timeoutMs);
     const { maxCount, remoteAddress } = this.#options;
     if (this.#inFlight.size >= maxCount) {
       throw new OverloadedError(`requests in flight to ${remoteAddress}`, maxCount);

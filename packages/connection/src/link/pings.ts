@@ -1,5 +1,6 @@
 import { type Clock, TimeoutError } from "@holdfast/kernel";
 import type { RequestOptions } from "../peer.ts";
+import { checkWait } from "./wait-limit.ts";
 
 const PING_TIMEOUT_MS = 5_000;
 
@@ -30,10 +31,11 @@ export class Pings {
     return sequence;
   }
 
-  /** @throws TimeoutError, signal.reason, and what `failAll` is given. */
+  /** @throws InvalidInputError, TimeoutError, signal.reason, and what `failAll` is given. */
   measure({ signal, timeoutMs = PING_TIMEOUT_MS }: RequestOptions): Promise<number> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) throw signal.reason;
+      checkWait("timeoutMs", timeoutMs);
       const sequence = this.send();
       const settle = (): void => {
         this.#waiting.delete(sequence);

@@ -16,6 +16,7 @@ import type {
 import { Hedge, isRetryable, Retry } from "@holdfast/resilience";
 import { PoolClosedError } from "../errors.ts";
 import { whole } from "../link/settings.ts";
+import { checkWait } from "../link/wait-limit.ts";
 import type { StreamOptions } from "../peer.ts";
 import { HealthChecks, type HealthReport } from "./health-checks.ts";
 import { OperationMetrics } from "./latency-metrics.ts";
@@ -38,7 +39,7 @@ import { closeStream, type OpenStream, StreamOpening } from "./open-stream.ts";
 export interface ManagerRequestOptions extends Abortable {
   /** Longest wait for the answer to one attempt, once there is a connection, milliseconds. Default: `requestTimeoutMs` of the client. */
   readonly timeoutMs?: number;
-  /** All attempts and pauses together, milliseconds. Default: none beyond what the retries add up to. */
+  /** All attempts and pauses together, milliseconds, finite. Default: none beyond what the retries add up to. */
   readonly deadlineMs?: number;
   /** The request may be repeated although its definition does not say so, for example for its idempotency key. */
   readonly repeatable?: boolean;
@@ -132,6 +133,7 @@ export class ConnectionManager implements AsyncDisposable {
 
   /**
    * Asks a node, over a connection that other requests use at the same time.
+   * @throws InvalidInputError for a `timeoutMs` or `deadlineMs` that is not finite; nothing was asked.
    * @throws RemoteError as the node says; the last error when the attempts are used up; TimeoutError at
    * `deadlineMs`; PoolClosedError after `disconnect`; signal.reason when aborted.
    */
@@ -144,6 +146,8 @@ export class ConnectionManager implements AsyncDisposable {
     const call = callOf(definition, options);
     const { repeatable } = call;
     const { deadlineMs, signal, timeoutMs = this.#settings.requestTimeoutMs } = options;
+    checkWait("timeoutMs", timeoutMs);
+    if (deadlineMs !== undefined) checkWait("deadlineMs", deadlineMs);
     const asking =
       (limit: AbortSignal | undefined): Ask<OutputOf<D>> =>
       ({ peer }) =>
@@ -172,6 +176,7 @@ export class ConnectionManager implements AsyncDisposable {
     this.#requireOpen();
     const call = callOf(definition, options);
     const limits = { timeoutMs: this.#settings.requestTimeoutMs, ...options, repeatable: call.repeatable };
+    checkWait("timeoutMs", limits.timeoutMs);
     const opening = new StreamOpening<ItemOf<D>>();
     const asking = (): Ask<OpenStream<ItemOf<D>>> => (shared, node) =>
       opening.open(node, shared, shared.peer.stream(definition, input, limits));

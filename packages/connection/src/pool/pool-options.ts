@@ -81,7 +81,7 @@ export interface PoolOptions<T> {
 }
 
 export interface AcquireOptions extends Abortable {
-  /** Default: the pool's `acquireTimeoutMs`. */
+  /** Milliseconds, finite. Default: the pool's `acquireTimeoutMs`. */
   readonly timeoutMs?: number;
 }
 

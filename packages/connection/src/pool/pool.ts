@@ -1,6 +1,7 @@
 import { Emitter, type Logger, silentLogger } from "@holdfast/kernel";
 import { PoolClosedError, PoolExhaustedError } from "../errors.ts";
 import { DeadlineQueue } from "../link/deadline-queue.ts";
+import { waitRefusal } from "../link/wait-limit.ts";
 import { AcquireLine } from "./acquire-line.ts";
 import { BackgroundWork } from "./background-work.ts";
 import { Growth } from "./growth.ts";
@@ -115,12 +116,15 @@ export class Pool<T> implements AsyncDisposable {
 
   /**
    * Waits for a resource and lends it. An abort or a timeout leaves nothing behind.
+   * @throws InvalidInputError for a `timeoutMs` that is not finite.
    * @throws PoolExhaustedError at the limit of the wait, at once when the line is full or `maxCount` is 0.
    * @throws PoolClosedError; what `create` threw; signal.reason when aborted.
    */
   acquire(options: AcquireOptions = NO_OPTIONS): Promise<PoolLease<T>> {
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     if (this.#isClosed) return Promise.reject(new PoolClosedError(this.name));
+    const refusal = options.timeoutMs === undefined ? undefined : waitRefusal("timeoutMs", options.timeoutMs);
+    if (refusal !== undefined) return Promise.reject(refusal);
     if (this.#line.size === 0) {
       const now = this.#settings.clock.monotonicNow();
       const entry = this.#takeUsable(now);
