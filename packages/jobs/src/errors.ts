@@ -57,7 +57,7 @@ export class InvalidWorkflowInputError extends HoldfastError {
       .slice(0, 5)
       .map(
         ({ path, message, value }) =>
-          `${path === "" ? "input" : path}: ${message}${value === undefined ? "" : ` (got ${JSON.stringify(value)})`}`,
+          `${path === "" ? "input" : path}: ${message}${value === undefined ? "" : ` (got ${show(value)})`}`,
       )
       .join("; ");
     super(`the input of workflow ${workflow} is not acceptable: ${text}`, {
@@ -66,6 +66,16 @@ export class InvalidWorkflowInputError extends HoldfastError {
     });
   }
 }
+
+/** Never throws: what JSON has no text for is named by its kind. */
+const show = (value: unknown): string => {
+  if (typeof value === "bigint") return `${value}n`;
+  try {
+    return JSON.stringify(value) ?? `[${typeof value}]`;
+  } catch {
+    return `[${typeof value}]`;
+  }
+};
 
 /** The encoded job exceeds 5 MiB. Nothing was sent. Not retryable. */
 export class JobTooLargeError extends HoldfastError {

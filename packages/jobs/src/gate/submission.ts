@@ -1,6 +1,6 @@
 import type { Peer, RequestContext } from "@holdfast/connection";
 import { toWirePosition } from "@holdfast/coordination";
-import { type Clock, InvalidInputError } from "@holdfast/kernel";
+import { type Clock, checkPlainJson, InvalidInputError } from "@holdfast/kernel";
 import { encodeValue } from "@holdfast/protocol";
 import {
   JOB_MAX_BYTES,
@@ -244,6 +244,8 @@ const checkSubmission = (submission: Submission): void => {
       "absent: a gate forwards to managers, not to gates",
     );
   }
+  // Before it is hashed and stored: big integers cannot be hashed, and NaN would come to the workflow as null.
+  checkPlainJson("spec", submission.spec);
   dependencyGraph(submission.spec.workflows);
   // Counting exactly costs an encoding; a job far below the limit is spared it.
   if (approximateBytes(submission.spec) * 3 <= JOB_MAX_BYTES) return;

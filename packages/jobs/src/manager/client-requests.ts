@@ -1,6 +1,6 @@
 import type { Handlers, Peer, RequestContext } from "@holdfast/connection";
 import { toWirePosition } from "@holdfast/coordination";
-import { type Abortable, type Clock, InvalidInputError } from "@holdfast/kernel";
+import { type Abortable, type Clock, checkPlainJson, InvalidInputError } from "@holdfast/kernel";
 import {
   cancelJob,
   type DatacenterView,
@@ -106,6 +106,8 @@ export class ClientRequests {
     if (state !== "active") {
       throw new NodeNotReadyError(settings.nodeId, `it is ${state}`, { retryAfterMs: 500 });
     }
+    // Before it is hashed and stored: big integers cannot be hashed, and NaN would come to the workflow as null.
+    checkPlainJson("spec", input.spec);
     // Checking needs workers, not leadership.
     if (input.dryRun) return this.#dryRun(input, context);
     if (!isLeader) {

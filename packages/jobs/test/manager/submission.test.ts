@@ -44,6 +44,26 @@ describe("submitting to a manager", () => {
     });
   });
 
+  it.each<[string, unknown, string]>([
+    ["a big integer", { ids: [1n, 2n ** 60n] }, "spec.workflows[1].input.ids"],
+    ["NaN", { rate: Number.NaN }, "spec.workflows[1].input.rate"],
+    ["an infinity", [Number.POSITIVE_INFINITY], "spec.workflows[1].input[0]"],
+  ])("refuses an input with %s by its path and stores nothing", async (_, input, path) => {
+    const manager = await cluster.manager("m1");
+    await cluster.worker(manager, "w1");
+    const client = await cluster.client(manager);
+    const workflows = [{ name: "a" }, { name: "b", input }];
+    for (const dryRun of [true, false]) {
+      await expect(client.submit(workflows, { jobId: "job-1", dryRun })).rejects.toMatchObject({
+        code: "KERNEL_INVALID_INPUT",
+        retryable: false,
+        details: { field: expect.stringContaining(path) },
+      });
+    }
+    expect(manager.stats()).toMatchObject({ submittedJobs: 0, leadingJobs: 0 });
+    expect(await client.submit([{ name: "a" }], { jobId: "job-1" })).toMatchObject({ duplicate: false });
+  });
+
   it("accepts a repeated submission although no worker is left to check it", async () => {
     const manager = await cluster.manager("m1");
     const worker = await cluster.worker(manager, "w1");
