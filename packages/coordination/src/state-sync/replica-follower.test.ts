@@ -1,20 +1,27 @@
 import { createMemoryStore } from "@holdfast/coordination/memory";
-import { ClosedError, deferred } from "@holdfast/kernel";
+import { ClosedError, type Deferred, deferred } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it, vi } from "vitest";
 import { StateReplica } from "./state-replica.ts";
+import type { States } from "./states.ts";
+
+/** Keeps the first snapshot back, as it was read, until what is returned resolves. */
+const holdSnapshot = (states: States<never>): Deferred<void> => {
+  const read = states.snapshot.bind(states);
+  const answer = deferred<void>();
+  vi.spyOn(states, "snapshot").mockImplementationOnce(async (...args) => {
+    const snapshot = await read(...args);
+    await answer.promise;
+    return snapshot;
+  });
+  return answer;
+};
 
 describe("a replica that is stopped while it starts", () => {
   it("follows nothing afterwards, and starts anew when asked", async () => {
     const clock = new VirtualClock();
     const { states } = createMemoryStore({ clock });
-    const read = states.snapshot.bind(states);
-    const answer = deferred<void>();
-    vi.spyOn(states, "snapshot").mockImplementationOnce(async (...args) => {
-      const snapshot = await read(...args);
-      await answer.promise;
-      return snapshot;
-    });
+    const answer = holdSnapshot(states);
     const replica = new StateReplica({ states, clock });
     const starting = replica.start();
     const refused = expect(starting).rejects.toThrow(ClosedError);
@@ -36,13 +43,7 @@ describe("a replica that is stopped while it starts", () => {
     const { states } = createMemoryStore({ clock });
     const writer = new StateReplica({ states, clock });
     await writer.set("k", "old");
-    const read = states.snapshot.bind(states);
-    const answer = deferred<void>();
-    vi.spyOn(states, "snapshot").mockImplementationOnce(async (...args) => {
-      const snapshot = await read(...args);
-      await answer.promise;
-      return snapshot;
-    });
+    const answer = holdSnapshot(states);
     const replica = new StateReplica({ states, clock });
     const refused = expect(replica.start()).rejects.toThrow(ClosedError);
     await clock.advance(1);

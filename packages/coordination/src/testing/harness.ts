@@ -30,3 +30,21 @@ interface PartHarness<Part extends keyof CoordinationStore> extends AsyncDisposa
   readonly store: Pick<CoordinationStore<never>, Part>;
   elapse(ms: number): Promise<void>;
 }
+
+/** The result of something that waits or pauses, while time goes by in steps of so many milliseconds. */
+export const whileElapsing = async <T>(
+  harness: Pick<TasksHarness<never>, "elapse">,
+  stepMs: number,
+  promise: Promise<T>,
+): Promise<T> => {
+  let isSettled = false;
+  const settled = promise.finally(() => {
+    isSettled = true;
+  });
+  settled.catch(() => undefined);
+  while (!isSettled) {
+    await harness.elapse(stepMs);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return settled;
+};

@@ -5,6 +5,7 @@ import type { Leases, LinePlace } from "../lease/leases.ts";
 import { Locks, type LocksOptions } from "../lock/locks.ts";
 import { ReadWriteLock } from "../lock/read-write-lock.ts";
 import { Semaphore } from "../lock/semaphore.ts";
+import { whileElapsing } from "./harness.ts";
 
 export interface LocksHarness extends AsyncDisposable {
   readonly store: { readonly leases: Leases<never> };
@@ -59,18 +60,7 @@ export const locksSuite = (setUp: () => Promise<LocksHarness>): void => {
       semaphore: (owner: string, permitMaxCount: number) =>
         use(new Semaphore({ ...parts, owner, name: "s", permitMaxCount })),
       /** What becomes of something that waits, while time goes by. */
-      through: async <T>(promise: Promise<T>): Promise<T> => {
-        let isSettled = false;
-        const settled = promise.finally(() => {
-          isSettled = true;
-        });
-        settled.catch(() => undefined);
-        while (!isSettled) {
-          await harness.elapse(10);
-          await new Promise((resolve) => setImmediate(resolve));
-        }
-        return settled;
-      },
+      through: <T>(promise: Promise<T>): Promise<T> => whileElapsing(harness, 10, promise),
       [Symbol.asyncDispose]: async () => {
         await Promise.all(opened.map((each) => each[Symbol.asyncDispose]()));
         await harness[Symbol.asyncDispose]();

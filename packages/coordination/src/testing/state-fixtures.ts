@@ -5,6 +5,7 @@ import type { StateUpdate } from "../state-sync/replica-follower.ts";
 import { StateReplica, type StateReplicaOptions } from "../state-sync/state-replica.ts";
 import type { StateChange, States } from "../state-sync/states.ts";
 import type { CoordinationStore } from "../store.ts";
+import { whileElapsing } from "./harness.ts";
 
 export interface StateSyncHarness extends AsyncDisposable {
   readonly store: Pick<CoordinationStore<never>, "states" | "log">;
@@ -56,18 +57,7 @@ export const openReplicas = async (setUp: () => Promise<StateSyncHarness>) => {
         { timeout: 5000, interval: 10 },
       ),
     /** The result of something that pauses, while time goes by. */
-    through: async <T>(promise: Promise<T>): Promise<T> => {
-      let isSettled = false;
-      const settled = promise.finally(() => {
-        isSettled = true;
-      });
-      settled.catch(() => undefined);
-      while (!isSettled) {
-        await harness.elapse(1);
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      return settled;
-    },
+    through: <T>(promise: Promise<T>): Promise<T> => whileElapsing(harness, 1, promise),
     [Symbol.asyncDispose]: async () => {
       await Promise.all(replicas.map((replica) => replica.stop()));
       await harness[Symbol.asyncDispose]();
