@@ -35,6 +35,12 @@ describe("the hash of a payload", () => {
     expect(canonicalJson(undefined)).toBe("null");
   });
 
+  it("tells apart what differs in a date alone", () => {
+    const dueAt = (ms: number) => ({ due: { at: new Date(ms) } });
+    expect(canonicalJson(dueAt(0))).toBe('{"due":{"at":"1970-01-01T00:00:00.000Z"}}');
+    expect(payloadHash(dueAt(0))).not.toBe(payloadHash(dueAt(1)));
+  });
+
   it("is not needed to name a short payload in a cache, and keeps long ones apart", () => {
     expect(payloadName({ b: 1, a: 2 })).toBe('{"a":2,"b":1}');
     const long = "x".repeat(1_000);

@@ -2,13 +2,15 @@ import { createHash } from "node:crypto";
 
 /**
  * JSON with the keys of every object sorted, so that equal values give equal texts. What JSON leaves out
- * (undefined, functions) is left out here too.
+ * (undefined, functions) is left out here too, and what has a `toJSON`, as dates have, counts as what that returns.
  */
 export const canonicalJson = (value: unknown): string => textOf(value) ?? "null";
 
 /** Undefined for what JSON leaves out. */
 const textOf = (value: unknown): string | undefined => {
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const { toJSON } = value as { readonly toJSON?: unknown };
+  if (typeof toJSON === "function") return textOf(toJSON.call(value, ""));
   if (Array.isArray(value)) return `[${value.map((item) => textOf(item) ?? "null").join(",")}]`;
   const record = value as Record<string, unknown>;
   let text = "";
