@@ -1,6 +1,6 @@
 import { type Deferred, deferred, type Random, silentLogger } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ConnectError } from "../errors.ts";
 import type { SessionCloseReason } from "../sql/database.ts";
 import { ConnectionPool } from "./connection-pool.ts";
@@ -16,6 +16,8 @@ class FakeConnection implements PooledConnection {
   isClosed = false;
   rolledBackCount = 0;
   settling: Deferred<void> | undefined;
+  /** What closing waits for. */
+  goodbye: Deferred<void> | undefined;
 
   readonly number: number;
 
@@ -35,6 +37,7 @@ class FakeConnection implements PooledConnection {
     this.closeReason ??= reason;
     this.isClosed = true;
     this.settling?.resolve();
+    await this.goodbye?.promise;
     this.#gone.resolve();
   }
   breakNow(): void {
@@ -312,6 +315,23 @@ describe("a pool of connections", () => {
     await clock.advance(0);
     expect(pool.idleCount).toBe(1);
     await pool.close(0);
+  });
+
+  it("closes a connection too that opens while it closes the others", async () => {
+    const { pool, opened, opening, state } = setUp();
+    const first = await pool.acquire();
+    state.holdOpening = true;
+    const second = pool.acquire();
+    // Who waited for a second one gets the first.
+    pool.release(first);
+    pool.release(await second);
+    first.goodbye = deferred();
+    const closed = pool.close(0);
+    opening[0]?.resolve();
+    await vi.waitFor(() => expect(opened).toHaveLength(2));
+    await vi.waitFor(() => expect(opened[1]?.isClosed).toBe(true));
+    first.goodbye.resolve();
+    await closed;
   });
 
   it("lets its callers finish before it closes, and cuts those that take longer", async () => {

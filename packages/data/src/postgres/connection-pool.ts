@@ -58,6 +58,8 @@ export class ConnectionPool<C extends PooledConnection> {
   #acquireTimeoutCount = 0;
   #acquireWaitTotalMs = 0;
   #closing: Promise<void> | undefined;
+  /** Closing has taken all connections there were: it knows of none that is opened later. */
+  #isEmptied = false;
 
   constructor(options: PoolOptions<C>) {
     this.#options = options;
@@ -168,6 +170,7 @@ export class ConnectionPool<C extends PooledConnection> {
       timer.cancel();
     }
     this.#waiting.refuseAll(this.#closedError());
+    this.#isEmptied = true;
     const connections = [...this.#idle.takeAll(), ...this.#lent.values(), ...this.#returning];
     this.#lent.clear();
     this.#returning.clear();
@@ -249,7 +252,7 @@ export class ConnectionPool<C extends PooledConnection> {
       }
       this.#openingCount -= 1;
       const pooled = this.#admit(connection);
-      if (signal.aborted) await this.#discard(pooled, "closed");
+      if (signal.aborted || this.#isEmptied) await this.#discard(pooled, "closed");
       else this.#takeBack(pooled);
     });
   }
