@@ -279,7 +279,7 @@ export interface TaskQueue<Tx> {
   onAvailable(listener: () => void): () => void;
   /**
    * Milliseconds until the next pending task is due or the next lease lapses; 0 when one is or has; undefined when there
-   * is none. Less where the store would have to look for long: never more than it is. Tasks that a pause or a limit of the queue holds back do not count until it lets one go; those that the
+   * is none. Where the store would have to look for long it says a second at most, and may not know of what came late. Tasks that a pause or a limit of the queue holds back do not count until it lets one go; those that the
    * limit of their key holds back do: who finds nothing to claim then should ask seldom.
    */
   nextDueInMs(options?: Abortable): Promise<number | undefined>;

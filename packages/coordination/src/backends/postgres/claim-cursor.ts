@@ -59,9 +59,14 @@ export class ClaimCursor {
     this.#clock = clock;
   }
 
-  /** Where to look for the first task that waits: at the beginning, or where that is dear, behind what was claimed. */
-  get front(): Places {
-    return this.#isCheap(WHOLE) ? BEGINNING : this.#after;
+  /** What stands for the beginning. */
+  static get beginning(): Places {
+    return BEGINNING;
+  }
+
+  /** Where claims have come to, when looking from the beginning is dear; what came late may lie before it. */
+  get front(): Places | undefined {
+    return this.#isCheap(WHOLE) ? undefined : this.#after;
   }
 
   /** Begins a claim: at the farthest place that is due to be looked over, or where the last one ended. */

@@ -1,12 +1,12 @@
 import type { Abortable, Clock } from "@holdfast/kernel";
 import { FAILURES_MAX_COUNT, LAPSED_ERROR_TEXT } from "../../queue/task-draft.ts";
 import type { LapsedTask } from "../../queue/task-queue.ts";
-import type { Places } from "./claim-cursor.ts";
+import { ClaimCursor, type Places } from "./claim-cursor.ts";
 import { LapseWindow } from "./lapse-window.ts";
 import type { SqlExecutor } from "./sql-client.ts";
 import type { StatementRunner } from "./statement-runner.ts";
 
-/** Leases that end later are left out of what is looked at where that is dear. */
+/** Leases that end later are left out where looking at them is dear. */
 const AHEAD_MS = 1_000;
 
 interface LapsedTasksParts {
@@ -58,19 +58,19 @@ export class LapsedTasks {
   }
 
   /**
-   * How long until one of these lapses, or until a pending task after `front` is due. Where looking at all claims is dear,
-   * at most a second: claims that end later are not looked at.
+   * How long until one of these lapses, or until a pending task is due, of those after `front` if there is one. Where
+   * something is left out, because looking at it is dear, at most a second.
    */
-  async nextDueInMs(front: Places, options: Abortable): Promise<number | undefined> {
+  async nextDueInMs(front: Places | undefined, options: Abortable): Promise<number | undefined> {
     const { windowMs } = this.#window;
-    const aheadMs = windowMs === null ? null : AHEAD_MS;
     const [row] = await this.#statements.run<{ readonly due_in_ms: number | null }>(
       "next-due",
-      [this.#queue, ...front, windowMs, aheadMs],
+      [this.#queue, ...(front ?? ClaimCursor.beginning), windowMs, windowMs === null ? null : AHEAD_MS],
       options,
     );
-    const dueInMs = row?.due_in_ms ?? aheadMs ?? undefined;
+    const leavesOut = front !== undefined || windowMs !== null;
+    const dueInMs = row?.due_in_ms ?? (leavesOut ? AHEAD_MS : undefined);
     if (dueInMs === undefined) return undefined;
-    return Math.min(Math.max(0, Number(dueInMs)), aheadMs ?? Number.POSITIVE_INFINITY);
+    return Math.min(Math.max(0, Number(dueInMs)), leavesOut ? AHEAD_MS : Number.POSITIVE_INFINITY);
   }
 }

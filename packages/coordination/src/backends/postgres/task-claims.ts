@@ -49,8 +49,8 @@ export class TaskClaims {
     this.#cursor.reset();
   }
 
-  /** Where to look for the first task that waits. */
-  get front(): Places {
+  /** Where claims have come to, when looking from the beginning is dear. */
+  get front(): Places | undefined {
     return this.#cursor.front;
   }
 
