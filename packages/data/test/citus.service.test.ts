@@ -13,6 +13,7 @@ import {
 } from "../src/index.ts";
 import { type CitusCluster, startCitus } from "./citus-cluster.ts";
 import { schema, shardingSuite, type Tables } from "./sharding.suite.ts";
+import { makeCommitsWait } from "./unconfirmed-commits.ts";
 import { clusteredVectors } from "./vector-fixture.ts";
 
 // Debian has no Citus, so this suite runs where somebody installed it.
@@ -147,8 +148,7 @@ describeService(
         await using _db = db;
         const [one, two] = [await keyOn(first.port), await keyOn(second.port)];
         // The coordinator waits for a standby that nobody is: after both workers prepared, before it tells them to commit.
-        await coordinator.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-        await coordinator.sql("SELECT pg_reload_conf()");
+        await makeCommitsWait(db);
         const committing = mine.crossTenant().transaction(async (tx) => {
           await tx.query("INSERT INTO items VALUES ($1, 'both')", [one]);
           await tx.query("INSERT INTO items VALUES ($1, 'both')", [two]);

@@ -15,6 +15,7 @@ import {
   resolveOutcome,
   retryTransaction,
 } from "../src/index.ts";
+import { makeCommitsWait } from "./unconfirmed-commits.ts";
 
 describeService("postgres", "a COMMIT that is not answered as it should be", () => {
   let server: PostgresServer;
@@ -108,17 +109,7 @@ describeService("postgres", "a COMMIT that is not answered as it should be", () 
   });
 
   it("says by its deadline that no synchronous replica has confirmed it, instead of hanging or calling it done", async () => {
-    await direct.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    await direct.query("SELECT pg_reload_conf()", []);
-    // A session may know the setting before the process does that tells commits to wait.
-    let probeCount = 0;
-    await waitUntil("commits to wait for it", async () => {
-      probeCount += 1;
-      return direct
-        .query(`INSERT INTO entries VALUES ('probe ${probeCount}')`, [], { timeoutMs: 200 })
-        .then(() => false)
-        .catch((error) => hasCode(error, "SQL_REPLICATION_UNCONFIRMED"));
-    });
+    await makeCommitsWait(direct);
     const { unknownCount } = direct.stats();
     const startedAt = performance.now();
     const inTransaction = direct.transaction(
