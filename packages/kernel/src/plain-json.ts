@@ -5,9 +5,9 @@ const PATH_MAX_LENGTH = 256;
 
 /**
  * Refuses what `JSON.stringify` would lose without a word: functions, symbols, bigints, NaN, infinities, undefined as
- * a whole or in an array, invalid dates, cycles, and objects of a class (errors, maps, sets, typed arrays) without a
- * `toJSON`. What has a `toJSON`, as dates have, counts as what that returns; it is called once more when the value is
- * encoded. A property that is undefined is left out: whoever reads it finds undefined on either side. Negative zero
+ * a whole or in an array, invalid dates, cycles, bytes, and objects of a class (errors, maps, sets) without a `toJSON`.
+ * What has a `toJSON`, as dates have, counts as what that returns; it is called once more when the value is encoded.
+ * Bytes are refused whatever they have: a `Buffer` would come back as a list of numbers. A property that is undefined is left out: whoever reads it finds undefined on either side. Negative zero
  * becomes zero; properties with symbols as keys and properties of arrays beside their items are not looked at.
  *
  * The look costs a quarter of the encoding: 0.1 to 4 µs for 2 KiB on Node 20, where JSON.stringify takes 8 to 20 µs and
@@ -79,9 +79,12 @@ const lossInProperties = (value: object, path: string, above: Map<object, string
 
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/;
 
-/** What JSON.stringify takes for the value. An invalid date stays as it is: it would be encoded as null. */
+/**
+ * What JSON.stringify takes for the value. An invalid date stays as it is: it would be encoded as null. So do bytes:
+ * the `toJSON` of a Buffer gives an object that nothing makes bytes of again.
+ */
 const encodedOf = (value: unknown, path: string): unknown => {
-  if (typeof value !== "object" || value === null) return value;
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
   if (value instanceof Date && Number.isNaN(value.getTime())) return value;
   const { toJSON } = value as { readonly toJSON?: unknown };
   return typeof toJSON === "function" ? toJSON.call(value, path) : value;

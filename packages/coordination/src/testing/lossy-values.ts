@@ -20,6 +20,7 @@ const LOSSY: readonly (readonly [unknown, string, string])[] = [
   [{ cause: new TypeError("no") }, ".cause", "an instance of TypeError"],
   [{ by: new Map([["a", 1]]) }, ".by", "an instance of Map"],
   [{ price: new Money() }, ".price", "an instance of Money"],
+  [{ key: Buffer.from("key") }, ".key", "an instance of Buffer"],
   [{ at: new Date(Number.NaN) }, ".at", "an invalid date"],
   [within, ".self", "a cycle"],
 ];

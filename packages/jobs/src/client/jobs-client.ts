@@ -59,7 +59,8 @@ export interface SubmittedJob {
 export interface JobsClient extends AsyncDisposable {
   /**
    * Resolves once the job is durably accepted. Safe to repeat with the same `idempotencyKey`.
-   * @throws JobTooLargeError before any network use; UnknownWorkflowError, InvalidWorkflowInputError,
+   * @throws JobTooLargeError before any network use, and InvalidInputError, by path, for an input that JSON would lose
+   * (bytes, maps, errors, functions, big integers); UnknownWorkflowError, InvalidWorkflowInputError,
    * IdempotencyConflictError at once; the last transient error when the deadline passes.
    */
   submit(options: SubmitOptions): Promise<SubmittedJob>;

@@ -1,5 +1,5 @@
 import type { Peer } from "@holdfast/connection";
-import { InvalidInputError, newId } from "@holdfast/kernel";
+import { checkPlainJson, InvalidInputError, newId } from "@holdfast/kernel";
 import { encodeValue } from "@holdfast/protocol";
 import {
   type InputOf,
@@ -87,6 +87,8 @@ export class Submitter {
       const path = issue.path.map(String).join(".");
       throw new InvalidInputError(path || "job", valueAt(spec, issue.path), `acceptable (${issue.message})`);
     }
+    // The wire would make objects of maps, lists of sets and errors, and something else of bytes, without a word.
+    checkPlainJson("spec", checked.data);
     return spec;
   }
 }

@@ -9,6 +9,7 @@ const UNSTORABLE: readonly (readonly [unknown, string])[] = [
   [{ list: [1, undefined] }, ".list[1] must be plain JSON, not undefined"],
   [{ mean: Number.NaN }, ".mean must be plain JSON, not NaN"],
   [{ max: Number.POSITIVE_INFINITY }, ".max must be plain JSON, not Infinity"],
+  [{ image: Buffer.from("png") }, ".image must be plain JSON, not an instance of Buffer"],
 ];
 
 describe("a worker that reports what no store keeps", () => {
