@@ -8,6 +8,7 @@ import {
   systemClock,
   systemRandom,
   toWireError,
+  withTimeout,
 } from "@holdfast/kernel";
 import { checkInteger, checkNumber } from "../input-checks.ts";
 import type { Json } from "../json.ts";
@@ -20,7 +21,7 @@ import type { OutboxEvent } from "./outbox.ts";
 export interface RelayContext {
   /** Larger than that of every relay before: a receiver that keeps the largest it has seen can refuse a deposed one. */
   readonly token: bigint;
-  /** Aborts when this relay is deposed or stops. */
+  /** Aborts when this relay is deposed or stops, and with TimeoutError when the time of this try is over. */
   readonly signal: AbortSignal;
   /** How often this relay has tried this event, this time included. */
   readonly attempt: number;
@@ -29,9 +30,16 @@ export interface RelayContext {
 export interface RelayOptions extends Abortable {
   /**
    * Hands one event on, and resolves when the receiver has it for good. Events of one partition come one after the
-   * other, in order; one that fails is tried again, and holds back those behind it meanwhile.
+   * other, in order; one that fails is tried again, and holds back those behind it meanwhile. It may be slow up to
+   * `timeoutMs`. One that goes on although its signal has aborted is not waited for, and what comes of it does not
+   * count: it may then run beside the next try, or beside a successor.
    */
   readonly deliver: (event: OutboxEvent, context: RelayContext) => Promise<unknown>;
+  /**
+   * Longest time of one try, milliseconds, 1 to 2_147_483_647. Then its signal aborts and it counts as failed, with
+   * TimeoutError as the reason: it is tried again, or given up after `attemptMaxCount` tries. Default 30_000.
+   */
+  readonly timeoutMs?: number;
   /** Who relays, for people. */
   readonly owner: string;
   /** A relay that died is replaced within this time, milliseconds. Default 10_000. */
@@ -76,6 +84,7 @@ export const relayPartition = async <Tx>(partition: Partition<Tx>, options: Rela
   if (attemptMaxCount !== Infinity) checkInteger("attemptMaxCount", attemptMaxCount, 1, 2 ** 31 - 1);
   checkNumber("backoffBaseMs", backoffBaseMs, 0.01, 2 ** 31 - 1);
   checkNumber("backoffCapMs", backoffCapMs, 0.01, 2 ** 31 - 1);
+  if (options.timeoutMs !== undefined) checkNumber("timeoutMs", options.timeoutMs, 1, 2 ** 31 - 1);
   return electLeader({
     leases: partition.store.leases,
     name: partition.stream,
@@ -154,7 +163,7 @@ const deliverEntry = async (
   forgetFormer: () => Promise<void>,
 ): Promise<GivenUp | undefined> => {
   const { clock, random, logger, attemptMaxCount = 20 } = options;
-  const { backoffBaseMs = 100, backoffCapMs = 30_000 } = options;
+  const { backoffBaseMs = 100, backoffCapMs = 30_000, timeoutMs = 30_000 } = options;
   const event = toEvent(entry);
   if (event === undefined) {
     logger.error(
@@ -166,7 +175,10 @@ const deliverEntry = async (
   for (let attempt = 1; ; attempt += 1) {
     term.signal.throwIfAborted();
     try {
-      await options.deliver(event, { token: term.token, signal: term.signal, attempt });
+      const limit = { operation: `the delivery of event ${event.id}`, timeoutMs, signal: term.signal };
+      await withTimeout(clock, limit, async (signal) =>
+        options.deliver(event, { token: term.token, signal, attempt }),
+      );
       return undefined;
     } catch (err) {
       term.signal.throwIfAborted();

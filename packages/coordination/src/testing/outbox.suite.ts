@@ -184,6 +184,55 @@ export const outboxSuite = <Tx>(setUp: SetUp<Tx>): void => {
       expect(await outbox.dead()).toMatchObject([{ entry: "garbage" }]);
     });
 
+    it("counts a delivery that takes too long as failed: tells it so, tries again, and gives it up in the end", async () => {
+      await using harness = await setUp();
+      const { store } = harness;
+      const outbox = new Outbox({ store, name: "orders" });
+      const ids = ["slow", "stuck", "last"];
+      await store.transaction((tx) =>
+        outbox.append(
+          tx,
+          ids.map((id) => ({ id, type: "t", data: null })),
+        ),
+      );
+      const tries: string[] = [];
+      const reasons: unknown[] = [];
+      await using _relay = startRelay(
+        outbox,
+        "r",
+        ({ id }, { attempt, signal }) => {
+          tries.push(`${id} ${attempt}`);
+          if (id === "last" || (id === "slow" && attempt === 2)) return Promise.resolve();
+          signal.addEventListener("abort", () => reasons.push(signal.reason), { once: true });
+          return new Promise(() => undefined);
+        },
+        { attemptMaxCount: 2, timeoutMs: 20 },
+      );
+      await vi.waitFor(async () => expect(await outbox.stats()).toEqual({ waiting: 0, dead: 1 }));
+      expect(tries).toEqual(["slow 1", "slow 2", "stuck 1", "stuck 2", "last 1"]);
+      expect(reasons).toMatchObject(Array(3).fill({ code: "KERNEL_TIMEOUT", timeoutMs: 20 }));
+      expect(await outbox.dead()).toMatchObject([
+        { entry: { id: "stuck" }, error: "the delivery of event stuck took longer than 20 ms" },
+      ]);
+    });
+
+    it("stops at once in the middle of a delivery that never ends, and leaves the event to the next relay", async () => {
+      await using harness = await setUp();
+      const { store } = harness;
+      const outbox = new Outbox({ store, name: "orders" });
+      await store.transaction((tx) => outbox.append(tx, [{ id: "a", type: "t", data: null }]));
+      const got: string[] = [];
+      const stuck = startRelay(outbox, "stuck", async ({ id }) => {
+        got.push(`stuck ${id}`);
+        await new Promise(() => undefined);
+      });
+      await vi.waitFor(() => expect(got).toEqual(["stuck a"]));
+      await stuck[Symbol.asyncDispose]();
+      await using _relay = startRelay(outbox, "next", async ({ id }) => got.push(`next ${id}`));
+      await vi.waitFor(async () => expect(await outbox.stats()).toEqual({ waiting: 0, dead: 0 }));
+      expect(got).toEqual(["stuck a", "next a"]);
+    });
+
     it("spreads keys over partitions and keeps the order within each key", async () => {
       await using harness = await setUp();
       const { store } = harness;
@@ -228,6 +277,9 @@ export const outboxSuite = <Tx>(setUp: SetUp<Tx>): void => {
         { attemptMaxCount: 0 },
         { backoffBaseMs: Number.NaN },
         { backoffCapMs: 0 },
+        { timeoutMs: Number.NaN },
+        { timeoutMs: 0 },
+        { timeoutMs: Infinity },
       ]) {
         const signal = AbortSignal.timeout(2000);
         const relaying = outbox.relay({ owner: "r", deliver: async () => undefined, signal, ...wrong });
