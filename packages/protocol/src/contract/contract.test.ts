@@ -142,6 +142,22 @@ describe("fences and positions", () => {
     for (const epoch of ["-1", "1.5", "", "12345678901234567890", 7])
       expect(contract.position.safeParse({ ...position, epoch }).success).toBe(false);
   });
+
+  it("are no larger than a store can count", () => {
+    for (const text of ["0", "0000000000000000007", "999999999999999999", `${2n ** 63n - 1n}`])
+      expect(contract.decimal.safeParse(text).success).toBe(true);
+    for (const text of [`${2n ** 63n}`, "9999999999999999999"]) {
+      expect(contract.decimal.safeParse(text).error?.issues).toMatchObject([
+        { message: "a decimal number up to 2^63 - 1" },
+      ]);
+      // Of many claims it is one alone that is refused, by the manager.
+      expect(
+        contract.renewTasks.input.safeParse({ nodeId: "w", tasks: [{ taskId: "t", token: text }] }),
+      ).toMatchObject({
+        success: true,
+      });
+    }
+  });
 });
 
 describe("what a worker reports", () => {

@@ -2,7 +2,20 @@ import { z } from "zod";
 
 // Shapes that several messages share. Numbers beyond 2^53 travel as decimal strings.
 
-export const decimal = z.string().regex(/^\d{1,19}$/, "a decimal number");
+const INT8_MAX_TEXT = "9223372036854775807";
+const digits = z.string().regex(/^\d{1,19}$/, "a decimal number");
+
+/** A fence, or a part of a position: from 0 to 2^63 - 1, as stores count. */
+export const decimal = digits.refine(
+  // Of the same length, texts compare as their numbers do.
+  (text) => text.length < INT8_MAX_TEXT.length || text <= INT8_MAX_TEXT,
+  "a decimal number up to 2^63 - 1",
+);
+/**
+ * The token of a claim as a worker says it. One that no store can have granted is answered by itself, as lost or stale:
+ * refused here, it would cost all that is said of other claims in the same message.
+ */
+export const saidToken = digits;
 export const position = z.object({ epoch: decimal, offset: decimal });
 export const nodeId = z.string().min(1).max(256);
 /** Empty and very long ids are legal (up to 10,000 characters). */

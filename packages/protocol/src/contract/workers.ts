@@ -11,6 +11,7 @@ import {
   leader,
   measurements,
   nodeId,
+  saidToken,
   wireError,
   workflowId,
 } from "./shapes.ts";
@@ -95,13 +96,13 @@ export const renewTasks = defineRequest({
   scope: "operate",
   priority: "critical",
   idempotent: true,
-  input: z.object({ nodeId, tasks: z.array(z.object({ taskId: z.string(), token: decimal })).max(10_000) }),
+  input: z.object({ nodeId, tasks: z.array(z.object({ taskId: z.string(), token: saidToken })).max(10_000) }),
   output: z.object({ outcomes: z.array(z.enum(["renewed", "lost", "cancelled"])) }),
 });
 
 export const taskProgress = z.object({
   taskId: z.string(),
-  token: decimal,
+  token: saidToken,
   jobId,
   workflowId,
   shard: z.number().int(),
@@ -147,7 +148,7 @@ export const taskOutcome = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("completed"),
     taskId: z.string(),
-    token: decimal,
+    token: saidToken,
     jobId,
     workflowId,
     shard: z.number().int(),
@@ -162,7 +163,7 @@ export const taskOutcome = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("failed"),
     taskId: z.string(),
-    token: decimal,
+    token: saidToken,
     jobId,
     workflowId,
     shard: z.number().int(),
