@@ -1,4 +1,5 @@
 import { type AddressInfo, createServer, connect as netConnect, type Socket } from "node:net";
+import { inspect } from "node:util";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
 import { connect, serve, type TlsTransportOptions, tcpTransport, tlsTransport } from "../src/index.ts";
@@ -47,25 +48,18 @@ describe("a server with TLS", () => {
     await peer.close();
   });
 
-  it.each<[string, TlsTransportOptions, string, string]>([
-    ["no certificate", {}, "certificate", "given to listen"],
-    ["no key", { certificate: serverPair.certificate }, "key", "given to listen"],
-    ["an empty key", { ...serverPair, key: "" }, "key", "given to listen"],
-    ["a broken certificate", { ...serverPair, certificate: "secret" }, "certificate", "PEM"],
-    ["a broken key", { ...serverPair, key: Buffer.from("secret") }, "key", "PEM"],
-    ["another's key", { ...serverPair, key: clientPair.key }, "key", "of the certificate"],
-  ])("with %s does not listen, names the field and does not show it", async (_, options, field, expected) => {
+  it.each<[string, Partial<TlsTransportOptions>, string]>([
+    ["a certificate", {}, "certificate"],
+    ["anything but an authority", { authorities: authority }, "certificate"],
+  ])("without %s does not listen", async (_, options, field) => {
     const listening = tlsTransport(options).listen("127.0.0.1:0", () => undefined);
     // Closes what should not have come about.
     listening.then((listener) => listener.close()).catch(() => undefined);
-    const error = await listening.catch((reason: unknown) => reason);
-    expect(error).toMatchObject({
+    await expect(listening).rejects.toMatchObject({
       code: "KERNEL_INVALID_INPUT",
       field,
-      retryable: false,
-      message: expect.stringContaining(expected),
+      message: expect.stringContaining("given to listen"),
     });
-    expect(JSON.stringify(error)).not.toMatch(/secret|BEGIN/);
   });
 
   it("does not talk to a plain dialler, and goes on serving others", async () => {
@@ -94,6 +88,60 @@ describe("a server with TLS", () => {
     expect(both.server.peers.size).toBe(0);
     const peer = await both.dial({ authorities: authority, ...clientPair });
     expect(await peer.request(echo, { text: "a" })).toEqual({ text: "a" });
+    await peer.close();
+  });
+});
+
+describe("what a TLS transport is given", () => {
+  const cut = authority.slice(0, authority.length / 2);
+  const indented = authority.replaceAll(/^/gm, "  ");
+  const damaged = authority.replace(/\n[A-Za-z0-9+/]{10}/, "\nAAAAAAAAAA");
+
+  it.each<[string, TlsTransportOptions, string, string]>([
+    ["no key", { certificate: serverPair.certificate }, "key", "given with the certificate"],
+    ["no certificate", { key: serverPair.key }, "certificate", "given with the key"],
+    ["an empty key", { ...serverPair, key: "" }, "key", "given with the certificate"],
+    ["a number for a key", { ...serverPair, key: 7 as never }, "key", "number"],
+    ["a broken certificate", { ...serverPair, certificate: "secret" }, "certificate", "PEM"],
+    ["a broken key", { ...serverPair, key: Buffer.from("secret") }, "key", "PEM"],
+    ["another's key", { ...serverPair, key: clientPair.key }, "key", "of the certificate"],
+    ["no authorities", { authorities: [] }, "authorities", "an empty list"],
+    ["an empty authority", { authorities: "" }, "authorities", "0 bytes"],
+    ["an authority that is no PEM", { authorities: Buffer.from("secret") }, "authorities", "6 bytes"],
+    ["a key for an authority", { authorities: serverPair.key }, "authorities", "certificates in PEM"],
+    ["an authority of half its length", { authorities: cut }, "authorities", "each of them whole"],
+    ["an authority that is indented", { authorities: indented }, "authorities", "certificates in PEM"],
+    ["an authority that is damaged", { authorities: damaged }, "authorities", "certificates in PEM"],
+    [
+      "a second one in a text cut short",
+      { authorities: authority + cut },
+      "authorities",
+      "each of them whole",
+    ],
+    ["a second one damaged", { authorities: authority + damaged }, "authorities", "each of them whole"],
+    ["a broken one in a list", { authorities: [authority, "secret"] }, "authorities[1]", "6 bytes"],
+  ])("is refused at once with %s, by its field and unseen", (_, options, field, expected) => {
+    let error: unknown;
+    try {
+      tlsTransport(options);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toMatchObject({
+      code: "KERNEL_INVALID_INPUT",
+      field,
+      retryable: false,
+      message: expect.stringContaining(expected),
+    });
+    expect(`${inspect(error, { depth: 9 })}${JSON.stringify(error)}`).not.toMatch(
+      /'secret'|"secret"|BEGIN|M[A-Z]{2,}[A-Za-z0-9+/]{20}/,
+    );
+  });
+
+  it("may be several authorities in one text with words around them, and each of them is trusted", async () => {
+    await using both = await setup();
+    const authorities = Buffer.from(`# Ours, since 2026\r\n${stranger}\nand another\n${authority}`);
+    const peer = await both.dial({ authorities });
     await peer.close();
   });
 });

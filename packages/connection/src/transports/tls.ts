@@ -5,16 +5,17 @@ import { TlsError } from "../errors.ts";
 import type { Transport } from "../transport.ts";
 import { lostBy } from "./socket-link.ts";
 import { dialSocket, listenSocket, networkErrorOf, SOCKET_OPTIONS } from "./tcp.ts";
-import { checkServerIdentity } from "./tls-identity.ts";
+import { checkAuthorities } from "./tls-authorities.ts";
+import { checkIdentity, requireIdentity } from "./tls-identity.ts";
 
 export interface TlsTransportOptions {
   /** Bounds dialling and closing. Default: the machine's clock. */
   readonly clock?: Clock;
-  /** Our certificate chain, PEM. Needed to listen, and to dial where the other side asks for one. */
+  /** Our certificate chain, PEM, with its key. Needed to listen, and to dial where the other side asks for one. */
   readonly certificate?: string | Buffer;
   /** The private key of `certificate`, PEM. */
   readonly key?: string | Buffer;
-  /** The authorities that we trust, PEM. Default: those that come with Node. */
+  /** The authorities that we trust, PEM: one or more, each of which can be read. Default: those that come with Node. */
   readonly authorities?: string | Buffer | readonly (string | Buffer)[];
   /** Mutual TLS: whoever dials us must show a certificate of `authorities`. Default false. */
   readonly requireClientCertificate?: boolean;
@@ -27,10 +28,14 @@ const VERSION_MIN: SecureVersion = "TLSv1.3";
 
 /**
  * Links over TLS 1.3. There is no way to accept a certificate that does not fit, and no fall-back to plain
- * TCP: what cannot be secured fails with TlsError. `listen` fails with InvalidInputError, naming the field, when
- * `certificate` or `key` is missing or cannot be read, or when they are no pair.
+ * TCP: what cannot be secured fails with TlsError. `listen` fails with InvalidInputError, naming the field, without
+ * `certificate` and `key`.
+ * @throws InvalidInputError at once, naming `certificate`, `key` or `authorities`, when it cannot be read, or when
+ * certificate and key are no pair. What was given is not in the error. Not retryable.
  */
 export const tlsTransport = (options: TlsTransportOptions): Transport => {
+  checkIdentity(options);
+  checkAuthorities(options.authorities);
   const clock = options.clock ?? systemClock;
   const secrets = {
     minVersion: VERSION_MIN,
@@ -67,7 +72,7 @@ export const tlsTransport = (options: TlsTransportOptions): Transport => {
           isTlsProblem(error) ? tlsErrorOf(at, error) : lostBy(at, error),
       }),
     listen: async (address, onLink) => {
-      checkServerIdentity(options);
+      requireIdentity(options);
       return listenSocket({
         address,
         clock,
