@@ -22,6 +22,7 @@ import { SCOPES, type Scope } from "@holdfast/protocol/contract";
 import type { Credential, Grant } from "../endpoint.ts";
 import { AuthenticationFailedError, ConnectionLostError, ConnectionOverloadedError } from "../errors.ts";
 import type { Link } from "../transport.ts";
+import { EarlyFrames } from "./early-frames.ts";
 import { encodeWireError } from "./incoming-requests.ts";
 import { remoteErrorOf } from "./outgoing-requests.ts";
 import type { EndpointSettings } from "./settings.ts";
@@ -34,11 +35,10 @@ const FRAME_OPTIONS = { frameMaxBytes: HANDSHAKE_MAX_BYTES };
 /** The number of each step, so that a path that repeats frames cannot confuse two of them. */
 const HELLO_STEP = 0n;
 const AUTHENTICATE_STEP = 1n;
-/** Frames that overtook `ready` on a path that reorders. */
-const EARLY_MAX_COUNT = 1_024;
 
 /**
- * The dialling side. The link is destroyed when anything goes wrong.
+ * The dialling side. The link is destroyed when anything goes wrong. Until it is ready the other side can make us hold
+ * one frame of the handshake that is not complete (64 KiB), and {@link EarlyFrames}: `frameMaxBytes` in all.
  * @throws VersionMismatchError, AuthenticationFailedError, ConnectionOverloadedError as the other side says;
  * ConnectionLostError when it hangs up.
  */
@@ -48,10 +48,12 @@ export const dialHandshake = (
   credential: Credential | undefined,
 ): Promise<WirePeer> => {
   const done = deferred<WirePeer>();
-  const early: Uint8Array[] = [];
+  const early = new EarlyFrames(settings);
   let theirs: Hello | undefined;
   const fail = failWith(link, done);
 
+  // On a path that keeps order nothing comes before `ready` but the handshake.
+  link.limitFrames?.(HANDSHAKE_MAX_BYTES);
   link.onClose((error) => done.reject(error ?? lost(link)));
   link.onFrame((bytes) => {
     try {
@@ -78,11 +80,11 @@ export const dialHandshake = (
           judge: undefined,
         });
         done.resolve(peer);
-        for (const bytesBefore of early) peer.receive(bytesBefore);
-      } else if (early.length < EARLY_MAX_COUNT && !HANDSHAKE_TYPES.has(frame.type)) {
-        early.push(bytes);
-      } else {
+        early.deliver((bytesBefore) => peer.receive(bytesBefore));
+      } else if (HANDSHAKE_TYPES.has(frame.type)) {
         throw new UnexpectedFrameError(frame.type, "before the connection is ready");
+      } else {
+        early.add(frame.type, bytes);
       }
     } catch (error) {
       fail(error);
@@ -98,7 +100,10 @@ export interface AcceptOptions {
   readonly onReady: (peer: WirePeer) => void;
 }
 
-/** The listening side. The link is closed when anything goes wrong, after the reason was sent where it helps. */
+/**
+ * The listening side. The link is closed when anything goes wrong, after the reason was sent where it helps. Until it is
+ * ready a stranger can make us hold one frame of the handshake that is not complete (64 KiB), and what its hello said.
+ */
 export const acceptHandshake = (
   link: Link,
   settings: EndpointSettings,
@@ -149,8 +154,9 @@ export const acceptHandshake = (
   return done.promise;
 };
 
-/** Tells the dialler why it is not served, then closes the link. */
+/** Tells the dialler why it is not served, then closes the link. What it says meanwhile may be no larger than a handshake. */
 export const refuse = (link: Link, sequence: bigint, error: Error): void => {
+  link.limitFrames?.(HANDSHAKE_MAX_BYTES);
   const payload = encodeWireError(toWireError(error));
   link.send(encodeFrame({ type: "failure", sequence, payload }, FRAME_OPTIONS));
   link.close();
