@@ -8,6 +8,7 @@ import { z } from "zod";
 import {
   createHandlers,
   createMemoryNetwork,
+  type Peer,
   type StreamOptions,
   type Transport,
   tcpTransport,
@@ -319,5 +320,32 @@ describe("a stream", () => {
       expect(links.length).toBe(1);
       await both[Symbol.asyncDispose]();
     }
+  });
+
+  it.each<[string, unknown]>([
+    ["NaN", Number.NaN],
+    ["a negative number", -1],
+    ["a fraction", 0.5],
+    ["infinity", Number.POSITIVE_INFINITY],
+    ["more than was sent", 1e15],
+    ["more than a number holds", 2n ** 63n],
+    ["a text", "1"],
+    ["nothing", null],
+  ])("loses its connection, and no other, when its reader gives %s as what was read", async (_, readBytes) => {
+    await using both = await setup();
+    await using other = await pair(tcpTransport());
+    const stream = both.rows(100, { bytes: 1_000, windowBytes: 4_096 });
+    expect(await stream.next()).toMatchObject({ value: { number: 0 } });
+    const accepted = both.accepted[0] as Peer & { receive(bytes: Uint8Array): void };
+    const errors: (Error | undefined)[] = [];
+    accepted.onClose((error) => errors.push(error));
+    // As if it came from the other side.
+    const payload = encodeValue(readBytes);
+    accepted.receive(encodeFrame({ type: "credit", sequence: 0n, payload }, { frameMaxBytes: 1 << 20 }));
+    expect(errors).toEqual([
+      expect.objectContaining({ code: "PROTOCOL_UNEXPECTED_FRAME", retryable: false }),
+    ]);
+    await vi.waitFor(() => expect(both.source).toMatchObject({ endedCount: 1, abortedCount: 1 }));
+    expect(await other.client.request(echo, { text: "x" })).toEqual({ text: "x" });
   });
 });

@@ -11,6 +11,7 @@ import {
   decodeValue,
   encodeValue,
   InvalidMessageError,
+  UnexpectedFrameError,
   UnknownMessageError,
 } from "@holdfast/protocol";
 import type { PushDefinition, RequestDefinition, Scope, StreamDefinition } from "@holdfast/protocol/contract";
@@ -103,10 +104,15 @@ export class IncomingRequests {
     }
   }
 
-  /** A reader has read some of its stream. What is not a number counts for nothing. */
+  /**
+   * A reader has read some of its stream; for one that is over it counts for nothing.
+   * @throws SerializationError, UnexpectedFrameError when nobody can have read that much: the connection is over.
+   */
   onCredit(sequence: bigint, payload: Uint8Array): void {
     const readBytes = decodeValue(payload);
-    if (typeof readBytes === "number") this.#running.get(sequence)?.sender?.credit(readBytes);
+    if (typeof readBytes !== "number" || !Number.isSafeInteger(readBytes) || readBytes < 0)
+      throw new UnexpectedFrameError("credit", "that is no number of bytes");
+    this.#running.get(sequence)?.sender?.credit(readBytes);
   }
 
   /** There is room for more on the way out. */

@@ -1,4 +1,4 @@
-import { checkShape, encodeValue } from "@holdfast/protocol";
+import { checkShape, encodeValue, UnexpectedFrameError } from "@holdfast/protocol";
 import type { StreamDefinition } from "@holdfast/protocol/contract";
 
 export interface ItemSenderOptions {
@@ -46,9 +46,15 @@ export class ItemSender {
     return count;
   }
 
-  /** The reader has read so many bytes since the stream began. A number that was overtaken by a later one counts for nothing. */
+  /**
+   * The reader has read so many bytes since the stream began, a whole number. One that was overtaken by a later one counts
+   * for nothing.
+   * @throws UnexpectedFrameError when that is more than was sent.
+   */
   credit(readBytes: number): void {
-    this.#readBytes = Math.max(this.#readBytes, Math.min(readBytes, this.#sentBytes));
+    if (readBytes > this.#sentBytes)
+      throw new UnexpectedFrameError("credit", `for more than ${this.#options.definition.name} sent`);
+    this.#readBytes = Math.max(this.#readBytes, readBytes);
     this.wake();
   }
 
