@@ -70,4 +70,42 @@ describe("DeadlineQueue", () => {
     await clock.advance(100);
     expect(count).toBe(1);
   });
+
+  it("keeps few timers after waits that all differed in length, and those that wait keep theirs", async () => {
+    const clock = new VirtualClock();
+    const queue = new DeadlineQueue(clock);
+    const ended: number[] = [];
+    const kept = Array.from({ length: 200 }, (_, index) => 5_000 + index);
+    for (const waitMs of kept) queue.add(waitMs, new Waiting(() => void ended.push(clock.monotonicNow())));
+    let pendingMaxCount = 0;
+    for (let index = 0; index < 10_000; index += 1) {
+      const waiting = new Waiting(() => void ended.push(Number.NaN));
+      queue.add(10_000 + index / 7, waiting);
+      waiting.cancelDeadline();
+      pendingMaxCount = Math.max(pendingMaxCount, clock.pendingCount);
+    }
+    expect(pendingMaxCount).toBeLessThanOrEqual(2 * kept.length);
+    await clock.advance(20_000);
+    expect(ended).toEqual(kept);
+    expect(clock.pendingCount).toBe(0);
+  });
+
+  it("ends each wait in time where waits of other lengths begin as it ends", async () => {
+    const clock = new VirtualClock();
+    const queue = new DeadlineQueue(clock);
+    const ended: number[] = [];
+    const first = new Waiting(() => {
+      for (let index = 0; index < 1_000; index += 1) {
+        const waiting = new Waiting(() => undefined);
+        queue.add(500 + index, waiting);
+        waiting.cancelDeadline();
+      }
+      // Its own length was closed meanwhile.
+      queue.add(10, new Waiting(() => void ended.push(clock.monotonicNow())));
+    });
+    queue.add(10, first);
+    await clock.advance(5_000);
+    expect(ended).toEqual([20]);
+    expect(clock.pendingCount).toBe(0);
+  });
 });

@@ -23,14 +23,20 @@ export abstract class Deadline {
   }
 }
 
+/** So many lanes are kept, empty or not, before anyone looks which of them nobody waits in. */
+const LANES_KEPT_COUNT = 64;
+
 /**
  * Many timeouts on few timers. Waits of the same length end in the order in which they began, so each
  * length needs one list and one timer, however many wait; a wait that is cancelled, as nearly all are, never
- * touches a timer.
+ * touches a timer. Lists that are empty are closed when there are many, so that waits which all differ in length leave
+ * no more than {@link LANES_KEPT_COUNT} behind, or twice as many as waited at once.
  */
 export class DeadlineQueue {
   readonly #clock: Clock;
   readonly #lanes = new Map<number, Lane>();
+  /** With so many lanes the empty ones are closed. */
+  #lanesMaxCount = LANES_KEPT_COUNT;
   /** The lane that was used last: nearly always the one that is used next. */
   #lastLane: Lane | undefined;
 
@@ -52,11 +58,22 @@ export class DeadlineQueue {
   }
 
   #open(waitMs: number): Lane {
+    if (this.#lanes.size >= this.#lanesMaxCount) this.#closeEmpty();
     const lane = new Lane(this.#clock, waitMs, () => {
       if (this.#lanes.get(waitMs) === lane) this.#lanes.delete(waitMs);
     });
     this.#lanes.set(waitMs, lane);
     return lane;
+  }
+
+  /** Not again before the number of lanes has doubled, so that each new lane pays for two looks at most. */
+  #closeEmpty(): void {
+    for (const [waitMs, lane] of this.#lanes) {
+      if (!lane.isEmpty) continue;
+      lane.clear();
+      this.#lanes.delete(waitMs);
+    }
+    this.#lanesMaxCount = Math.max(LANES_KEPT_COUNT, 2 * this.#lanes.size);
   }
 
   /** Forgets all waits and timers. */
@@ -84,6 +101,10 @@ class Lane {
     this.#clock = clock;
     this.waitMs = waitMs;
     this.#onOver = onOver;
+  }
+
+  get isEmpty(): boolean {
+    return this.#head === undefined;
   }
 
   add(deadline: Deadline, now: number): void {
