@@ -186,6 +186,45 @@ describe("TokenKeeper", () => {
   });
 });
 
+describe("the end of a TokenKeeper", () => {
+  it("gives up the first authentication under way, for all who wait and for good", async () => {
+    const { clock, issue } = setup();
+    const signals: AbortSignal[] = [];
+    const authenticate = vi.fn(async ({ signal }: { readonly signal: AbortSignal }) => {
+      signals.push(signal);
+      // It does not heed its signal, and is done too late.
+      await clock.sleep(1_000);
+      return issue();
+    });
+    const logout = vi.fn(async () => undefined);
+    const keeper = new TokenKeeper({ clock, authenticator: { authenticate, logout } });
+    const waiting = [keeper.valid(), keeper.credential({}), keeper.renew(undefined, {})];
+    const refused = Promise.all(waiting.map((wait) => expect(wait).rejects.toThrowError(invalid)));
+    const end = new AbortController();
+    await keeper.end({ signal: end.signal });
+    await refused;
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    await clock.advance(1_000);
+    expect(keeper.token).toBeUndefined();
+    await expect(keeper.valid()).rejects.toThrowError(invalid);
+    await keeper.end({ signal: end.signal });
+    expect(authenticate).toHaveBeenCalledOnce();
+    expect(logout).not.toHaveBeenCalled();
+    expect(clock.pendingCount).toBe(0);
+  });
+
+  it("keeps no token that came at the same moment", async () => {
+    const { clock, issue } = setup();
+    const keeper = new TokenKeeper({ clock, authenticator: { authenticate: async () => issue() } });
+    // Between the answer and whoever waits for it lie some turns of promise callbacks: the end comes at each of them.
+    const waiting = expect(keeper.valid()).rejects.toThrowError(invalid);
+    await Promise.resolve();
+    await keeper.end({});
+    await waiting;
+    expect(keeper.token).toBeUndefined();
+  });
+});
+
 describe("a client with tokens", () => {
   /** A cluster whose nodes accept the tokens of one issuer; the clocks are the same. */
   const tokenCluster = async (ttlMs: number) => {

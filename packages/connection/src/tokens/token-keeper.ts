@@ -73,7 +73,7 @@ export class TokenKeeper implements TokenSource {
 
   /**
    * A token that is good now.
-   * @throws what the authenticator throws; TimeoutError; InvalidCredentialsError after `logout`; signal.reason,
+   * @throws what the authenticator throws; TimeoutError; InvalidCredentialsError after `logout` or `end`; signal.reason,
    * while the authentication goes on for the others.
    */
   async valid({ signal }: Abortable = {}): Promise<Token> {
@@ -122,8 +122,13 @@ export class TokenKeeper implements TokenSource {
     return (await untilAborted(this.#renew(), options.signal)).credential;
   }
 
+  /**
+   * Logs out where there is a token, and gives up the authentication under way where there is none; later uses fail with
+   * InvalidCredentialsError, as does whoever waits. Idempotent. @throws as `logout`.
+   */
   async end(options: Abortable): Promise<void> {
     if (this.#kept !== undefined) await this.logout(options);
+    else this.#ended.abort(new InvalidCredentialsError("logged out"));
   }
 
   #renew(): Promise<Token> {
@@ -148,6 +153,8 @@ export class TokenKeeper implements TokenSource {
         ? authenticator.refresh(old.token, { signal })
         : authenticator.authenticate({ signal }),
     );
+    // It may have come just before the end.
+    this.#requireUse();
     this.#kept = { token, renewAt: askedAt + renewAtShare * token.ttlMs, endsAt: askedAt + token.ttlMs };
     return token;
   }
