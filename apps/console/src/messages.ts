@@ -13,7 +13,7 @@ export interface ClusterData extends ClusterView {
 
 export interface SilentDatacenter {
   readonly datacenter: string;
-  /** When the console last saw one of its managers answer, wall clock; null when it never did. */
+  /** When one of its managers answered the gate last, by the gate's wall clock; null when none did since it started. */
   readonly heardAt: number | null;
 }
 

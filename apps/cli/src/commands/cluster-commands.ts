@@ -13,6 +13,12 @@ const healthFormat = (health: string): "green" | "yellow" | "red" =>
       ? "red"
       : "yellow";
 
+/** Of one that does not answer, the rest of its row is what it said then. */
+const lastHeard = ({ managers, heardAt }: DatacenterView, wallNow: number): string => {
+  if (heardAt !== undefined) return formatAge(wallNow - heardAt);
+  return managers.some(({ state }) => state !== "offline" && state !== "syncing") ? "now" : "never";
+};
+
 export const pingCommand = (session: Session, exit: ExitCode): Command =>
   withClientFlags(new Command("ping"))
     .description("ask every configured gate whether it answers")
@@ -64,6 +70,7 @@ export const datacentersCommand = (session: Session): Command =>
           [
             { title: "datacenter", value: (dc) => dc.datacenter },
             { title: "health", value: (dc) => session.style(healthFormat(dc.health), dc.health) },
+            { title: "heard", value: (dc) => lastHeard(dc, session.clock.wallNow()) },
             { title: "leader", value: (dc) => dc.leader?.nodeId ?? "-" },
             { title: "fence", value: (dc) => dc.leader?.fence ?? "-", align: "right" },
             { title: "managers", value: (dc) => String(dc.managers.length), align: "right" },

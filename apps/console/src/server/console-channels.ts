@@ -22,7 +22,7 @@ import {
 import { JOB_CHANNEL_PREFIX } from "../messages.ts";
 import type { DataSource } from "./data-source.ts";
 import { JobChannels } from "./job-channels.ts";
-import { SilentDatacenters } from "./silent-datacenters.ts";
+import { withSilent } from "./silent-datacenters.ts";
 import { StateChannel } from "./state-channel.ts";
 
 const JOBS_SHOWN = 100;
@@ -52,11 +52,10 @@ export class ConsoleChannels implements ChannelLog {
   }) {
     const { client, data, clock, random, logger } = options;
     const tasks = new TaskGroup({ logger });
-    const silent = new SilentDatacenters(clock);
     const state = (name: string, look: (signal: AbortSignal) => Promise<unknown>): StateChannel =>
       new StateChannel({ name, look, clock, random, tasks });
     this.#states = {
-      cluster: state("cluster", async (signal) => silent.mark(await client.cluster({ signal }))),
+      cluster: state("cluster", async (signal) => withSilent(await client.cluster({ signal }))),
       // Null where there is none to look at.
       data: state("data", async (signal) => (await data?.look(signal)) ?? null),
       jobs: state("jobs", (signal) => client.list({ signal, limit: JOBS_SHOWN })),

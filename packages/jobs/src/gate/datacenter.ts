@@ -26,6 +26,8 @@ export class Datacenter implements AsyncDisposable {
   readonly #configured: readonly string[];
   readonly #startedAt: number;
   #view: DatacenterView | undefined;
+  /** When that came, wall clock: for people only. */
+  #heardAt = 0;
   #workflows: ReadonlySet<string> = new Set();
   #catalogKey = "";
   #unansweredCount = 0;
@@ -98,13 +100,13 @@ export class Datacenter implements AsyncDisposable {
     return stated !== "initializing" && severityOf(stated) > severityOf(computed) ? stated : computed;
   }
 
-  /** What its managers said last, under the health that this gate concludes. */
+  /** What its managers said last, under the health that this gate concludes; and when, while none of them answers. */
   get view(): DatacenterView {
     const { health } = this;
     if (this.#view !== undefined) {
       if (this.#unansweredCount < UNANSWERED_MAX_COUNT) return { ...this.#view, health };
       const managers = this.#view.managers.map((manager) => ({ ...manager, state: "offline" as const }));
-      return { ...this.#view, health, managers };
+      return { ...this.#view, health, managers, heardAt: this.#heardAt };
     }
     return {
       datacenter: this.name,
@@ -180,6 +182,7 @@ export class Datacenter implements AsyncDisposable {
     }
     this.#unansweredCount = 0;
     this.#view = view;
+    this.#heardAt = this.#clock.wallNow();
     const names = view.workflows.map(({ name }) => name).sort();
     this.#workflows = new Set(names);
     const workers = view.workers.map(({ nodeId, startedAt }) => `${nodeId}@${startedAt}`).sort();

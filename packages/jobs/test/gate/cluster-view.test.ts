@@ -47,6 +47,25 @@ describe("the view of the cluster", () => {
     }
   });
 
+  it("says since when a datacenter does not answer, and only while it does not", async () => {
+    await using t = await setup({ datacenters: ["east", "west"] });
+    const heardAt = async () => {
+      const { datacenters } = await settle(t.clock, t.client.cluster());
+      return Object.fromEntries(datacenters.map((view) => [view.datacenter, view.heardAt]));
+    };
+    await t.clock.advance(1_500);
+    expect(await heardAt()).toEqual({ east: undefined, west: undefined });
+    const stoppedAt = t.clock.wallNow();
+    await settle(t.clock, t.west.stop());
+    await t.clock.advance(40_000);
+    const since = await heardAt();
+    expect(since["east"]).toBe(undefined);
+    expect(since["west"]).toBeGreaterThan(stoppedAt - 2_000);
+    expect(since["west"]).toBeLessThanOrEqual(stoppedAt + 1_000);
+    await t.clock.advance(10_000);
+    expect(await heardAt()).toEqual(since);
+  });
+
   it("comes from another gate when the one that is asked first is gone", async () => {
     await using t = await setup({ gates: 2 });
     const first = t.gates[0] as (typeof t.gates)[number];

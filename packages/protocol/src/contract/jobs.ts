@@ -272,6 +272,11 @@ export const datacenterView = z.object({
   activeJobs: z.number().int(),
   pendingTasks: z.number().int(),
   workflows: z.array(workflowCatalogEntry),
+  /**
+   * Told by a gate while no manager answers it (all of them are `offline`): when one did last, by the wall clock of that
+   * gate; the rest is what was said then. Absent while one answers, and when none ever did.
+   */
+  heardAt: z.number().optional(),
 });
 
 /** Asked of a gate: the whole cluster as this gate sees it. Asked of a manager: its datacenter. */

@@ -16,7 +16,7 @@ export const SilentNote = ({
     <output className="warning silent">
       No manager of {datacenter} answers
       {heardAt === null
-        ? "; none has since this console began to look. "
+        ? "; none has since this gate started. "
         : `; one did last at ${formatClock(heardAt)}, ${formatAge(now - heardAt)}. `}
       {children}
     </output>
