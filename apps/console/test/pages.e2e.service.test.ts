@@ -168,6 +168,25 @@ describeService("chromium", "the pages of the console in a real browser", () => 
     expect(await page.getByText(/^As of /).count()).toBe(0);
   });
 
+  it("say why there is nothing to show where nothing was ever seen, and show it as soon as it is there", async () => {
+    // One of its own: what another test saw goes on to be shown until nobody has followed for a second.
+    const away = new TimeoutError("the question to the gate", 5_000);
+    const answer: { jobs?: JobSummary[] } = {};
+    await using unseen = await setUp(
+      { list: async () => (answer.jobs === undefined ? Promise.reject(away) : { jobs: answer.jobs }) },
+      { clock: systemClock },
+    );
+    const page = await (await browser.newContext()).newPage();
+    page.on("pageerror", (error) => failures.push(error.message));
+    await page.goto(`${unseen.console.url}/jobs`);
+    await page.getByText("The jobs cannot be read").waitFor({ timeout: LIMIT_MS });
+    await page.getByText("the question to the gate took longer than 5000 ms").waitFor();
+    answer.jobs = [summaryOf("job-13")];
+    await shows(page, "job-13");
+    expect(await page.getByText("The jobs cannot be read").count()).toBe(0);
+    await page.context().close();
+  });
+
   it("show what happened while they slept", async () => {
     const context = await browser.newContext();
     const page = await openJobs(context);
