@@ -35,6 +35,7 @@ import type { NodeLease } from "./node-lease.ts";
 import { NodeLeases } from "./node-leases.ts";
 import { NodeList } from "./node-list.ts";
 import { closeStream, type OpenStream, StreamOpening } from "./open-stream.ts";
+import { RetryPauses } from "./retry-pauses.ts";
 
 export interface ManagerRequestOptions extends Abortable {
   /** Longest wait for the answer to one attempt, once there is a connection, milliseconds. Default: `requestTimeoutMs` of the client. */
@@ -65,6 +66,7 @@ export class ConnectionManager implements AsyncDisposable {
   readonly #calls: NodeCalls;
   readonly #checks: HealthChecks;
   readonly #tasks: TaskGroup;
+  readonly #pauses: RetryPauses;
   readonly #retry: Retry;
   readonly #hedge: Hedge | undefined;
   readonly #requests = new OperationMetrics();
@@ -94,12 +96,14 @@ export class ConnectionManager implements AsyncDisposable {
       isClosed: () => this.#isClosed,
     });
     this.#tasks = new TaskGroup({ logger });
+    this.#pauses = new RetryPauses(endpoint.clock);
     this.#retry = new Retry({
       ...retry,
       budget: retryBudget,
-      clock: endpoint.clock,
+      clock: this.#pauses,
       random: endpoint.random,
-      shouldRetry: (error, attempt) => isRetryable(error, attempt) && !this.#calls.isFinal(error),
+      shouldRetry: (error, attempt) =>
+        !this.#isClosed && isRetryable(error, attempt) && !this.#calls.isFinal(error),
     });
     this.#retry.events.on("retrying", ({ attempt, delayMs, error }) =>
       this.events.emit("retrying", {
@@ -232,13 +236,16 @@ export class ConnectionManager implements AsyncDisposable {
     return this.#checks.records;
   }
 
-  /** Pings every node, all at once, each within `timeoutMs` (default 5_000), and reports. Lifts no hold. */
+  /**
+   * Pings every node, all at once, each within `timeoutMs` (whole milliseconds, default: `requestTimeoutMs` of the
+   * client), and reports. Lifts no hold.
+   * @throws InvalidInputError for a `timeoutMs` below 1 or not whole, before anything is asked; PoolClosedError;
+   * signal.reason.
+   */
   async checkHealth(options: Abortable & { readonly timeoutMs?: number } = {}): Promise<HealthReport> {
     this.#requireOpen();
-    return this.#checks.checkAll({
-      signal: options.signal,
-      timeoutMs: options.timeoutMs ?? this.#settings.requestTimeoutMs,
-    });
+    const { signal, timeoutMs = this.#settings.requestTimeoutMs } = options;
+    return this.#checks.checkAll({ signal, timeoutMs: whole("timeoutMs", timeoutMs, { min: 1 }) });
   }
 
   /** Adds a node for good. Returns its number; that of the node when it is known already. */
@@ -281,7 +288,7 @@ export class ConnectionManager implements AsyncDisposable {
 
   /**
    * Refuses new work, waits up to `drainMs` (default 5_000) for what runs, logs out as well as it can, closes
-   * every connection. Works with the cluster down. Idempotent.
+   * every connection. A call that pauses before its next attempt ends with PoolClosedError. Works with the cluster down. Idempotent.
    */
   disconnect(options: { readonly drainMs?: number } = {}): Promise<void> {
     this.#closing ??= this.#disconnect(options.drainMs ?? DRAIN_MS);
@@ -294,6 +301,7 @@ export class ConnectionManager implements AsyncDisposable {
 
   async #disconnect(drainMs: number): Promise<void> {
     this.#isClosed = true;
+    this.#pauses.endAll();
     await this.#tasks.stop();
     const { endpoint, tokens } = this.#settings;
     try {
@@ -318,14 +326,17 @@ export class ConnectionManager implements AsyncDisposable {
     hedge?: Hedge,
   ): Promise<T> {
     return this.#retry.execute<T>(
-      (attempt) =>
-        hedge === undefined
+      (attempt) => {
+        // The client was closed during the pause.
+        if (attempt.attempt > 1) this.#requireOpen();
+        return hedge === undefined
           ? this.#calls.attempt(call, asking(signal), signal)
           : hedge.execute<T>(
               ({ isHedge, signal: copySignal }) =>
                 this.#calls.attempt(call, asking(copySignal), copySignal, isHedge),
               attempt,
-            ),
+            );
+      },
       // Which failures may be repeated is decided for each of them, below.
       { signal, idempotent: true },
     );

@@ -130,4 +130,16 @@ describe("NodeHealth", () => {
     await clock.advance(1_000);
     expect(health.eligibility).toBe("trial");
   });
+
+  it.each([
+    Number.NaN,
+    0,
+    -0.1,
+    1.1,
+    Number.POSITIVE_INFINITY,
+  ])("refuses %d as the share of failures that ejects", (failureShareMax) => {
+    expect(() => healthSettingsOf({ failureShareMax })).toThrowError(
+      expect.objectContaining({ code: "KERNEL_INVALID_INPUT", field: "health.failureShareMax" }),
+    );
+  });
 });

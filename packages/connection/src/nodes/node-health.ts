@@ -1,4 +1,4 @@
-import type { Clock } from "@holdfast/kernel";
+import { type Clock, InvalidInputError } from "@holdfast/kernel";
 import { whole } from "../link/settings.ts";
 
 export interface HealthOptions {
@@ -56,12 +56,17 @@ export type HealthSettings = Required<HealthOptions>;
 /** @throws InvalidInputError naming the field. */
 export const healthSettingsOf = (options: HealthOptions = {}): HealthSettings => ({
   failuresInRowMax: whole("health.failuresInRowMax", options.failuresInRowMax ?? 3, { min: 1 }),
-  failureShareMax: options.failureShareMax ?? 0.85,
+  failureShareMax: shareOf("health.failureShareMax", options.failureShareMax ?? 0.85),
   failureShareMinCount: whole("health.failureShareMinCount", options.failureShareMinCount ?? 20, { min: 1 }),
   windowMs: whole("health.windowMs", options.windowMs ?? 10_000, { min: 1 }),
   ejectionMs: whole("health.ejectionMs", options.ejectionMs ?? 30_000, { min: 1 }),
   ejectionCapMs: whole("health.ejectionCapMs", options.ejectionCapMs ?? 300_000, { min: 1 }),
 });
+
+const shareOf = (field: string, share: number): number => {
+  if (share > 0 && share <= 1) return share;
+  throw new InvalidInputError(field, share, "a share above 0 and up to 1");
+};
 
 /**
  * Two separate facts about a node: a hold, which only the caller sets and lifts, and observed health, which
@@ -111,9 +116,10 @@ export class NodeHealth {
     return isOver && !this.#observed.isOnTrial ? "trial" : "unwell";
   }
 
-  record(node: { readonly nodeId: number; readonly host: string }): NodeHealthRecord {
+  record({ host, nodeId }: { readonly nodeId: number; readonly host: string }): NodeHealthRecord {
     return {
-      ...node,
+      nodeId,
+      host,
       isHealthy: !this.#isHeld && this.isObservedHealthy,
       isHeld: this.#isHeld,
       isObservedHealthy: this.isObservedHealthy,
