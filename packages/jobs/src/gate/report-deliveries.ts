@@ -3,6 +3,7 @@ import { type NewTask, runWorker, type TaskContext, type TaskQueue } from "@hold
 import { type Clock, hasCode, InvalidInputError, type Logger, withTimeout } from "@holdfast/kernel";
 import type { JobSpec, ReporterConfig } from "@holdfast/protocol/contract";
 import { PermanentError } from "../errors.ts";
+import { approximateBytes } from "../model/approximate-bytes.ts";
 import type { JobReporter } from "../model/job-reporter.ts";
 import type { JobStore } from "../model/job-table.ts";
 import { storedResult } from "./stored-result.ts";
@@ -17,6 +18,11 @@ const BACKOFF = { baseMs: 1_000, factor: 2.5, capMs: 3_600_000 } as const;
 const LEASE_MS = 30_000;
 const DELIVERY_TIMEOUT_MS = 300_000;
 const CONCURRENCY = 8;
+/**
+ * What one report is given of its job's labels, and of its own settings, each as JSON. With both and an id it fits the
+ * store, which takes 4 MiB: what did not would be refused with the end of the job, for ever.
+ */
+const PART_MAX_BYTES = 1024 * 1024;
 /** A reporter that takes longer is left behind: its gate stops all the same. */
 const CLOSE_TIMEOUT_MS = 5_000;
 
@@ -59,12 +65,21 @@ export class ReportDeliveries {
     this.#queue = options.store.coordination.queue(QUEUE);
   }
 
-  /** @throws InvalidInputError naming the entry that asks for a reporter which this gate does not have. */
-  check(spec: Pick<JobSpec, "reporting">): void {
+  /**
+   * @throws InvalidInputError naming the entry that asks for a reporter which this gate does not have, and labels or an
+   * entry of more than 1 MiB.
+   */
+  check(spec: EndedJob["spec"]): void {
     for (const [index, { type }] of spec.reporting.entries()) {
       if (LOCAL_TYPES.has(type.toLowerCase()) || this.#reporters.has(type)) continue;
       const known = [...LOCAL_TYPES, ...this.#reporters.keys()].join(", ");
       throw new InvalidInputError(`reporting[${index}].type`, type, `one of ${known}`);
+    }
+    checkSize("labels", spec.labels);
+    for (const [index, config] of spec.reporting.entries()) checkSize(`reporting[${index}]`, config);
+    for (const [index, { reporting = [] }] of spec.workflows.entries()) {
+      for (const [entry, config] of reporting.entries())
+        checkSize(`workflows[${index}].reporting[${entry}]`, config);
     }
   }
 
@@ -207,6 +222,16 @@ const checkReporters = (reporters: readonly JobReporter[]): ReadonlyMap<string, 
     byName.set(name, reporter);
   }
   return byName;
+};
+
+/** Below this no text can be over the limit, whatever its characters take. */
+const SURELY_FITS_BYTES = PART_MAX_BYTES / 6;
+
+const checkSize = (field: string, value: object): void => {
+  if (approximateBytes(value) <= SURELY_FITS_BYTES) return;
+  const sizeBytes = Buffer.byteLength(JSON.stringify(value));
+  if (sizeBytes <= PART_MAX_BYTES) return;
+  throw new InvalidInputError(field, value, `at most ${PART_MAX_BYTES} bytes of JSON, not ${sizeBytes}`);
 };
 
 /** Ids of jobs may be long, and anything: hashed they fit everywhere. */

@@ -158,6 +158,40 @@ describe("the results of jobs", () => {
     expect(sound.closedCount()).toBe(1);
   });
 
+  it("are refused with the job when what goes along with them is too large to be kept for its end", async () => {
+    const { reporter, reports } = recordingReporter("hook", "asked");
+    await using t = await setup({ gate: { reporters: [reporter] } });
+    const large = (length: number) => ({ type: "hook", options: { text: "x".repeat(length) } });
+    const workflow = { workflow: "w", input: {} };
+    for (const [spec, field] of [
+      [{ reporting: [{ type: "json" }, large(4_400_000)] }, "reporting[1]"],
+      [
+        { workflows: [workflow, { ...workflow, name: "b", reporting: [large(1_100_000)] }] },
+        "workflows[1].reporting[0]",
+      ],
+      [
+        {
+          reporting: [large(1)],
+          labels: Object.fromEntries(Array.from({ length: 9_000 }, (_, n) => [`${n}`, "x".repeat(500)])),
+        },
+        "labels",
+      ],
+    ] as const) {
+      await expect(t.submit(spec)).rejects.toMatchObject({
+        code: "KERNEL_INVALID_INPUT",
+        retryable: false,
+        details: { field },
+      });
+    }
+    expect((await settle(t.clock, t.client.list())).jobs).toEqual([]);
+    const { jobId } = await t.submit({ reporting: [large(1_000_000)] });
+    await t.clock.advance(100);
+    await t.east.end(jobId, "completed");
+    expect(await t.result(jobId)).toMatchObject({ status: "completed" });
+    await t.clock.advance(100);
+    expect(reports).toHaveLength(1);
+  });
+
   it("closes its reporters when it cannot start", async () => {
     const { reporter, closedCount } = recordingReporter("hook");
     await using t = await setup({
