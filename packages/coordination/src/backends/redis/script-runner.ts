@@ -24,10 +24,8 @@ const SCRIPT_NAMES = [
   "write-states",
 ] as const;
 
-/** These begin with what stream-life.lua says. */
 const LOG_SCRIPT_NAMES = ["append-entries", "read-entries"] as const;
 
-/** These begin with what task-steps.lua says. */
 const QUEUE_SCRIPT_NAMES = [
   "advance-schedule",
   "cancel-groups",
@@ -56,13 +54,25 @@ export type QueueScriptName = (typeof QUEUE_SCRIPT_NAMES)[number];
 export type ScriptName = (typeof SCRIPT_NAMES)[number] | (typeof LOG_SCRIPT_NAMES)[number] | QueueScriptName;
 export type Scripts = Readonly<Record<ScriptName, RedisScript>>;
 
+/** What a script begins with: files of functions that it shares with others. */
+const sharedParts = (name: ScriptName): readonly string[] => {
+  if (includes(LOG_SCRIPT_NAMES, name)) return ["stream-life"];
+  if (!includes(QUEUE_SCRIPT_NAMES, name)) return [];
+  if (name === "claim-tasks") return ["task-steps", "claim-limits", "due-tasks"];
+  return name === "next-due" ? ["task-steps", "claim-limits"] : ["task-steps"];
+};
+
+const includes = <Name extends string>(names: readonly Name[], name: string): name is Name =>
+  (names as readonly string[]).includes(name);
+
 export const readScripts = async (): Promise<Scripts> => {
-  const life = await readScript("stream-life");
-  const steps = await readScript("task-steps");
-  const own = SCRIPT_NAMES.map(async (name) => toScript(name, await readScript(name)));
-  const ofLogs = LOG_SCRIPT_NAMES.map(async (name) => toScript(name, life + (await readScript(name))));
-  const ofQueues = QUEUE_SCRIPT_NAMES.map(async (name) => toScript(name, steps + (await readScript(name))));
-  const scripts = await Promise.all([...own, ...ofLogs, ...ofQueues]);
+  const names = [...SCRIPT_NAMES, ...LOG_SCRIPT_NAMES, ...QUEUE_SCRIPT_NAMES];
+  const scripts = await Promise.all(
+    names.map(async (name): Promise<RedisScript> => {
+      const text = (await Promise.all([...sharedParts(name), name].map(readScript))).join("");
+      return { name, text, sha1: createHash("sha1").update(text).digest("hex") };
+    }),
+  );
   return Object.fromEntries(scripts.map((script) => [script.name, script])) as Record<
     ScriptName,
     RedisScript
@@ -70,12 +80,6 @@ export const readScripts = async (): Promise<Scripts> => {
 };
 
 const readScript = (name: string): Promise<string> => readFile(new URL(`${name}.lua`, HERE), "utf8");
-
-const toScript = (name: ScriptName, text: string): RedisScript => ({
-  name,
-  text,
-  sha1: createHash("sha1").update(text).digest("hex"),
-});
 
 /** Error replies that pass: loading, a demoted or cut off master, a cluster that is being changed, no memory, no disk. */
 const OUTAGE_REPLY =

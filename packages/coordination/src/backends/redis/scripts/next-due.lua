@@ -1,14 +1,10 @@
 -- How long until a pending task may be claimed or a claim lapses.
--- KEYS and ARGV 1 and 2: see task-steps.lua. Result: milliseconds, or '' when there is neither.
-local opensAt, isShut = 0, false
-if redis.call('EXISTS', P .. 'o') == 1 then
-  local paused, concurrency, count, per, tokens, at =
-    unpack(redis.call('HMGET', P .. 'o', 'paused', 'concurrency', 'count', 'per', 'tokens', 'at'))
-  isShut = paused or (concurrency and redis.call('ZCARD', P .. 'l') >= tonumber(concurrency))
-  if count then
-    local left = math.min(count, (tokens or count) + math.max(0, now - (at or now)) * count / per)
-    if left < 1 then opensAt = now + (1 - left) * per / count end
-  end
+-- KEYS and ARGV 1 and 2: see task-steps.lua, after which comes claim-limits.lua. Result: milliseconds, or '' when
+--   there is neither.
+local opensAt, isShut = 0, settings and (settings.paused or slotsLeft() < 1)
+if settings and settings.count then
+  local left = tokensLeft()
+  if left < 1 then opensAt = now + (1 - left) * settings.per / settings.count end
 end
 local next
 if not isShut then
