@@ -16,6 +16,12 @@ export interface TokenIssuerOptions {
   readonly ttlMs?: number;
 }
 
+/** A revocation may be forgotten when both clocks have passed these: one of them alone may have jumped. */
+interface RevokedUntil {
+  readonly monotonicAt: number;
+  readonly wallAt: number;
+}
+
 const SECRET_MIN_BYTES = 32;
 const TTL_MS = 86_400_000;
 
@@ -37,8 +43,8 @@ export class TokenIssuer {
   readonly #random: Random;
   readonly #secret: Uint8Array;
   readonly #ttlMs: number;
-  /** Ids of revoked tokens and when each would have ended; never more than there are tokens alive. */
-  readonly #revoked = new Map<string, number>();
+  /** Ids of revoked tokens, and when each has ended for certain; never more than were revoked within one life. */
+  readonly #revoked = new Map<string, RevokedUntil>();
 
   /** @throws InvalidInputError when the secret is short or the time is not positive; the secret is not shown. */
   constructor(options: TokenIssuerOptions) {
@@ -76,13 +82,18 @@ export class TokenIssuer {
     return new Token(fields, credential.token);
   }
 
-  /** Refuses the token from now on, on open connections too. A token that is not ours is ignored. */
+  /**
+   * Refuses the token from now on, on open connections too, also where the wall clock jumps ahead and back. A token that
+   * is not ours is ignored.
+   */
   revoke(credential: Credential): void {
-    const now = this.#clock.wallNow();
-    for (const [id, expiresAt] of this.#revoked) if (now > expiresAt) this.#revoked.delete(id);
+    const now = this.#clock.monotonicNow();
+    const wallNow = this.#clock.wallNow();
+    for (const [id, { monotonicAt, wallAt }] of this.#revoked)
+      if (now > monotonicAt && wallNow > wallAt) this.#revoked.delete(id);
     try {
-      const { expiresAt, id } = this.#read(credential);
-      this.#revoked.set(id, expiresAt);
+      const { expiresAt, id, issuedAt } = this.#read(credential);
+      this.#revoked.set(id, { monotonicAt: now + expiresAt - issuedAt, wallAt: expiresAt });
     } catch (error) {
       if (!(error instanceof InvalidCredentialsError)) throw error;
     }
