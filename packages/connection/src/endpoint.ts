@@ -37,7 +37,7 @@ export interface Grant {
   readonly scopes: readonly Scope[];
   /**
    * Milliseconds since the epoch; later requests are refused with AUTHENTICATION_TOKEN_EXPIRED until the other
-   * side authenticates again. Default: for as long as the connection lives.
+   * side authenticates again. Default: for as long as the connection lives. NaN refuses the credential.
    */
   readonly expiresAt?: number;
   /** Asked before each request; false refuses it with AUTHENTICATION_INVALID_CREDENTIALS, for example after a logout. Must be fast. */

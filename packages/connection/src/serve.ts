@@ -1,4 +1,4 @@
-import { isHoldfastError } from "@holdfast/kernel";
+import { InvalidInputError, isHoldfastError } from "@holdfast/kernel";
 import { SCOPES } from "@holdfast/protocol/contract";
 import type { Credential, Grant, Serve, Server, ServerOptions } from "./endpoint.ts";
 import { ConnectionOverloadedError, ConnectionTimeoutError } from "./errors.ts";
@@ -119,7 +119,12 @@ class PeerServer implements Server {
     if (authenticate === undefined) return { scopes: SCOPES };
     try {
       const verdict = authenticate(credential);
-      return verdict === undefined || "scopes" in verdict ? verdict : { scopes: verdict };
+      if (verdict === undefined) return undefined;
+      const grant = "scopes" in verdict ? verdict : { scopes: verdict };
+      // Nothing is later than it, so that it would never end.
+      if (Number.isNaN(grant.expiresAt))
+        throw new InvalidInputError("expiresAt", grant.expiresAt, "a number");
+      return grant;
     } catch (error) {
       this.#settings.logger.error({ err: error }, "authenticate failed; the connection is refused");
       return undefined;

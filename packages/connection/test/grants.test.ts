@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import type { Logger } from "@holdfast/kernel";
+import { type Logger, silentLogger } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it } from "vitest";
@@ -31,6 +31,18 @@ describe("a grant", () => {
       details: { expiredAt: 1_700_000_060_000 },
     });
     expect(both.onServer.calls).toEqual(["a"]);
+  });
+
+  it("that ends at no time that there is is none: the credential is refused, and the reason logged", async () => {
+    const seen: unknown[] = [];
+    const logger: Logger = { ...silentLogger, error: (fields) => void seen.push(fields) };
+    const clock = new VirtualClock();
+    const authenticate = (): Grant => ({ scopes: ["read"], expiresAt: Date.parse("in an hour") });
+    const refused = pair(createMemoryNetwork({ clock }), { clock, server: { authenticate, logger } });
+    // Closes what should not have come about.
+    refused.then((both) => both[Symbol.asyncDispose]()).catch(() => undefined);
+    await expect(refused).rejects.toMatchObject({ code: "AUTHENTICATION_FAILED" });
+    expect(seen).toEqual([{ err: expect.objectContaining({ field: "expiresAt" }) }]);
   });
 
   it("is renewed on the open connection by a fresh credential", async () => {
