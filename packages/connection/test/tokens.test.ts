@@ -66,6 +66,21 @@ describe("a token", () => {
     expect(issuer.verify(second.credential).userId).toBe("ada");
   });
 
+  it("stays revoked where the wall clock jumps ahead or back", async () => {
+    for (const jumpMs of [30 * HOUR_MS, -HOUR_MS]) {
+      const { clock, issuer, issue } = setup();
+      const token = issue();
+      issuer.revoke(token.credential);
+      clock.jumpWall(jumpMs);
+      // By this clock the first has ended, or a life has passed.
+      if (jumpMs < 0) await clock.advance(HOUR_MS + 1);
+      issuer.revoke(issue().credential);
+      if (jumpMs > 0) clock.jumpWall(-jumpMs);
+      expect(() => issuer.verify(token.credential)).toThrowError(invalid);
+      expect(issuer.grant(token.credential, () => ["read"])).toBeUndefined();
+    }
+  });
+
   it("does not show its proof when it is printed or turned into JSON", () => {
     const { issuer, issue } = setup();
     const token = issue();
@@ -183,6 +198,23 @@ describe("TokenKeeper", () => {
     await aborted;
     await clock.advance(10);
     expect((await other).userId).toBe("ada");
+  });
+});
+
+describe("the options of a TokenKeeper", () => {
+  it.each([
+    ["renewAtShare", Number.NaN],
+    ["renewAtShare", 0],
+    ["renewAtShare", 1.5],
+    ["timeoutMs", Number.NaN],
+    ["timeoutMs", Number.POSITIVE_INFINITY],
+    ["timeoutMs", 0],
+  ])("are refused where %s is %d", (field, value) => {
+    const { clock, issue } = setup();
+    const authenticator: Authenticator = { authenticate: async () => issue() };
+    expect(() => new TokenKeeper({ clock, authenticator, [field]: value })).toThrowError(
+      expect.objectContaining({ code: "KERNEL_INVALID_INPUT", field, retryable: false }),
+    );
   });
 });
 

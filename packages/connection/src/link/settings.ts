@@ -80,3 +80,9 @@ export const whole = (
   const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
   throw new InvalidInputError(field, value, `a whole number ${range}`);
 };
+
+/** @throws InvalidInputError when `value` is not above 0 and up to 1. */
+export const share = (field: string, value: number): number => {
+  if (value > 0 && value <= 1) return value;
+  throw new InvalidInputError(field, value, "a share above 0 and up to 1");
+};

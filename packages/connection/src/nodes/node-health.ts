@@ -1,5 +1,5 @@
-import { type Clock, InvalidInputError } from "@holdfast/kernel";
-import { whole } from "../link/settings.ts";
+import type { Clock } from "@holdfast/kernel";
+import { share, whole } from "../link/settings.ts";
 
 export interface HealthOptions {
   /** A node is ejected after this many failures in a row. Default 3. */
@@ -56,17 +56,12 @@ export type HealthSettings = Required<HealthOptions>;
 /** @throws InvalidInputError naming the field. */
 export const healthSettingsOf = (options: HealthOptions = {}): HealthSettings => ({
   failuresInRowMax: whole("health.failuresInRowMax", options.failuresInRowMax ?? 3, { min: 1 }),
-  failureShareMax: shareOf("health.failureShareMax", options.failureShareMax ?? 0.85),
+  failureShareMax: share("health.failureShareMax", options.failureShareMax ?? 0.85),
   failureShareMinCount: whole("health.failureShareMinCount", options.failureShareMinCount ?? 20, { min: 1 }),
   windowMs: whole("health.windowMs", options.windowMs ?? 10_000, { min: 1 }),
   ejectionMs: whole("health.ejectionMs", options.ejectionMs ?? 30_000, { min: 1 }),
   ejectionCapMs: whole("health.ejectionCapMs", options.ejectionCapMs ?? 300_000, { min: 1 }),
 });
-
-const shareOf = (field: string, share: number): number => {
-  if (share > 0 && share <= 1) return share;
-  throw new InvalidInputError(field, share, "a share above 0 and up to 1");
-};
 
 /**
  * Two separate facts about a node: a hold, which only the caller sets and lifts, and observed health, which

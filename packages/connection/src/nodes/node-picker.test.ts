@@ -50,4 +50,15 @@ describe("powerOfTwoChoices", () => {
     expect(countsOf([node(1), node(2, { roundTripMs: undefined })], 100).get(2)).toBeGreaterThan(30);
     expect(countsOf([node(9, { roundTripMs: 900 })], 10).get(9)).toBe(10);
   });
+
+  it.each([
+    ["latencyWindowMs", Number.NaN],
+    ["latencyWindowMs", -1],
+    ["passedOverMaxCount", Number.NaN],
+    ["passedOverMaxCount", 0],
+  ])("refuses %s of %d, before anyone is picked", (field, value) => {
+    expect(() => powerOfTwoChoices({ random: seededRandom(1), [field]: value })).toThrowError(
+      expect.objectContaining({ code: "KERNEL_INVALID_INPUT", field }),
+    );
+  });
 });

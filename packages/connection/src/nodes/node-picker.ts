@@ -1,4 +1,4 @@
-import { type Random, randomInt } from "@holdfast/kernel";
+import { InvalidInputError, type Random, randomInt } from "@holdfast/kernel";
 
 /** What a picker knows of a node that may be asked. */
 export interface Candidate {
@@ -16,9 +16,9 @@ export type NodePicker = <C extends Candidate>(candidates: readonly C[]) => C;
 
 export interface PowerOfTwoOptions {
   readonly random: Random;
-  /** Nodes whose ping takes longer than that of the nearest plus this are asked only now and then. Default 15. */
+  /** Nodes whose ping takes longer than that of the nearest plus this are asked only now and then; at least 0. Default 15. */
   readonly latencyWindowMs?: number;
-  /** A node outside the window is asked once it was passed over so often, so that nobody starves. Default 50. */
+  /** A node outside the window is asked once it was passed over so often, so that nobody starves; at least 1. Default 50. */
   readonly passedOverMaxCount?: number;
 }
 
@@ -29,10 +29,11 @@ export interface PowerOfTwoOptions {
  *
  * The window and its width are those of MongoDB's server selection. It looks at pings, not at answers, so that a
  * slow query does not make a near node look far.
+ * @throws InvalidInputError naming the option that is out of range.
  */
 export const powerOfTwoChoices = (options: PowerOfTwoOptions): NodePicker => {
-  const windowMs = options.latencyWindowMs ?? 15;
-  const passedOverMaxCount = options.passedOverMaxCount ?? 50;
+  const windowMs = atLeast(0, "latencyWindowMs", options.latencyWindowMs ?? 15);
+  const passedOverMaxCount = atLeast(1, "passedOverMaxCount", options.passedOverMaxCount ?? 50);
   return (candidates) => {
     const forgotten = passedOver(candidates, passedOverMaxCount);
     if (forgotten !== undefined) return forgotten;
@@ -46,6 +47,11 @@ export const powerOfTwoChoices = (options: PowerOfTwoOptions): NodePicker => {
     if (a.inFlightCount !== b.inFlightCount) return a.inFlightCount < b.inFlightCount ? a : b;
     return a.lastPickedOrder <= b.lastPickedOrder ? a : b;
   };
+};
+
+const atLeast = (min: number, field: string, value: number): number => {
+  if (value >= min) return value;
+  throw new InvalidInputError(field, value, `a number of at least ${min}`);
 };
 
 /** The one that was not picked for longest, when that is too long. */

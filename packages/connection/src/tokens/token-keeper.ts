@@ -8,6 +8,7 @@ import {
 } from "@holdfast/kernel";
 import type { Credential } from "../endpoint.ts";
 import { InvalidCredentialsError } from "../errors.ts";
+import { share, whole } from "../link/settings.ts";
 import type { Token } from "./token.ts";
 import type { TokenSource } from "./token-source.ts";
 
@@ -25,11 +26,14 @@ export interface TokenKeeperOptions {
   readonly clock: Clock;
   readonly authenticator: Authenticator;
   readonly logger?: Logger;
-  /** Share of a token's life after which the next use starts its renewal. Default 0.8. */
+  /** Share of a token's life after which the next use starts its renewal, above 0 and up to 1. Default 0.8. */
   readonly renewAtShare?: number;
-  /** Longest authentication, milliseconds. Default 5_000. */
+  /** Longest authentication, refresh or logout, whole milliseconds, at least 1. Default 5_000. */
   readonly timeoutMs?: number;
 }
+
+const RENEW_AT_SHARE = 0.8;
+const TIMEOUT_MS = 5_000;
 
 interface Kept {
   readonly token: Token;
@@ -50,14 +54,19 @@ const RENEW_PAUSE_MS = 1_000;
  */
 export class TokenKeeper implements TokenSource {
   readonly #options: TokenKeeperOptions;
+  readonly #renewAtShare: number;
+  readonly #timeoutMs: number;
   readonly #logger: Logger;
   readonly #ended = new AbortController();
   #kept: Kept | undefined;
   #renewing: Promise<Token> | undefined;
   #pauseUntil = 0;
 
+  /** @throws InvalidInputError naming the option that is out of range. */
   constructor(options: TokenKeeperOptions) {
     this.#options = options;
+    this.#renewAtShare = share("renewAtShare", options.renewAtShare ?? RENEW_AT_SHARE);
+    this.#timeoutMs = whole("timeoutMs", options.timeoutMs ?? TIMEOUT_MS, { min: 1 });
     this.#logger = options.logger ?? silentLogger;
   }
 
@@ -102,10 +111,9 @@ export class TokenKeeper implements TokenSource {
     if (token === undefined) throw noToken();
     this.#kept = undefined;
     this.#ended.abort(new InvalidCredentialsError("logged out"));
-    const { authenticator, clock, timeoutMs = TIMEOUT_MS } = this.#options;
-    await withTimeout(clock, { operation: "logging out", timeoutMs, signal }, async (limited) =>
-      authenticator.logout?.(token, { signal: limited }),
-    );
+    const { authenticator, clock } = this.#options;
+    const limit = { operation: "logging out", timeoutMs: this.#timeoutMs, signal };
+    await withTimeout(clock, limit, async (limited) => authenticator.logout?.(token, { signal: limited }));
   }
 
   async credential(options: Abortable): Promise<Credential> {
@@ -144,10 +152,10 @@ export class TokenKeeper implements TokenSource {
   }
 
   async #obtain(): Promise<Token> {
-    const { authenticator, clock, renewAtShare = 0.8, timeoutMs = TIMEOUT_MS } = this.#options;
+    const { authenticator, clock } = this.#options;
     const askedAt = clock.monotonicNow();
     const old = this.#kept;
-    const limit = { operation: "authentication", timeoutMs, signal: this.#ended.signal };
+    const limit = { operation: "authentication", timeoutMs: this.#timeoutMs, signal: this.#ended.signal };
     const token = await withTimeout(clock, limit, async (signal) =>
       old !== undefined && askedAt <= old.endsAt && authenticator.refresh !== undefined
         ? authenticator.refresh(old.token, { signal })
@@ -155,7 +163,11 @@ export class TokenKeeper implements TokenSource {
     );
     // It may have come just before the end.
     this.#requireUse();
-    this.#kept = { token, renewAt: askedAt + renewAtShare * token.ttlMs, endsAt: askedAt + token.ttlMs };
+    this.#kept = {
+      token,
+      renewAt: askedAt + this.#renewAtShare * token.ttlMs,
+      endsAt: askedAt + token.ttlMs,
+    };
     return token;
   }
 
@@ -163,8 +175,6 @@ export class TokenKeeper implements TokenSource {
     this.#ended.signal.throwIfAborted();
   }
 }
-
-const TIMEOUT_MS = 5_000;
 
 const noToken = (): InvalidCredentialsError =>
   new InvalidCredentialsError("there is no token yet; authenticate first");
