@@ -35,7 +35,58 @@ local result, claims, leases, token = {}, {}, {}, nil
 local until_ = whole(now + ARGV[5])
 local hasStatuses = redis.call('EXISTS', P .. 's') == 1
 local hasPieces = redis.call('EXISTS', P .. 'n') == 1
+
+-- What is to be read of payloads that lie apart; those that lie one behind the other are read at once.
 local runs, run = {}, nil
+-- Notes where the payload of a task lies, if apart. Returns REF.
+local function fetch(task)
+  local from, to, ref = pieceOf(task)
+  if not ref then return end
+  if run and run.ref == ref and tonumber(from) == run.to + 2 then run.count, run.to = run.count + 1, to
+  else
+    run = {ref = ref, from = from, to = to, count = 1}
+    runs[#runs + 1] = run
+  end
+  return ref
+end
+local function readPayloads()
+  local payloads = {}
+  for _, part in ipairs(runs) do
+    payloads[#payloads + 1] = part.count
+    payloads[#payloads + 1] = redis.call('GETRANGE', P .. 'd:' .. part.ref, part.from, part.to)
+  end
+  return payloads
+end
+
+local function writeClaims()
+  if #claims == 0 then return end
+  redis.call('HSET', P .. 'c', unpack(claims))
+  redis.call('ZADD', P .. 'l', unpack(leases))
+  claims, leases = {}, {}
+end
+-- Claims a task. `meta` is what is known of it, when it has been read before.
+local function claim(id, task, status, meta)
+  if not token then
+    token = whole(math.max(tonumber(redis.call('GET', P .. 'token') or '0') + 1, now))
+    redis.call('SET', P .. 'token', token)
+    result[1] = token
+  end
+  local attempt = status and tostring(cmsgpack.unpack(status).a + 1) or '1'
+  local size = #result
+  result[size + 1], result[size + 2], result[size + 3] = id, attempt, task
+  local ref = hasPieces and fetch(task)
+  size = #claims
+  claims[size + 1] = id
+  claims[size + 2] = string.sub(task, 32, 33) .. token .. ' ' .. attempt .. ' ' .. ARGV[4] .. (ref and '\0' .. ref or '')
+  leases[size + 1], leases[size + 2] = until_, id
+  if size >= 2000 then writeClaims() end
+  if string.sub(task, 33, 33) == '1' then
+    local limitKey = (meta or metaOf(task)).l
+    if limitKey then redis.call('HINCRBY', P .. 'q', limitKey, 1) end
+  end
+  room = room - 1
+end
+
 local lost = 0
 for priority = 3, 0, -1 do
   local lanes = string.find(ARGV[6], priority, 1, true) and lanesByPriority[priority] or {}
@@ -59,7 +110,7 @@ for priority = 3, 0, -1 do
       local statuses = hasStatuses and redis.call('HMGET', P .. 's', unpack(ids, start, stop))
       for index = start, stop do
         if room < 1 then break end
-        local id, task, status = ids[index], tasks[index - start + 1], statuses and statuses[index - start + 1]
+        local task = tasks[index - start + 1]
         local meta = task and hasKeyLimits and string.sub(task, 33, 33) == '1' and metaOf(task)
         local limitKey = meta and meta.l
         if not task then
@@ -68,42 +119,7 @@ for priority = 3, 0, -1 do
           lost = lost + 1
         elseif not limitKey or keyRoomOf(limitKey) >= 1 then
           if limitKey then takeOfKey(limitKey) end
-          if not token then
-            token = whole(math.max(tonumber(redis.call('GET', P .. 'token') or '0') + 1, now))
-            redis.call('SET', P .. 'token', token)
-            result[1] = token
-          end
-          local attempt = '1'
-          if status then attempt = tostring(cmsgpack.unpack(status).a + 1) end
-          local size = #result
-          result[size + 1], result[size + 2], result[size + 3] = id, attempt, task
-          local holder = ARGV[4]
-          if hasPieces then
-            local from, to, ref = pieceOf(task)
-            if ref then
-              holder = holder .. '\0' .. ref
-              -- Those that lie one behind the other are read at once.
-              if run and run.ref == ref and tonumber(from) == run.to + 2 then run.count, run.to = run.count + 1, to
-              else
-                run = {ref = ref, from = from, to = to, count = 1}
-                runs[#runs + 1] = run
-              end
-            end
-          end
-          size = #claims
-          claims[size + 1] = id
-          claims[size + 2] = string.sub(task, 32, 33) .. token .. ' ' .. attempt .. ' ' .. holder
-          leases[size + 1], leases[size + 2] = until_, id
-          if size >= 2000 then
-            redis.call('HSET', P .. 'c', unpack(claims))
-            redis.call('ZADD', P .. 'l', unpack(leases))
-            claims, leases = {}, {}
-          end
-          if string.sub(task, 33, 33) == '1' then
-            local keys = meta or metaOf(task)
-            if keys.l then redis.call('HINCRBY', P .. 'q', keys.l, 1) end
-          end
-          room = room - 1
+          claim(ids[index], task, statuses and statuses[index - start + 1], meta)
           leave(index)
         end
       end
@@ -117,18 +133,8 @@ for priority = 3, 0, -1 do
   end
   if room < 1 then break end
 end
-if #claims > 0 then
-  redis.call('HSET', P .. 'c', unpack(claims))
-  redis.call('ZADD', P .. 'l', unpack(leases))
-end
+writeClaims()
 countSpans()
 spend((#result - 1) / 3)
-if run then
-  local payloads = {}
-  for _, part in ipairs(runs) do
-    payloads[#payloads + 1] = part.count
-    payloads[#payloads + 1] = redis.call('GETRANGE', P .. 'd:' .. part.ref, part.from, part.to)
-  end
-  result[#result + 1] = payloads
-end
+if #runs > 0 then result[#result + 1] = readPayloads() end
 return result
