@@ -181,6 +181,8 @@ export class PartRunner {
       await this.#fetchResult(led, part, datacenter);
     } catch (error) {
       if (!hasCode(error, "JOBS_NOT_FOUND")) throw error;
+      // The cancel may have heard the same before, and ended the part.
+      if (part.phase !== "accepted") return;
       // It lost the job (a store restored from an older copy): it gets it again.
       part.phase = "uncertain";
       part.position = undefined;
