@@ -70,23 +70,21 @@ export class ReportDeliveries {
    * entry of more than 1 MiB.
    */
   check(spec: EndedJob["spec"]): void {
-    for (const [index, { type }] of spec.reporting.entries()) {
-      if (LOCAL_TYPES.has(type.toLowerCase()) || this.#reporters.has(type)) continue;
-      const known = [...LOCAL_TYPES, ...this.#reporters.keys()].join(", ");
-      throw new InvalidInputError(`reporting[${index}].type`, type, `one of ${known}`);
+    for (const [field, config] of wishesOf(spec)) {
+      const { type } = config;
+      if (!LOCAL_TYPES.has(type.toLowerCase()) && !this.#reporters.has(type)) {
+        const known = [...LOCAL_TYPES, ...this.#reporters.keys()].join(", ");
+        throw new InvalidInputError(`${field}.type`, type, `one of ${known}`);
+      }
+      checkSize(field, config);
     }
     checkSize("labels", spec.labels);
-    for (const [index, config] of spec.reporting.entries()) checkSize(`reporting[${index}]`, config);
-    for (const [index, { reporting = [] }] of spec.workflows.entries()) {
-      for (const [entry, config] of reporting.entries())
-        checkSize(`workflows[${index}].reporting[${entry}]`, config);
-    }
   }
 
   #tasksOf({ jobId, spec }: EndedJob): readonly NewTask[] {
+    const wishes = wishesOf(spec);
     return [...this.#reporters.values()].flatMap((reporter): NewTask[] => {
-      const wishes = [...spec.reporting, ...spec.workflows.flatMap(({ reporting }) => reporting ?? [])];
-      const config = wishes.find(({ type }) => type === reporter.name);
+      const [, config] = wishes.find(([, { type }]) => type === reporter.name) ?? [];
       if (config === undefined && reporter.when === "asked") return [];
       return [
         {
@@ -223,6 +221,19 @@ const checkReporters = (reporters: readonly JobReporter[]): ReadonlyMap<string, 
   }
   return byName;
 };
+
+/** Which reporters are asked for, each with where: by the job, then by its workflows. */
+const wishesOf = ({
+  reporting,
+  workflows,
+}: EndedJob["spec"]): readonly (readonly [field: string, config: ReporterConfig])[] => [
+  ...reporting.map((config, index) => [`reporting[${index}]`, config] as const),
+  ...workflows.flatMap((workflow, index) =>
+    (workflow.reporting ?? []).map(
+      (config, entry) => [`workflows[${index}].reporting[${entry}]`, config] as const,
+    ),
+  ),
+];
 
 /** Below this no text can be over the limit, whatever its characters take. */
 const SURELY_FITS_BYTES = PART_MAX_BYTES / 6;

@@ -125,6 +125,11 @@ describe("the results of jobs", () => {
       .submit({ reporting: [{ type: "json" }, { type: "pigeon" }] })
       .catch((error) => error);
     expect(String(failure)).toMatch(/reporting\[1\]\.type.*hook.*pigeon/);
+    const workflows = [{ workflow: "w", input: {}, reporting: [{ type: "hook" }, { type: "pigeon" }] }];
+    await expect(t.submit({ workflows })).rejects.toMatchObject({
+      code: "KERNEL_INVALID_INPUT",
+      details: { field: "workflows[0].reporting[1].type" },
+    });
     expect((await settle(t.clock, t.client.list())).jobs).toEqual([]);
   });
 
