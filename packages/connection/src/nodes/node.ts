@@ -1,6 +1,7 @@
 import { type Abortable, untilAborted, withTimeout } from "@holdfast/kernel";
 import { openPeer } from "../connect.ts";
 import type { Credential } from "../endpoint.ts";
+import { ConnectionDrainingError } from "../errors.ts";
 import type { WirePeer } from "../link/wire-peer.ts";
 import { Pool } from "../pool/pool.ts";
 import type { PoolLease } from "../pool/pool-lease.ts";
@@ -252,7 +253,9 @@ export class Node implements Candidate {
     });
     if (credential !== undefined) this.#credentials.set(peer, credential);
     peer.onClose(onBroken);
+    let isLeaving = false;
     peer.onGoodbye(() => {
+      isLeaving = true;
       onBroken();
       onGoodbye();
     });
@@ -263,7 +266,12 @@ export class Node implements Candidate {
       }
     } catch (error) {
       peer.destroy();
-      throw error;
+      if (!isLeaving) throw error;
+    }
+    if (isLeaving) {
+      // Whoever waits should ask another node at once, not open one connection after the other here.
+      peer.destroy();
+      throw new ConnectionDrainingError(this.host);
     }
     this.announcedId = peer.remote.nodeId;
     return peer;

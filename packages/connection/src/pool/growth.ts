@@ -6,6 +6,8 @@ import type { PoolLedger } from "./pool-ledger.ts";
 import type { PoolSettings } from "./pool-options.ts";
 
 const LIFETIME_SPREAD = 0.1;
+/** A resource that broke sooner than this was no better than none: who takes all and drops them is not hurried. */
+const STEADY_MS = 1_000;
 
 export interface GrowthOptions<T> {
   readonly settings: PoolSettings<T>;
@@ -25,8 +27,8 @@ export interface GrowthOptions<T> {
 }
 
 /**
- * Opens as many resources as are waited for, or missing below the minimum, within all bounds. After a failure those
- * that nobody waits for are left alone for a while.
+ * Opens as many resources as are waited for, or missing below the minimum, within all bounds. After a failure, or where
+ * one breaks within a second, those that nobody waits for are left alone for a while.
  */
 export class Growth<T> {
   readonly #options: GrowthOptions<T>;
@@ -84,9 +86,13 @@ export class Growth<T> {
     const generation = this.#options.generation();
     let entry: PoolEntry<T> | undefined;
     let isBroken = false;
+    let openedAt = startedAt;
     const onBreak = (error?: Error): void => {
       isBroken = true;
-      if (entry !== undefined) onBroken(entry, error);
+      if (entry === undefined) return;
+      // Not one that the pool let go itself.
+      if (entry.state !== "gone" && clock.monotonicNow() - openedAt < STEADY_MS) this.#rest();
+      onBroken(entry, error);
     };
     let resource: T;
     try {
@@ -98,6 +104,8 @@ export class Growth<T> {
       return;
     }
     const now = clock.monotonicNow();
+    openedAt = now;
+    if (isBroken) this.#rest();
     entry = ledger.opened(resource, {
       expiresAt: now + lifetimeMs * (1 - random.next() * LIFETIME_SPREAD),
       generation,
@@ -106,6 +114,11 @@ export class Growth<T> {
     });
     onOpened(entry, now - startedAt);
     this.grow();
+  }
+
+  /** What is missing may wait; what rests already is not made to rest for longer. */
+  #rest(): void {
+    if (!this.#isStopped && !this.#opener.isResting) this.#opener.rest(() => this.grow());
   }
 
   #failed(error: unknown): void {
