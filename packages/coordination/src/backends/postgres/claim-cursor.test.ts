@@ -12,12 +12,12 @@ const setUp = () => {
   const clock = new VirtualClock();
   const cursor = new ClaimCursor(clock);
   const end = (look: Look, rows: readonly ClaimRow[], maxCount = rows.length): void =>
-    cursor.end(look, undefined, rows, maxCount);
+    cursor.end(look, rows, maxCount);
   return {
     clock,
     cursor,
     end,
-    begin: () => cursor.begin(undefined),
+    begin: () => cursor.begin(),
   };
 };
 

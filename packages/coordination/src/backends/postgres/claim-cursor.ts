@@ -27,7 +27,7 @@ export interface Look {
 }
 
 /**
- * Where claims of a queue begin to look, so that they need not walk over what earlier ones took.
+ * Where claims of a queue that ask for the same types begin to look, so that they need not walk over what earlier ones took.
  *
  * The index that claims walk keeps entries of tasks that are gone until vacuum has removed them, and a transaction that
  * stays open anywhere in the database holds vacuum up. A claim therefore begins where the last one ended, priority by
@@ -44,7 +44,6 @@ export class ClaimCursor {
   readonly #clock: Clock;
   #after: Places = BEGINNING;
   #movedAt = Number.NEGATIVE_INFINITY;
-  #types = "";
   /** When each reach is to be looked over again, and what that cost more than a claim that goes on, when it was last. */
   readonly #againAt = REACHES_MS.map(() => Number.NEGATIVE_INFINITY);
   readonly #costMs = REACHES_MS.map(() => 0);
@@ -70,23 +69,17 @@ export class ClaimCursor {
   }
 
   /** Begins a claim: at the farthest place that is due to be looked over, or where the last one ended. */
-  begin(types: readonly string[] | undefined): Look {
+  begin(): Look {
     const startedAt = this.#clock.monotonicNow();
     const look = { startedAt, resetCount: this.#resetCount };
-    if (keyOf(types) !== this.#types) return { ...look, from: BEGINNING, reach: WHOLE };
     const reach = this.#againAt.findLastIndex((at) => at <= startedAt);
     if (reach < 0) return { ...look, from: this.#after, reach: undefined };
     return { ...look, from: this.#placesOf(reach, startedAt), reach };
   }
 
   /** Ends a claim that asked for `maxCount` tasks, with what it found in claim order. */
-  end(look: Look, types: readonly string[] | undefined, rows: readonly ClaimRow[], maxCount: number): void {
+  end(look: Look, rows: readonly ClaimRow[], maxCount: number): void {
     const now = this.#clock.monotonicNow();
-    if (keyOf(types) !== this.#types) {
-      this.#types = keyOf(types);
-      this.#after = BEGINNING;
-      this.#notes = [];
-    }
     if (look.reach === undefined) this.#learn(now - look.startedAt, rows.length);
     else if (look.resetCount === this.#resetCount) this.#looked(look.reach, now, look.startedAt, rows.length);
     // A look that found less than it might have has seen all there is: claims go on where they were.
@@ -163,5 +156,3 @@ const isBefore = (runUs: number, seq: string, otherUs: Part, otherSeq: Part): bo
 
 const WHOLE = REACHES_MS.length - 1;
 const FARTHEST_MS = REACHES_MS[WHOLE - 1] as number;
-
-const keyOf = (types: readonly string[] | undefined): string => types?.join("\0") ?? "*";

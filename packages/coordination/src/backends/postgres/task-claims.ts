@@ -18,12 +18,18 @@ interface ClaimOptions extends Abortable {
   readonly tx?: SqlExecutor;
 }
 
+/** So many sets of types that claims ask for keep their place in the queue, those that were asked for last. */
+const CURSORS_MAX_COUNT = 16;
+
 /** Takes tasks of one queue, in whichever way its settings ask for. */
 export class TaskClaims {
   readonly #queue: string;
   readonly #statements: StatementRunner;
-  readonly #cursor: ClaimCursor;
   readonly #notifier: Notifier;
+  readonly #clock: Clock;
+  /** By the types that are asked for, as JSON, undefined for all; asked for last comes last. */
+  readonly #cursors = new Map<string | undefined, ClaimCursor>();
+  #lastCursor: ClaimCursor | undefined;
   #isHearing = false;
   /** The queue had settings when it was last claimed from. */
   #isLimited = false;
@@ -36,7 +42,7 @@ export class TaskClaims {
     this.#queue = queue;
     this.#statements = parts.statements;
     this.#notifier = parts.notifier;
-    this.#cursor = new ClaimCursor(parts.clock);
+    this.#clock = parts.clock;
   }
 
   /** The task claimed last is not kept when it is completed. A guess about the next completions. */
@@ -46,12 +52,12 @@ export class TaskClaims {
 
   /** Tasks came back to their old places: the next claim looks from the beginning. */
   lookAgain(): void {
-    this.#cursor.reset();
+    for (const cursor of this.#cursors.values()) cursor.reset();
   }
 
-  /** Where claims have come to, when looking from the beginning is dear. */
+  /** Where claims like the last one have come to, when looking from the beginning is dear. */
   get front(): Places | undefined {
-    return this.#cursor.front;
+    return this.#lastCursor?.front;
   }
 
   /** From now on looks again whenever anybody announces such tasks, for as long as the store lives. */
@@ -83,8 +89,9 @@ export class TaskClaims {
 
   async #claimFreely(values: readonly unknown[], options: ClaimOptions): Promise<readonly ClaimRow[]> {
     const { types, maxCount, priorities } = options;
+    const cursor = this.#cursorOf(types);
     for (let hasGoneOn = false; ; hasGoneOn = true) {
-      const look = this.#cursor.begin(types);
+      const look = cursor.begin();
       const rows = await this.#statements.run<ClaimRow>(
         "claim-tasks",
         [...values, ...only(priorities, look.from)],
@@ -92,11 +99,22 @@ export class TaskClaims {
       );
       if (rows[0]?.id === null) return rows;
       // Where only some priorities were looked at, nothing is known of the others.
-      if (priorities === undefined) this.#cursor.end(look, types, rows, maxCount);
-      else if (rows.length < maxCount) this.#cursor.lookSoon();
+      if (priorities === undefined) cursor.end(look, rows, maxCount);
+      else if (rows.length < maxCount) cursor.lookSoon();
       // Nothing where the last claim ended: once more from farther back, if that is due.
       if (rows.length > 0 || look.reach !== undefined || hasGoneOn) return rows;
     }
+  }
+
+  #cursorOf(types: readonly string[] | undefined): ClaimCursor {
+    const key = types && JSON.stringify(types);
+    const cursor = this.#cursors.get(key) ?? new ClaimCursor(this.#clock);
+    if (cursor === this.#lastCursor) return cursor;
+    this.#lastCursor = cursor;
+    this.#cursors.delete(key);
+    this.#cursors.set(key, cursor);
+    if (this.#cursors.size > CURSORS_MAX_COUNT) this.#cursors.delete(this.#cursors.keys().next().value);
+    return cursor;
   }
 }
 
