@@ -52,6 +52,7 @@ export interface ServerOptions extends EndpointOptions {
    * is only right on loopback; node start-up enforces that.
    */
   readonly authenticate?: (credential: Credential | undefined) => readonly Scope[] | Grant | undefined;
+  /** Called with each new connection. What it throws, or rejects with when it is asynchronous, is logged; the connection goes on. */
   readonly onPeer?: (peer: Peer) => void;
   /** Most open connections; more are refused with CONNECTION_OVERLOADED. Default 10_000. */
   readonly connectionMaxCount?: number;
@@ -88,6 +89,7 @@ export interface ReconnectingOptions extends EndpointOptions {
    * not waited for.
    */
   readonly onConnected?: (peer: Peer) => void | Promise<void>;
+  /** Called when a ready connection is gone. What it throws, or rejects with when it is asynchronous, is logged. */
   readonly onDisconnected?: (error: Error | undefined) => void;
 }
 

@@ -179,10 +179,13 @@ class ReconnectingLink implements ReconnectingPeer {
     // What is in flight there may finish, while we look for another connection.
     const closing = peer.close().finally(() => this.#leaving.delete(closing));
     this.#leaving.add(closing);
-    try {
-      this.#options.onDisconnected?.(error);
-    } catch (failure) {
+    const failed = (failure: unknown): void =>
       this.#settings.logger.error({ err: failure }, "onDisconnected failed");
+    try {
+      const told: unknown = this.#options.onDisconnected?.(error);
+      if (told instanceof Promise) told.catch(failed);
+    } catch (failure) {
+      failed(failure);
     }
   }
 

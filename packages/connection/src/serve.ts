@@ -142,10 +142,14 @@ class PeerServer implements Server {
         "a connection ended",
       );
     });
-    try {
-      this.#options.onPeer?.(peer);
-    } catch (error) {
+    const failed = (error: unknown): void =>
       this.#settings.logger.error({ err: error, peer: peer.id }, "onPeer failed");
+    try {
+      const welcomed: unknown = this.#options.onPeer?.(peer);
+      // A function that promises something is one that returns nothing, for the type: its failure must not end the process.
+      if (welcomed instanceof Promise) welcomed.catch(failed);
+    } catch (error) {
+      failed(error);
     }
   }
 }

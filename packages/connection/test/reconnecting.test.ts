@@ -1,4 +1,4 @@
-import { systemClock } from "@holdfast/kernel";
+import { type Logger, silentLogger, systemClock } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
@@ -7,6 +7,7 @@ import {
   type Peer,
   type ReconnectingOptions,
   reconnecting,
+  type ServerOptions,
   serve,
   tcpTransport,
 } from "../src/index.ts";
@@ -17,13 +18,13 @@ expectNoLeaks();
 const setup = (options: Partial<ReconnectingOptions> = {}) => {
   const clock = new VirtualClock();
   const { transport, links } = capturing(createMemoryNetwork({ clock }));
-  const start = (listen: string, authenticate = true, onPeer: (peer: Peer) => void = () => undefined) => {
+  const start = (listen: string, authenticate = true, more: Partial<ServerOptions> = {}) => {
     const { handlers } = recordingHandlers();
     return serve({
       ...endpoint(transport, { clock, handlers, nodeId: listen }),
       listen,
       authenticate: () => (authenticate ? ["read"] : undefined),
-      onPeer,
+      ...more,
     });
   };
   const link = reconnecting({
@@ -52,6 +53,29 @@ describe("reconnecting", () => {
     await start("b:1");
     await clock.advance(20_000);
     expect((await peer).remote.nodeId).toBe("b:1");
+    await link.close();
+  });
+
+  it("outlives what it calls and the server calls when that fails later, and logs why", async () => {
+    const errors: unknown[] = [];
+    const logger: Logger = {
+      ...silentLogger,
+      error: (fields, message) => void errors.push([message, fields]),
+    };
+    const fail = async (): Promise<void> => {
+      await Promise.resolve();
+      throw new Error("no room");
+    };
+    const { clock, start, link, links } = setup({ onDisconnected: fail, logger });
+    const server = await start("a:1", true, { onPeer: fail, logger });
+    await clock.advanceUntil(() => link.current !== undefined, 10_000);
+    links.at(-1)?.destroy(new Error("cut"));
+    await clock.advanceUntil(() => server.peers.size === 1 && errors.length > 2, 10_000);
+    expect(errors.slice(0, 2)).toEqual([
+      ["onPeer failed", { err: expect.objectContaining({ message: "no room" }), peer: expect.any(String) }],
+      ["onDisconnected failed", { err: expect.objectContaining({ message: "no room" }) }],
+    ]);
+    expect(link.current?.isOpen).toBe(true);
     await link.close();
   });
 
@@ -91,9 +115,11 @@ describe("reconnecting", () => {
   it("goes on to the next address when one takes connections and drops them, and does not storm it", async () => {
     const { clock, start, link } = setup();
     let droppedCount = 0;
-    await start("a:1", true, (peer) => {
-      droppedCount += 1;
-      clock.schedule(5, () => void peer.close());
+    await start("a:1", true, {
+      onPeer: (peer) => {
+        droppedCount += 1;
+        clock.schedule(5, () => void peer.close());
+      },
     });
     await clock.advance(60_000);
     expect(droppedCount).toBeGreaterThan(5);

@@ -43,7 +43,10 @@ export interface PoolOptions<T> {
   readonly reset?: (resource: T) => Promise<void> | undefined;
   /** Most resources, opening ones included. 0: every acquire fails at once. Default 10. */
   readonly maxCount?: number;
-  /** Opened in the background from the start, and again when some are lost. Default 0, at most `maxCount`. */
+  /**
+   * Opened in the background from the start, and again when some are lost; a second later where one was lost within a
+   * second of its opening. Default 0, at most `maxCount`.
+   */
   readonly minCount?: number;
   /** False: `minCount` is ignored and all `maxCount` are opened and kept. Default true. */
   readonly autoScale?: boolean;
