@@ -46,6 +46,7 @@ it.each<readonly [kind: string, path: string, output: unknown]>([
   ["a bigint", ".n", { n: 1n }],
   ["an instance of Money", ".price", { price: new Money() }],
   ["a function", "", () => 1],
+  ["an instance of Buffer", ".bytes", { bytes: Buffer.from("a") }],
 ])("an output that JSON would not give back fails its attempt: %s at output%s", async (kind, path, output) => {
   await expect(outputOf(output)).rejects.toMatchObject({
     code: "JOBS_INVALID_OUTPUT",
@@ -56,9 +57,9 @@ it.each<readonly [kind: string, path: string, output: unknown]>([
 });
 
 it("an output that says itself what its JSON is counts as that", async () => {
-  expect(await outputOf({ at: new Date(0), left: undefined, bytes: Buffer.from("a") })).toEqual({
+  expect(await outputOf({ at: new Date(0), left: undefined, url: new URL("http://a.b/") })).toEqual({
     at: "1970-01-01T00:00:00.000Z",
-    bytes: { type: "Buffer", data: [97] },
+    url: "http://a.b/",
   });
   expect(await outputOf(undefined)).toBeNull();
 });

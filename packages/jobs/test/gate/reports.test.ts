@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { SubmitOptions } from "../../src/client/index.ts";
 import { PermanentError } from "../../src/errors.ts";
 import type { JobReport, JobReporter } from "../../src/model/job-reporter.ts";
 import { settle } from "../settle.ts";
@@ -168,7 +169,7 @@ describe("the results of jobs", () => {
     await using t = await setup({ gate: { reporters: [reporter] } });
     const large = (length: number) => ({ type: "hook", options: { text: "x".repeat(length) } });
     const workflow = { workflow: "w", input: {} };
-    for (const [spec, field] of [
+    const tooLarge: readonly (readonly [Partial<SubmitOptions>, string])[] = [
       [{ reporting: [{ type: "json" }, large(4_400_000)] }, "reporting[1]"],
       [
         { workflows: [workflow, { ...workflow, name: "b", reporting: [large(1_100_000)] }] },
@@ -181,7 +182,8 @@ describe("the results of jobs", () => {
         },
         "labels",
       ],
-    ] as const) {
+    ];
+    for (const [spec, field] of tooLarge) {
       await expect(t.submit(spec)).rejects.toMatchObject({
         code: "KERNEL_INVALID_INPUT",
         retryable: false,
