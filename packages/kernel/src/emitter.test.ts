@@ -31,6 +31,19 @@ describe("an emitter", () => {
     expect(reported).toEqual([[failure, "closed"]]);
   });
 
+  it("reports the error of an asynchronous listener too, which would end the process otherwise", async () => {
+    const failure = new Error("listener failed later");
+    const reported = new Promise((resolve) => {
+      const emitter = new Emitter<Events>((error, event) => resolve([error, event]));
+      emitter.on("closed", async () => {
+        await Promise.resolve();
+        throw failure;
+      });
+      emitter.emit("closed", 7);
+    });
+    expect(await reported).toEqual([failure, "closed"]);
+  });
+
   it("forgets a listener that was removed, also when it is removed twice or from within", () => {
     const emitter = new Emitter<Events>();
     const heard: number[] = [];

@@ -1,6 +1,7 @@
 /**
  * Typed events of one object. Listeners run synchronously in the order of `on`; one that throws does not
- * keep the others from running, and its error goes to `onListenerError`.
+ * keep the others from running, and its error goes to `onListenerError`, as that of an asynchronous one does, for which
+ * nobody waits.
  */
 export class Emitter<Events extends object> {
   readonly #listeners = new Map<keyof Events, Set<(event: never) => void>>();
@@ -28,7 +29,8 @@ export class Emitter<Events extends object> {
     if (listeners === undefined) return;
     for (const listener of [...listeners]) {
       try {
-        (listener as (event: Events[K]) => void)(event);
+        const ended = (listener as (event: Events[K]) => unknown)(event);
+        if (ended instanceof Promise) ended.catch((error: unknown) => this.#onListenerError(error, name));
       } catch (error) {
         this.#onListenerError(error, name);
       }
