@@ -149,6 +149,12 @@ describeService(["postgres", "pgvector"], "backup and recovery of a PostgreSQL s
     });
   });
 
+  it("does not take a record that was being written for damage", async () => {
+    const stopped = await copyOf("stopped");
+    await writeFile(join(room.path, "stopped", "base", backup.id, "backup.json.part"), "{");
+    expect(await stopped.verify(backup.id)).toMatchObject({ id: backup.id });
+  });
+
   it("fails verification when a piece of the log is missing or cut", async () => {
     const gap = await copyOf("gap");
     const names = (await readdir(gap.logDirectory)).filter((name) => /^[0-9A-F]{24}$/.test(name)).sort();
@@ -345,5 +351,16 @@ describeService(["postgres", "pgvector"], "backup and recovery of a PostgreSQL s
     const error = await nobody.backup().catch((reason: Error) => reason);
     expect(error).toMatchObject({ code: "SQL_CONNECT_FAILED" });
     expect(String(error)).not.toContain("s3cret");
+  });
+
+  it("keeps nothing of a backup whose record cannot be written", async () => {
+    const before = await readdir(join(room.path, "repository", "base"));
+    const label = {
+      toJSON: () => {
+        throw new Error("the disk is full");
+      },
+    } as unknown as string;
+    await expect(repository.backup({ label, verify: false })).rejects.toThrow("the disk is full");
+    expect(await readdir(join(room.path, "repository", "base"))).toEqual(before);
   });
 });

@@ -72,8 +72,13 @@ describeService(["postgres", "pgbackrest"], "backup by pgBackRest", () => {
   });
 
   it("backs up, verifies, restores to a name, passes a drill, and refuses what was damaged, as the plain tools do", async () => {
-    const backup = await repository.backup();
-    expect(backup).toMatchObject({ timeline: 1, isArchived: true, verifiedAt: expect.any(String) });
+    const backup = await repository.backup({ label: "nightly = first" });
+    expect(backup).toMatchObject({
+      label: "nightly = first",
+      timeline: 1,
+      isArchived: true,
+      verifiedAt: expect.any(String),
+    });
     expect(backup.systemIdentifier).toMatch(/^\d{15,}$/);
     await database.query("SELECT pg_create_restore_point('here')");
     await database.query("INSERT INTO notes VALUES (2, 'after')");

@@ -1,4 +1,4 @@
-import { chown, mkdir, rename, rm, stat } from "node:fs/promises";
+import { chown, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
   type Abortable,
@@ -12,10 +12,11 @@ import {
 } from "@holdfast/kernel";
 import { openPostgres } from "../postgres/open-postgres.ts";
 import type { Database } from "../sql/database.ts";
+import { integerOption } from "../sql/integer-option.ts";
 import { BackupArchiveError, BackupCorruptError, BackupToolError } from "./backup-errors.ts";
 import { archiveCommand, pruneLog, reportLog, restoreCommand, segmentName } from "./log-archive.ts";
 import { type ManifestFacts, readManifest } from "./manifest.ts";
-import { RECORD, RecordStore, type StoredRecord } from "./record-store.ts";
+import { RECORD, RECORD_DRAFT, RecordStore, type StoredRecord } from "./record-store.ts";
 import { RecoveryLog, type RecoveryRecord, recordRestore } from "./recovery-log.ts";
 import type {
   BackupRecord,
@@ -45,7 +46,7 @@ export interface DirectoryRepositoryOptions {
   /** Where PostgreSQL's programs are. Default: Debian's place for the server's version, else the usual path. */
   readonly binDirectory?: string | undefined;
   readonly runAs?: RunAs | undefined;
-  /** How long `backup` waits for the log that completes it to arrive. Milliseconds, default 60_000. */
+  /** How long `backup` waits for the log that completes it to arrive. Milliseconds, 0 to 86_400_000; default 60_000. */
   readonly archiveTimeoutMs?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -53,19 +54,26 @@ export interface DirectoryRepositoryOptions {
 }
 
 const ARCHIVE_POLL_MS = 100;
+const ARCHIVE_TIMEOUT_MAX_MS = 86_400_000;
+/** How the directory of a backup ends that is being removed. */
+const GONE = ".gone";
 
 /** Backups by pg_basebackup in a directory, checked by pg_verifybackup, with the server's log beside them. */
 export class DirectoryRepository implements BackupRepository {
   readonly kind = "postgres";
   readonly #options: DirectoryRepositoryOptions;
   readonly #root: string;
+  readonly #archiveTimeoutMs: number;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #records: RecordStore;
   readonly recoveryLog: RecoveryLog;
 
+  /** @throws InvalidInputError naming the option. */
   constructor(options: DirectoryRepositoryOptions) {
+    const { archiveTimeoutMs = 60_000 } = options;
+    this.#archiveTimeoutMs = integerOption("archiveTimeoutMs", archiveTimeoutMs, 0, ARCHIVE_TIMEOUT_MAX_MS);
     this.#options = options;
     this.#root = resolve(options.directory);
     this.#clock = options.clock ?? systemClock;
@@ -165,8 +173,9 @@ export class DirectoryRepository implements BackupRepository {
         isArchived,
         segmentBytes: server.segmentBytes,
       };
+      // Before it has its place: a backup without a record is never listed, and so never removed.
+      await this.#records.write(record, draft);
       await rename(draft, path);
-      await this.#records.write(record);
       if (!isArchived) {
         this.#logger.warn(
           { id },
@@ -229,7 +238,7 @@ export class DirectoryRepository implements BackupRepository {
         signal,
         runAs,
       });
-      await rm(join(directory, RECORD), { force: true });
+      for (const name of [RECORD, RECORD_DRAFT]) await rm(join(directory, name), { force: true });
       const command = backup.isArchived ? restoreCommand(this.logDirectory) : undefined;
       await writeRecovery(directory, target, command, runAs);
       return { directory, backup: publicRecord(backup), target };
@@ -243,10 +252,15 @@ export class DirectoryRepository implements BackupRepository {
     const records = await this.#records.list();
     const kept = keptBackups(records, policy);
     const removed = records.filter(({ id }) => !kept.has(id));
+    const base = join(this.#root, "base");
     for (const { id } of removed) {
-      // Out of the list first: what is half removed must not be restored.
-      await rename(join(this.#root, "base", id), join(this.#root, "base", `.${id}.gone`));
-      await rm(join(this.#root, "base", `.${id}.gone`), { recursive: true, force: true });
+      // Out of the list first: what is half removed must not be restored. Another process may have been quicker.
+      await rename(join(base, id), join(base, `.${id}${GONE}`)).catch(passIfMissing);
+    }
+    // Also what an earlier call that was cut off has left.
+    for (const name of await readdir(base).catch(passIfMissing)) {
+      if (name.startsWith(".") && name.endsWith(GONE))
+        await rm(join(base, name), { recursive: true, force: true });
     }
     // Not the oldest backup's: after a restore to a point in time the log goes on from further back.
     const needed = records
@@ -278,7 +292,7 @@ export class DirectoryRepository implements BackupRepository {
     { timeline, stopLsn }: ManifestFacts,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const timeoutMs = this.#options.archiveTimeoutMs ?? 60_000;
+    const timeoutMs = this.#archiveTimeoutMs;
     const segment = segmentName(timeline, stopLsn, segmentBytes);
     const [row] = await database.query<{ recovering: boolean }>("SELECT pg_is_in_recovery() AS recovering");
     if (row?.recovering === false) await database.query("SELECT pg_switch_wal()");
@@ -300,7 +314,8 @@ export class DirectoryRepository implements BackupRepository {
   async #compare(id: string, path: string, major: number, signal: AbortSignal | undefined): Promise<void> {
     try {
       // Our record is not in the manifest, and the log inside is checked as part of the archive's.
-      await this.#run(major, "pg_verifybackup", ["--ignore", RECORD, path], { signal });
+      const ours = [RECORD, RECORD_DRAFT].flatMap((name) => ["--ignore", name]);
+      await this.#run(major, "pg_verifybackup", [...ours, path], { signal });
     } catch (error) {
       if (!(error instanceof BackupToolError) || error.cause !== undefined) throw error;
       const problems = error.message.split("\n").flatMap((line) => {
@@ -343,6 +358,12 @@ const publicRecord = ({ segmentBytes: _ours, ...record }: StoredRecord): BackupR
   label: record.label,
   verifiedAt: record.verifiedAt,
 });
+
+/** Nothing in place of what is not there. */
+const passIfMissing = (error: NodeJS.ErrnoException): readonly string[] => {
+  if (error.code === "ENOENT") return [];
+  throw error;
+};
 
 const exists = async (path: string): Promise<boolean> => {
   try {

@@ -37,9 +37,9 @@ export interface DrillOptions extends Abortable {
    * the disaster is taken to happen. Without it, the target's time, or the wall clock, takes its place.
    */
   readonly source?: Database | undefined;
-  /** Milliseconds of work that may be lost. Default 300_000. */
+  /** Milliseconds of work that may be lost, 0 to 2^31. Default 300_000. */
   readonly dataLossMaxMs?: number | undefined;
-  /** Milliseconds until the copy takes writes. Default 900_000. */
+  /** Milliseconds until the copy takes writes, 1 to 2^31. Default 900_000. */
   readonly downtimeMaxMs?: number | undefined;
   /** Where the evidence goes; written also when the drill fails. */
   readonly evidenceFile?: string | undefined;
@@ -100,9 +100,11 @@ export interface DrillEvidence {
  * there, and measures what a disaster now would cost. Fails, without throwing, over either limit and for every
  * check that does not hold. A backup that was never restored is a hope.
  *
+ * @throws InvalidInputError naming the limit that cannot be; nothing was noted.
  * @throws signal.reason when aborted; the copy is removed.
  */
-export const runDrill = (options: DrillOptions): Promise<DrillReport> => {
+export const runDrill = async (options: DrillOptions): Promise<DrillReport> => {
+  readLimits(options);
   const { repository, target = { kind: "latest" }, directory } = options;
   const log = repository.recoveryLog;
   if (log === undefined) return drillOnce(options);
@@ -141,6 +143,16 @@ const drillOnce = async (options: DrillOptions): Promise<DrillReport> => {
   return report;
 };
 
+interface DrillLimits {
+  readonly dataLossMaxMs: number;
+  readonly downtimeMaxMs: number;
+}
+
+const readLimits = ({ dataLossMaxMs = 300_000, downtimeMaxMs = 900_000 }: DrillOptions): DrillLimits => ({
+  dataLossMaxMs: integerOption("dataLossMaxMs", dataLossMaxMs, 0, 2 ** 31),
+  downtimeMaxMs: integerOption("downtimeMaxMs", downtimeMaxMs, 1, 2 ** 31),
+});
+
 type FullOptions = DrillOptions & {
   readonly clock: Clock;
   readonly random: Random;
@@ -152,7 +164,7 @@ class Drill {
   /** Whether the directory holds what was restored. */
   hasCopy = false;
   readonly #options: FullOptions;
-  readonly #limits: { readonly dataLossMaxMs: number; readonly downtimeMaxMs: number };
+  readonly #limits: DrillLimits;
   readonly #checks: { name: string; problem: string | undefined; durationMs: number }[] = [];
   readonly #startedAt: number;
   #disaster: { readonly at: number; readonly lsn: string | undefined } | undefined;
@@ -164,10 +176,7 @@ class Drill {
   constructor(options: FullOptions) {
     this.#options = options;
     this.#startedAt = options.clock.monotonicNow();
-    this.#limits = {
-      dataLossMaxMs: integerOption("dataLossMaxMs", options.dataLossMaxMs ?? 300_000, 0, 2 ** 31),
-      downtimeMaxMs: integerOption("downtimeMaxMs", options.downtimeMaxMs ?? 900_000, 1, 2 ** 31),
-    };
+    this.#limits = readLimits(options);
   }
 
   async noteDisaster(source: Database | undefined): Promise<void> {
@@ -329,14 +338,20 @@ const writeEvidence = async (path: string, report: DrillReport, key: string | un
     sha256: createHash("sha256").update(bytes).digest("hex"),
     ...(key === undefined ? {} : { signature: createHmac("sha256", key).update(bytes).digest("hex") }),
   };
-  const file = await open(`${path}.part`, "w", 0o600);
+  const draft = `${path}.part`;
   try {
-    await file.writeFile(`${JSON.stringify(evidence, undefined, 2)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(draft, "w", 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify(evidence, undefined, 2)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(draft, path);
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
   }
-  await rename(`${path}.part`, path);
 };
 
 /** Whether the evidence is what was written, and, with the key, by whom. */

@@ -63,8 +63,9 @@ export const reportLog = async (
   const present = new Set<bigint>();
   const missing: string[] = [];
   for (const name of names) {
-    if ((await stat(join(logDirectory, name))).size === segmentBytes)
-      present.add(numberOf(name, segmentBytes));
+    // One that goes while we look is missing.
+    const found = await stat(join(logDirectory, name)).catch(undefinedIfMissing);
+    if (found?.size === segmentBytes) present.add(numberOf(name, segmentBytes));
   }
   const end = numberOf(last, segmentBytes);
   for (let number = numberOf(from, segmentBytes); number <= end; number += 1n) {
@@ -81,11 +82,16 @@ export const reportLog = async (
   return { segmentCount: names.length, first, last, missing };
 };
 
+const undefinedIfMissing = (error: NodeJS.ErrnoException): undefined => {
+  if (error.code !== "ENOENT") throw error;
+};
+
 /** Removes segments that no kept backup needs. Histories of timelines are small and stay. */
 export const pruneLog = async (logDirectory: string, startsOfKept: readonly string[]): Promise<number> => {
   const [first] = startsOfKept.map((name) => name.slice(8)).sort();
   if (first === undefined) return 0;
   const old = (await listSegments(logDirectory)).filter((name) => name.slice(8) < first);
-  for (const name of old) await rm(join(logDirectory, name));
+  // Another process may remove them too.
+  for (const name of old) await rm(join(logDirectory, name), { force: true });
   return old.length;
 };

@@ -22,6 +22,7 @@ import type {
 } from "./repository.ts";
 import { prepareDirectory } from "./restore-directory.ts";
 import { checkTarget, chooseBackup, type RestoreTarget, timeText } from "./restore-target.ts";
+import { readPolicy } from "./retention.ts";
 import { type RunAs, runTool } from "./tool.ts";
 
 export interface PgBackRestOptions {
@@ -81,7 +82,10 @@ export class PgBackRestRepository implements BackupRepository {
   async backup(request: BackupRequest = {}): Promise<BackupRecord> {
     const before = new Set((await this.list()).map(({ id }) => id));
     // pgBackRest itself waits for the log that completes the backup (archive-check).
-    await this.#run("backup", [`--type=${this.#options.type ?? "full"}`, "--start-fast"], request);
+    const { label } = request;
+    const noted = label === undefined ? [] : [`--annotation=label=${label}`];
+    const type = `--type=${this.#options.type ?? "full"}`;
+    await this.#run("backup", [type, "--start-fast", ...noted], request);
     const made = (await this.list()).filter(({ id }) => !before.has(id)).at(-1);
     if (made === undefined) throw new BackupNotFoundError("just made", this.#where);
     if (request.verify ?? true) await this.verify(made.id, request);
@@ -146,7 +150,8 @@ export class PgBackRestRepository implements BackupRepository {
 
   /** pgBackRest counts full backups, so the policy's numbers together say how many are kept. */
   async prune(policy: RetentionPolicy = {}, options: Abortable = {}): Promise<PruneReport> {
-    const count = (policy.dailyCount ?? 7) + (policy.weeklyCount ?? 4) + (policy.monthlyCount ?? 6);
+    const { daily, weekly, monthly } = readPolicy(policy);
+    const count = daily + weekly + monthly;
     const before = await this.list(options);
     await this.#run("expire", [`--repo1-retention-full=${Math.max(1, count)}`], options);
     const kept = (await this.list(options)).map(({ id }) => id);

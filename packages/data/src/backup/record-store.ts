@@ -1,4 +1,4 @@
-import { chown, open, readdir, readFile, rename } from "node:fs/promises";
+import { chown, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BackupCorruptError, BackupNotFoundError } from "./backup-errors.ts";
 import type { BackupRecord } from "./repository.ts";
@@ -6,6 +6,8 @@ import type { RunAs } from "./tool.ts";
 
 /** The file beside a base backup that makes it count. */
 export const RECORD = "backup.json";
+/** What is being written of it, also what a process that was killed has left. */
+export const RECORD_DRAFT = `${RECORD}.part`;
 
 export interface StoredRecord extends BackupRecord {
   readonly segmentBytes: number;
@@ -49,17 +51,23 @@ export class RecordStore {
     }
   }
 
-  async write(record: StoredRecord): Promise<void> {
-    const path = join(this.#root, "base", record.id, RECORD);
-    const file = await open(`${path}.part`, "w", 0o600);
+  /** @param directory Where the backup lies, if not yet in its own place. A record that could not be written whole is as it was. */
+  async write(record: StoredRecord, directory = join(this.#root, "base", record.id)): Promise<void> {
+    const draft = join(directory, RECORD_DRAFT);
     try {
-      await file.writeFile(`${JSON.stringify(record, undefined, 2)}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
+      const file = await open(draft, "w", 0o600);
+      try {
+        await file.writeFile(`${JSON.stringify(record, undefined, 2)}\n`);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      const runAs = this.#runAs;
+      if (runAs !== undefined) await chown(draft, runAs.uid, runAs.gid);
+      await rename(draft, join(directory, RECORD));
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw error;
     }
-    const runAs = this.#runAs;
-    if (runAs !== undefined) await chown(`${path}.part`, runAs.uid, runAs.gid);
-    await rename(`${path}.part`, path);
   }
 }

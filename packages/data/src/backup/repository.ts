@@ -95,13 +95,16 @@ export interface BackupRepository {
   restore(request: RestoreRequest): Promise<RestoredDirectory>;
   /** What was restored from here or drilled, in the order in which it was begun, and what became of it; a copy. */
   recoveries(): Promise<readonly RecoveryRecord[]>;
-  /** Removes what the policy no longer keeps, and the log that only those needed. */
+  /**
+   * Removes what the policy no longer keeps, and the log that only those needed.
+   * @throws InvalidInputError naming the number of the policy that cannot be; nothing was removed.
+   */
   prune(policy: RetentionPolicy, options?: Abortable): Promise<PruneReport>;
 }
 
 /** How many backups are kept: the newest of each of the last days, weeks and months (UTC) that have one. */
 export interface RetentionPolicy {
-  /** Default 7. */
+  /** 0 to 10_000, as the others. Default 7. */
   readonly dailyCount?: number | undefined;
   /** Weeks begin on Monday. Default 4. */
   readonly weeklyCount?: number | undefined;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { PgBackRestRepository } from "./pgbackrest-repository.ts";
 import type { BackupRecord } from "./repository.ts";
 import { keptBackups } from "./retention.ts";
 
@@ -52,5 +53,17 @@ describe("retention", () => {
 
   it("refuses a policy that is no number", () => {
     expect(() => keptBackups([], { dailyCount: -1 })).toThrow(/dailyCount/);
+  });
+
+  it.each([
+    -20,
+    0.5,
+    Number.NaN,
+  ])("refuses %d daily backups before pgBackRest is asked to remove any", async (dailyCount) => {
+    const repository = new PgBackRestRepository({ stanza: "none" });
+    await expect(repository.prune({ dailyCount })).rejects.toMatchObject({
+      code: "KERNEL_INVALID_INPUT",
+      field: "dailyCount",
+    });
   });
 });

@@ -8,6 +8,15 @@ const dayOf = (at: Date): string => at.toISOString().slice(0, 10);
 const weekOf = (at: Date): string => String(Math.floor((at.getTime() / DAY_MS + 3) / 7));
 const monthOf = (at: Date): string => at.toISOString().slice(0, 7);
 
+/** @throws InvalidInputError naming the number. */
+export const readPolicy = (
+  policy: RetentionPolicy,
+): { readonly daily: number; readonly weekly: number; readonly monthly: number } => ({
+  daily: integerOption("dailyCount", policy.dailyCount ?? 7, 0, 10_000),
+  weekly: integerOption("weeklyCount", policy.weeklyCount ?? 4, 0, 10_000),
+  monthly: integerOption("monthlyCount", policy.monthlyCount ?? 6, 0, 10_000),
+});
+
 /**
  * Which backups the policy keeps. The newest one, and the newest one that was verified, are kept always: whatever
  * the calendar says, there is something to restore.
@@ -16,11 +25,7 @@ export const keptBackups = (
   backups: readonly BackupRecord[],
   policy: RetentionPolicy,
 ): ReadonlySet<string> => {
-  const counts = {
-    daily: integerOption("dailyCount", policy.dailyCount ?? 7, 0, 10_000),
-    weekly: integerOption("weeklyCount", policy.weeklyCount ?? 4, 0, 10_000),
-    monthly: integerOption("monthlyCount", policy.monthlyCount ?? 6, 0, 10_000),
-  };
+  const counts = readPolicy(policy);
   const newestFirst = [...backups].sort((a, b) => Date.parse(b.finishedAt) - Date.parse(a.finishedAt));
   const kept = new Set<string>();
   const keep = (record: BackupRecord | undefined): void => {

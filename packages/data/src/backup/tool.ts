@@ -31,9 +31,10 @@ export interface ToolResult {
 }
 
 /**
- * Runs a program to its end.
- * @throws BackupToolError when it cannot be started, fails, or takes too long.
- * @throws signal.reason when aborted; the program was killed.
+ * Runs a program to its end, and what it starts: pg_basebackup fetches the log by a process of its own. All of them are
+ * one process group, which is killed as a whole; that also keeps a Ctrl-C in a terminal from them, so abort `signal`.
+ * @throws BackupToolError when it cannot be started, fails, or takes too long; everything was killed.
+ * @throws signal.reason when aborted; everything was killed.
  */
 export const runTool = async (
   command: string,
@@ -46,6 +47,7 @@ export const runTool = async (
     stdio: ["ignore", "pipe", "pipe"],
     cwd: cwd ?? "/",
     env: { PATH: SEARCH_PATH, LC_ALL: "C", ...env },
+    detached: true,
     ...(runAs === undefined ? {} : runAs),
   });
   const output = { stdout: "", stderr: "" };
@@ -56,11 +58,11 @@ export const runTool = async (
     });
   }
   let late = false;
-  const onAbort = (): void => void child.kill("SIGKILL");
+  const onAbort = (): void => killGroup(child.pid);
   signal?.addEventListener("abort", onAbort, { once: true });
   const timer = clock.schedule(timeoutMs, () => {
     late = true;
-    child.kill("SIGKILL");
+    killGroup(child.pid);
   });
   const name = command.split("/").at(-1) ?? command;
   try {
@@ -79,6 +81,16 @@ export const runTool = async (
   } finally {
     timer.cancel();
     signal?.removeEventListener("abort", onAbort);
+  }
+};
+
+/** The program and all that it started. One of them that was left would go on, and keep the outputs open. */
+const killGroup = (pid: number | undefined): void => {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // All of them have ended.
   }
 };
 
