@@ -64,6 +64,10 @@ export interface MemoryReport {
 }
 
 const PROGRESS_EVERY_MS = 250;
+const MIB_BYTES = 2 ** 20;
+/** A build that was given up is at an end by then: its connection is cut at the latest after 5 s. */
+const CLEAN_UP_WAIT_MS = 10_000;
+const CLEAN_UP_LOOK_EVERY_MS = 50;
 /** What an entry takes beside its vector and its neighbours (pgvector's HnswElementData and its allocation). */
 const ELEMENT_BYTES = 180;
 const NEIGHBOUR_BYTES = 16;
@@ -76,7 +80,7 @@ interface Build<Columns extends FilterColumns> {
 
 /**
  * Builds an index without stopping the table's users. What a failed build leaves behind is removed, also what
- * an earlier one that was killed left.
+ * an earlier one that was killed left; never what another process builds or has built meanwhile.
  *
  * @throws InvalidInputError where no index fits, with an advice.
  * @throws StatementTimeoutError when `maintenance` was needed; the index is gone.
@@ -133,12 +137,31 @@ export const buildIndex = async <Columns extends FilterColumns>(
     if (error instanceof StatementError && error.sqlState === "42P07") {
       throw new VectorIndexBusyError(name, { cause: error });
     }
-    await maintenance.query(drop);
+    // Why it failed matters more than why it could not be removed: the next build removes it.
+    await removeFailed(build, maintenance, { name, drop }).catch(() => undefined);
     throw error;
   }
   // The index is good, whatever becomes of the statistics.
   if (!isDistributed) await maintenance.query(`ANALYZE ${table.quoted}`);
   return { ...report, durationMs: clock.monotonicNow() - startedAt };
+};
+
+/**
+ * Removes what our build left. A valid index is none of that, and one that is still being built when ours must have
+ * ended is another process's, which had the table while ours waited for it.
+ */
+const removeFailed = async <Columns extends FilterColumns>(
+  { database, clock }: Build<Columns>,
+  maintenance: Database,
+  { name, drop }: { readonly name: string; readonly drop: string },
+): Promise<void> => {
+  const giveUpAt = clock.monotonicNow() + CLEAN_UP_WAIT_MS;
+  while (await isBeingBuilt(database, name)) {
+    if (clock.monotonicNow() >= giveUpAt) return;
+    await clock.sleep(CLEAN_UP_LOOK_EVERY_MS);
+  }
+  const left = await statusOf(database, name);
+  if (left?.isValid === false) await maintenance.query(drop);
 };
 
 const isBeingBuilt = async (database: StatementRunner, name: string): Promise<boolean> => {
@@ -260,11 +283,12 @@ const memoryReport = async <Columns extends FilterColumns>(
   const rows = Math.max(row?.rows ?? 0, Number(row?.pages ?? 0) * perPage * ((row?.rows ?? 0) > 0 ? 0 : 1));
   // Level 0 has 2m neighbours, and one entry in m is on each level above.
   const neededBytes = Math.ceil(rows * (vectorBytes + ELEMENT_BYTES + 2 * options.m * NEIGHBOUR_BYTES * 1.1));
+  // Not by a shift, which ends at 2 GiB.
   const availableBytes =
-    options.memoryMb === undefined ? Number(row?.available ?? 0) : options.memoryMb << 20;
+    options.memoryMb === undefined ? Number(row?.available ?? 0) : options.memoryMb * MIB_BYTES;
   const fits = neededBytes <= availableBytes;
   const advice = fits
     ? undefined
-    : `the graph takes about ${Math.ceil(neededBytes / (1 << 20))} MiB: build with memoryMb of at least that, where the server has it`;
+    : `the graph takes about ${Math.ceil(neededBytes / MIB_BYTES)} MiB: build with memoryMb of at least that, where the server has it`;
   return { neededBytes, availableBytes, fits, advice };
 };
