@@ -52,6 +52,40 @@ describe("a tenant's query", () => {
     expect(sent).toEqual([]);
   });
 
+  it.each([
+    ["größe", "SELECT name FROM größe"],
+    ["größe", "SELECT name FROM GRöße AS g"],
+    ["größe", 'SELECT name FROM "größe"'],
+    ["konten$2", "SELECT name FROM konten$2 WHERE true"],
+    ["счета", "SELECT s.name FROM x,счета s"],
+    ["𠮷", "SELECT name FROM 𠮷"],
+  ])("shows the tenant's rows alone of a table named %s in %s", async (name, text) => {
+    const sent: string[] = [];
+    const database = { query: async (each: string) => sent.push(each) } as unknown as Database;
+    const declared = defineSchema({ [name]: schema.tables.accounts });
+    await tenantOf(database, declared, "a").query(text);
+    expect(sent).toEqual([
+      `WITH "${name}" AS NOT MATERIALIZED (SELECT * FROM "${name}" WHERE "tenant" = $1) ${text}`,
+    ]);
+    const elsewhere = tenantOf(database, declared, "a").query(`SELECT name FROM public.${name}`);
+    await expect(elsewhere).rejects.toMatchObject({ code: "SHARD_TENANT_CROSSED" });
+  });
+
+  it.each([
+    ["without quotes", (name: string) => name],
+    ["in quotes", (name: string) => `"${name}"`],
+  ])("is refused with a name %s that the server would cut to that of a table", async (_what, written) => {
+    const sent: string[] = [];
+    const database = { query: async (each: string) => sent.push(each) } as unknown as Database;
+    const name = "a".repeat(63);
+    const tenant = tenantOf(database, defineSchema({ [name]: schema.tables.accounts }), "a");
+    const failed = tenant.query(`SELECT name FROM ${written(`${name}b`)}`);
+    await expect(failed).rejects.toMatchObject({ code: "SHARD_TENANT_CROSSED" });
+    expect(sent).toEqual([]);
+    await tenant.query(`SELECT name FROM ${written(name)} WHERE name <> '${"b".repeat(64)}'`);
+    expect(sent).toEqual([expect.stringContaining("WITH ")]);
+  });
+
   it("takes words in strings, in comments and in dollars for what they are", async () => {
     const { tenant, sent } = setUp();
     const text = String.raw`SELECT 'from accounts', E'\'accounts', $q$accounts$q$ /* accounts */ -- accounts`;

@@ -266,10 +266,9 @@ const scopeSelect = (
   const tables = Object.entries(schema.tables).flatMap(([name, table]) => {
     if (table.kind !== "distributed") return [];
     const quoted = quoteIdentifier(name, "table");
-    const plain = /^[a-z_][a-z0-9_]*$/.test(name) ? `\\b${name}\\b|` : "";
-    const named = new RegExp(`${plain}${quoted.replaceAll(/[$()*+.?[\\\]^{|}]/g, "\\$&")}`, "i");
-    if (!named.test(bare)) return [];
-    if (new RegExp(`\\.\\s*(${plain}${quoted.replaceAll(/[$()*+.?[\\\]^{|}]/g, "\\$&")})`, "i").test(bare)) {
+    const named = namePattern(name, quoted);
+    if (!new RegExp(named, "i").test(bare)) return [];
+    if (new RegExp(`\\.\\s*(?:${named})`, "i").test(bare)) {
       throw new ShardTenantCrossedError(
         `table ${name} is named with its schema, which would show the rows of every tenant`,
       );
@@ -285,6 +284,19 @@ const scopeSelect = (
   return { text: `WITH ${views.join(", ")} ${text}`, tables };
 };
 
+/** What PostgreSQL takes for a name without quotes: letters of any script, and dollars. */
+const PLAIN_NAME = /^[a-z_\u0080-\uffff][a-z0-9_$\u0080-\uffff]*$/;
+/** Every name of a text, in quotes or without. */
+const NAMES = /"(?:[^"]|"")*"|(?<![\w$\u0080-\uffff])[a-z_\u0080-\uffff][\w$\u0080-\uffff]*/gi;
+const NAME_MAX_BYTES = 63;
+
+/** A pattern of all the ways in which a query may write the name of a table. */
+const namePattern = (name: string, quoted: string): string => {
+  const literal = (text: string): string => text.replaceAll(/[$()*+.?[\\\]^{|}]/g, "\\$&");
+  if (!PLAIN_NAME.test(name)) return literal(quoted);
+  return `(?<![\\w$\\u0080-\\uffff])${literal(name)}(?![\\w$\\u0080-\\uffff])|${literal(quoted)}`;
+};
+
 /**
  * The text with strings and comments blanked out, so that words in them mean nothing. Quoted names stay.
  * @throws ShardTenantCrossedError for what would have to be read otherwise than it looks.
@@ -293,6 +305,14 @@ const withoutLiterals = (text: string): string => {
   const bare = blankLiterals(text, () => {
     throw new ShardTenantCrossedError("a tenant's query has no comment inside a comment");
   });
+  const long = bare
+    .match(NAMES)
+    ?.find((name) => Buffer.byteLength(name.replaceAll(/^"|"$/g, "").replaceAll('""', '"')) > NAME_MAX_BYTES);
+  if (long !== undefined) {
+    throw new ShardTenantCrossedError(
+      `a tenant's query has no name of more than ${NAME_MAX_BYTES} bytes: the server would cut it, and find another`,
+    );
+  }
   if (!/(?<![\w$\u0080-\uffff])u&"/i.test(bare)) return bare;
   throw new ShardTenantCrossedError("a tenant's query names tables as they are declared, without U& escapes");
 };
