@@ -136,6 +136,35 @@ describe("a declaration", () => {
     expect(schemaSteps(schema)[5]?.text).toContain(`colocate_with => '"accounts"'`);
   });
 
+  it("gives each index and each foreign key a name of its own, whatever the order of the tables", () => {
+    const columns = { id: "int4", item_id: "int4", data: "jsonb" } as const;
+    const order = local({
+      columns,
+      primaryKey: ["id"],
+      indexes: [{ columns: ["item_id"] }, { columns: ["data"], method: "gin" }],
+      foreignKeys: [
+        { columns: ["item_id"], references: "order_item", referenced: ["id"] },
+        { columns: ["item_id"], references: "thing", referenced: ["id"] },
+      ],
+    });
+    const orderItem = local({
+      columns,
+      primaryKey: ["id"],
+      indexes: [{ columns: ["id"] }, { columns: ["data"] }, { columns: ["data"], method: "gin" }],
+    });
+    const thing = local({ columns, primaryKey: ["id"] });
+    const namesOf = (tables: Record<string, ShardTable>): readonly string[] =>
+      schemaSteps(defineSchema(tables))
+        .flatMap(({ text }) => /(?:INDEX IF NOT EXISTS|ADD CONSTRAINT) "([^"]+)"/.exec(text)?.[1] ?? [])
+        .sort();
+    const names = namesOf({ order, order_item: orderItem, thing });
+    expect(new Set(names).size).toBe(7);
+    expect(namesOf({ thing, order_item: orderItem, order })).toEqual(names);
+    // What nothing else would be called keeps its plain name.
+    expect(names.filter((name) => name === "order_data_idx")).toHaveLength(1);
+    expect(names.every((name) => name.length <= 50)).toBe(true);
+  });
+
   it("makes a query without its tenant an error of the compiler, and likewise a wrong tenant, table, column or value", () => {
     const countries = reference({ columns: { code: "text" }, primaryKey: ["code"] });
     const schema = defineSchema({ accounts, countries });

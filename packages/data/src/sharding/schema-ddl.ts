@@ -25,6 +25,7 @@ const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
  */
 export const schemaSteps = ({ tables }: ShardSchema): readonly SchemaStep[] => {
   const first = new Map<string, string>();
+  const isTaken = takenNames(tables);
   return orderTables(tables).flatMap((name) => {
     const table = tables[name] as ShardTable;
     const steps: SchemaStep[] = [
@@ -36,7 +37,7 @@ export const schemaSteps = ({ tables }: ShardSchema): readonly SchemaStep[] => {
       steps.push(distributeStep(name, distributeCall(name, table, first.get(table.group))));
       if (!first.has(table.group)) first.set(table.group, name);
     }
-    return [...steps, ...foreignKeySteps(name, table), ...indexSteps(name, table)];
+    return [...steps, ...foreignKeySteps(name, table), ...indexSteps(name, table, isTaken)];
   });
 };
 
@@ -78,8 +79,12 @@ const distributeStep = (name: string, call: string): SchemaStep => ({
 });
 
 const foreignKeySteps = (name: string, table: ShardTable): readonly SchemaStep[] =>
-  (table.foreignKeys ?? []).map(({ columns, references, referenced, onDelete }) => {
-    const constraint = shortName(name, columns, "fkey");
+  (table.foreignKeys ?? []).map(({ columns, references, referenced, onDelete }, _index, all) => {
+    const plain = shortName(name, columns, "fkey");
+    const isAlone = all.every(
+      (other) => other.references === references || shortName(name, other.columns, "fkey") !== plain,
+    );
+    const constraint = isAlone ? plain : shortName(name, [...columns, references], "fkey");
     return {
       table: name,
       kind: "foreign-key",
@@ -91,24 +96,59 @@ const foreignKeySteps = (name: string, table: ShardTable): readonly SchemaStep[]
     };
   });
 
-const indexSteps = (name: string, table: ShardTable): readonly SchemaStep[] =>
-  (table.indexes ?? []).map(({ columns, method }) => ({
+const indexSteps = (name: string, table: ShardTable, isTaken: IsTaken): readonly SchemaStep[] =>
+  (table.indexes ?? []).map((index) => ({
     table: name,
     kind: "index",
-    text: `CREATE INDEX IF NOT EXISTS ${quote(shortName(name, columns, "idx"))} ON ${quote(name)} USING ${method ?? "btree"} (${list(columns)})`,
+    text: `CREATE INDEX IF NOT EXISTS ${quote(indexName(name, index, isTaken))} ON ${quote(name)} USING ${index.method ?? "btree"} (${list(index.columns)})`,
     needsCitus: false,
   }));
+
+type DeclaredIndex = NonNullable<ShardTable["indexes"]>[number];
+/** Whether several indexes would have this name. */
+type IsTaken = (plain: string) => boolean;
+
+const identityOf = (table: string, { columns, method }: DeclaredIndex): string =>
+  [table, ...columns, method ?? "btree"].join("\0");
+
+/**
+ * The index on `item_id` of `order` and that on `id` of `order_item` would have one name, and so would two methods over
+ * the same columns; the second would then be taken for the first. Such names get an end that tells them apart, all of
+ * them, so that none depends on the order of the tables.
+ */
+const indexName = (table: string, index: DeclaredIndex, isTaken: IsTaken): string => {
+  const plain = shortName(table, index.columns, "idx");
+  if (!isTaken(plain)) return plain;
+  return cutName(plain.replace(/_idx$/, ""), hashOf(identityOf(table, index)), "idx");
+};
+
+const takenNames = (tables: ShardSchema["tables"]): IsTaken => {
+  const owners = new Map<string, Set<string>>();
+  for (const [table, { indexes = [] }] of Object.entries(tables)) {
+    for (const index of indexes) {
+      const plain = shortName(table, index.columns, "idx");
+      owners.set(plain, (owners.get(plain) ?? new Set()).add(identityOf(table, index)));
+    }
+  }
+  return (plain) => (owners.get(plain)?.size ?? 0) > 1;
+};
 
 /** PostgreSQL cuts names at 63 bytes; Citus adds the number of the shard. The end tells long ones apart. */
 const NAME_MAX_LENGTH = 50;
 
 const shortName = (table: string, columns: readonly string[], suffix: string): string => {
   const full = `${table}_${columns.join("_")}_${suffix}`;
-  if (Buffer.byteLength(full) <= NAME_MAX_LENGTH) return full;
-  let hash = 5381;
-  for (const character of full) hash = (Math.imul(hash, 33) ^ (character.codePointAt(0) ?? 0)) >>> 0;
-  return `${Buffer.from(full)
+  return Buffer.byteLength(full) <= NAME_MAX_LENGTH ? full : cutName(full, hashOf(full), suffix);
+};
+
+const cutName = (full: string, hash: string, suffix: string): string =>
+  `${Buffer.from(full)
     .subarray(0, 36)
     .toString("latin1")
-    .replaceAll(/[^\x20-\x7e]/g, "_")}_${hash.toString(36)}_${suffix}`;
+    .replaceAll(/[^\x20-\x7e]/g, "_")}_${hash}_${suffix}`;
+
+const hashOf = (text: string): string => {
+  let hash = 5381;
+  for (const character of text) hash = (Math.imul(hash, 33) ^ (character.codePointAt(0) ?? 0)) >>> 0;
+  return hash.toString(36);
 };
