@@ -68,6 +68,72 @@ describe("codec", () => {
     }
   });
 
+  class Point {
+    readonly x = 1;
+  }
+
+  it.each([
+    ["a function", () => 1],
+    ["an error", new Error("x")],
+    ["a regular expression", /x/],
+    ["a promise", Promise.resolve(1)],
+    // Of these, what was in memory before was sent.
+    ["numbers in memory", new Float64Array([1.5])],
+    ["a view of memory", new DataView(new ArrayBuffer(8))],
+    ["an object of a class", new Point()],
+    ["a map whose keys are numbers", new Map([[1, 2]])],
+    ["an object that is written as numbers in memory", { toJSON: () => new Uint16Array(3) }],
+    [
+      "something that throws when it is read",
+      Object.defineProperty({}, "x", {
+        enumerable: true,
+        get: () => {
+          throw new Error("no");
+        },
+      }),
+    ],
+  ])("refuses to send %s, wherever it lies", (_name, value) => {
+    for (const outer of [
+      value,
+      [value],
+      { a: { b: [0, value] } },
+      new Map([["k", value]]),
+      new Set([value]),
+    ]) {
+      expect(() => encodeValue(outer)).toThrowError(refused);
+    }
+  });
+
+  it("says where in a value the one lies that cannot be sent", () => {
+    expect(() => encodeValue({ rows: [1, { run: Math.max }] })).toThrowError(
+      "The payload holds a value that cannot be sent: it.rows[1].run is a function",
+    );
+    expect(() => encodeValue({ at: new Point() })).toThrowError("it.at is an instance of Point");
+  });
+
+  it("takes sets, maps, bytes and what has a toJSON", () => {
+    const value = {
+      set: new Set([1, "x"]),
+      map: new Map([["k", [true]]]),
+      url: new URL("http://h/p"),
+      bytes: Buffer.from("ab"),
+      bare: Object.assign(Object.create(null) as object, { a: undefined }),
+    };
+    expect(decodeValue(encodeValue(value))).toEqual({
+      set: [1, "x"],
+      map: { k: [true] },
+      url: "http://h/p",
+      bytes: Buffer.from("ab"),
+      bare: { a: undefined },
+    });
+  });
+
+  it("sends nothing that the other side would refuse for its depth", () => {
+    const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
+    expect(decodeValue(encodeValue(nested(DEPTH_MAX_COUNT)))).toEqual(nested(DEPTH_MAX_COUNT));
+    expect(() => encodeValue(nested(DEPTH_MAX_COUNT + 1))).toThrowError(refused);
+  });
+
   it.each([
     ["nothing", ""],
     ["a cut string", "a5 6162"],

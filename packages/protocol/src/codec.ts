@@ -2,6 +2,7 @@ import { Packr, RESERVE_START_SPACE, REUSE_BUFFER_MODE } from "msgpackr";
 import { allocate, newSlab, SHARED_MAX_BYTES, SLAB_BYTES } from "./byte-slabs.ts";
 import { SerializationError } from "./errors.ts";
 import { checkMessagePack } from "./messagepack-check.ts";
+import { findUnsendable } from "./sendable.ts";
 
 /**
  * Records would make the meaning of one message depend on an earlier one, and decoding them compiles code
@@ -44,8 +45,21 @@ const renew = (memory: Uint8Array): void => {
   packr.useBuffer(memory);
 };
 
+/** msgpackr writes something for everything; for a typed array that is not of bytes even what was in memory before. */
+const checkSendable = (value: unknown): void => {
+  let found: string | undefined;
+  try {
+    found = findUnsendable(value);
+  } catch (error) {
+    // Something that throws when it is read.
+    throw new SerializationError("holds a value that cannot be sent", { cause: error });
+  }
+  if (found !== undefined) throw new SerializationError(`holds a value that cannot be sent: it${found}`);
+};
+
 const pack = (value: unknown, frontBytes: number): Packed => {
   lastWithin = undefined;
+  checkSendable(value);
   try {
     const options = REUSE_BUFFER_MODE | RESERVE_START_SPACE | (BACK_BYTES + frontBytes);
     const memory = packr.pack(value, options) as Uint8Array as Packed;
@@ -62,9 +76,10 @@ const pack = (value: unknown, frontBytes: number): Packed => {
 
 /**
  * The bytes of a value made of null, undefined, booleans, numbers, bigints within 64 bits, strings, dates,
- * byte arrays, arrays and plain objects. Sets and maps arrive as arrays and objects.
+ * byte arrays, arrays and plain objects, nested at most {@link DEPTH_MAX_COUNT} deep. Sets arrive as arrays, maps (with
+ * strings as keys) as objects, objects of a class as what their `toJSON` returns.
  * Small results share memory: whoever keeps one for long keeps up to 256 KiB alive with it.
- * @throws SerializationError for anything else, and for values that contain themselves.
+ * @throws SerializationError for anything else, and for values that contain themselves; it says where in the value.
  */
 export const encodeValue = (value: unknown): Uint8Array => {
   const memory = pack(value, 0);
