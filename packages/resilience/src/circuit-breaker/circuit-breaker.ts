@@ -19,7 +19,10 @@ export interface CircuitBreakerOptions {
   readonly probeMaxCount?: number;
   /** Successful probes that close the breaker, from 1. Default 1. */
   readonly probeSuccessCount?: number;
-  /** Which errors count as failures of the dependency. Default: every one. Others pass through uncounted. */
+  /**
+   * Which errors count as failures of the dependency. Default: every one. Others pass through uncounted. Where it
+   * throws, the error counts as a failure.
+   */
   readonly isFailure?: (error: unknown) => boolean;
   /** A call that takes at least this long is slow, above 0. Default: no call is. */
   readonly slowCallMs?: number;
@@ -207,7 +210,12 @@ export class CircuitBreaker implements Policy, Gate {
 
   #judge(error: unknown, call: CallScope): Verdict {
     if (isUnwanted(call) || isLocalRefusal(error)) return "ignored";
-    return this.#isFailure(error) ? "failure" : "ignored";
+    try {
+      return this.#isFailure(error) ? "failure" : "ignored";
+    } catch {
+      // The call must end here either way, or its probe's permit would be lost.
+      return "failure";
+    }
   }
 
   /** Takes a probe's permit or throws. Called in any state but closed. */

@@ -84,6 +84,16 @@ describe("ConcurrencyLimit", () => {
     expect(limit.stats.limit).toBe(10);
   });
 
+  it("keeps its slots when the caller's judgement of an error throws, and takes that error for no overload", async () => {
+    const { limit } = setup({
+      initialLimit: 2,
+      isOverload: (error) => (error as { status: number }).status === 503,
+    });
+    for (let call = 0; call < 5; call += 1)
+      await expect(limit.execute(() => Promise.reject(undefined))).rejects.toBeUndefined();
+    expect(limit.stats).toMatchObject({ failureCount: 5, inFlightCount: 0, limit: 2, rejectedCount: 0 });
+  });
+
   it("stays within its bounds and never lets more in than the limit", async () => {
     const { clock, limit } = setup({ initialLimit: 5, minLimit: 2, maxLimit: 8, waiterMaxCount: 50 });
     const random = seededRandom(4);

@@ -17,7 +17,10 @@ export interface ConcurrencyLimitOptions extends SlotWaitOptions {
   readonly decreaseFactor?: number;
   /** A success that takes longer than this is a sign of overload, above 0. Default: none is. */
   readonly latencyMaxMs?: number;
-  /** Which errors are signs of overload. Default: timeouts and the refusals of a loaded server. */
+  /**
+   * Which errors are signs of overload. Default: timeouts and the refusals of a loaded server. Where it throws, the
+   * error counts as none.
+   */
   readonly isOverload?: (error: unknown) => boolean;
   /** Named in refusals. Default `concurrency limit`. */
   readonly name?: string;
@@ -126,8 +129,18 @@ export class ConcurrencyLimit implements Policy, Gate {
   }
 
   failed(call: CallScope, error: unknown): void {
-    if (!isUnwanted(call) && !isLocalRefusal(error) && this.#isOverload(error)) this.#lower(call.limitRound);
+    if (!isUnwanted(call) && !isLocalRefusal(error) && this.#showsOverload(error))
+      this.#lower(call.limitRound);
     this.#slots.leave(false);
+  }
+
+  #showsOverload(error: unknown): boolean {
+    try {
+      return this.#isOverload(error);
+    } catch {
+      // The call must leave its slot either way.
+      return false;
+    }
   }
 
   async #noteAfter(wait: Promise<void>, call: CallScope): Promise<void> {
