@@ -69,6 +69,17 @@ describe("CooperativeThrottle", () => {
     expect(throttle.stats.attemptCount).toBe(10);
   });
 
+  it("takes a pause that is no time for none, and still holds back after the next that is one", async () => {
+    const { clock, throttle, starts, server, conserved } = setup();
+    for (const pause of [Number.NaN, -1])
+      await expect(throttle.execute("submit", server(1, pause))).rejects.toBeInstanceOf(RateLimitedError);
+    const call = throttle.execute("submit", server(1, 1_000));
+    await clock.advance(5_000);
+    await expect(call).resolves.toBe("done");
+    expect(starts).toEqual([0, 0, 0, 1_000]);
+    expect(conserved()).toMatchObject({ failureCount: 2, successCount: 1 });
+  });
+
   it("does not wait longer in all than allowed", async () => {
     const { clock, throttle, server, conserved } = setup({ waitTotalMaxMs: 2_000 });
     const call = throttle.execute("submit", server(9, 1_500)).catch((error: unknown) => error);

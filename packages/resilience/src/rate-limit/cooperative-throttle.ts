@@ -1,5 +1,6 @@
 import { type Clock, Emitter, isHoldfastError, systemClock } from "@holdfast/kernel";
 import { RateLimitedError } from "../errors.ts";
+import { askedPauseMs } from "../execution/asked-pause.ts";
 import { CallScope, isUnwanted } from "../execution/call-scope.ts";
 import type { Body, ExecuteOptions } from "../execution/policy.ts";
 import { bodyRunner } from "../execution/runner.ts";
@@ -172,4 +173,4 @@ export class CooperativeThrottle {
 }
 
 const pauseAskedMs = (error: unknown): number | undefined =>
-  isHoldfastError(error) && error.retryable ? error.retryAfterMs : undefined;
+  isHoldfastError(error) && error.retryable ? askedPauseMs(error) : undefined;

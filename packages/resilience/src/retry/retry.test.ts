@@ -242,6 +242,18 @@ describe("Retry", () => {
     expect(starts).toEqual([0, 777, 1_554]);
   });
 
+  it.each([
+    Number.NaN,
+    -1,
+  ])("computes the pause itself where the server asks for %s ms", async (retryAfterMs) => {
+    const { clock, retry } = setup({ shouldRetry: () => true });
+    const { body, starts } = failing(2, clock, () => new RateLimitedError("x", { retryAfterMs }));
+    const call = retry.execute(body);
+    await clock.advance(10_000);
+    await call;
+    expect(starts).toEqual([0, 100, 300]);
+  });
+
   it("does not wait for a server that asks for too long a pause", async () => {
     const { clock, retry, reasons } = setup({ shouldRetry: () => true, hintMaxMs: 500 });
     const { body } = failing(1, clock, () => new RateLimitedError("x", { retryAfterMs: 501 }));

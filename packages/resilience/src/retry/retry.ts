@@ -1,13 +1,7 @@
-import {
-  type Clock,
-  Emitter,
-  isHoldfastError,
-  type Random,
-  systemClock,
-  systemRandom,
-} from "@holdfast/kernel";
+import { type Clock, Emitter, type Random, systemClock, systemRandom } from "@holdfast/kernel";
 import type { Backoff } from "../backoff/backoff.ts";
 import { exponentialBackoff } from "../backoff/exponential.ts";
+import { askedPauseMs } from "../execution/asked-pause.ts";
 import { CallScope, isUnwanted } from "../execution/call-scope.ts";
 import { Engine, type Gate, type Recovery } from "../execution/engine.ts";
 import type { Body, ExecuteOptions, Policy } from "../execution/policy.ts";
@@ -243,7 +237,7 @@ export class Retry implements Policy, Recovery {
     if (attempt >= this.#maxAttempts) return this.#giveUp("attempts", attempt, error);
     const isRepeatable = (scope?.idempotent ?? this.#idempotent) || isRefusal(error);
     if (!isRepeatable) return this.#giveUp("not-idempotent", attempt, error);
-    const hintMs = isHoldfastError(error) ? error.retryAfterMs : undefined;
+    const hintMs = askedPauseMs(error);
     if (hintMs !== undefined && hintMs > this.#hintMaxMs) return this.#giveUp("hint", attempt, error);
     const delayMs = hintMs ?? this.#backoff.delayMs(attempt, failure.previousMs, this.#random);
     const finishAt = this.#clock.monotonicNow() + delayMs + this.#attemptMinMs;
