@@ -181,4 +181,24 @@ describe("a batcher", () => {
       { numRuns: 60 },
     );
   });
+
+  it.each([
+    ["batchMaxCount", 0],
+    ["batchMaxCount", Number.NaN],
+    ["batchMaxCount", 1.5],
+    ["pendingMaxCount", Number.NaN],
+    ["pendingMaxCount", 0],
+    ["batchMaxWeight", Number.NaN],
+    ["batchMaxWeight", -1],
+  ])("refuses a %s of %s, naming both", (field, value) => {
+    expect(() => setUp({ [field]: value })).toThrow(expect.objectContaining({ field: `commits.${field}` }));
+  });
+
+  it("refuses an item whose weight is no number, and takes the next", async () => {
+    const { batcher, batches } = setUp({ weigh: (item) => Number(item), batchMaxWeight: 3 });
+    await expect(batcher.add("heavy")).rejects.toMatchObject({ field: "commits.weight" });
+    batcher.add("2").catch(() => undefined);
+    await Promise.resolve();
+    expect(batches.map(({ items }) => items)).toEqual([["2"]]);
+  });
 });

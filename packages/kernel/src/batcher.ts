@@ -1,5 +1,5 @@
 import { type Deferred, deferred } from "./abort.ts";
-import { assert, ClosedError, OverloadedError } from "./errors.ts";
+import { assert, ClosedError, InvalidInputError, OverloadedError } from "./errors.ts";
 
 export interface BatcherOptions<In, Out> {
   /** Names the batcher in its errors. */
@@ -8,11 +8,11 @@ export interface BatcherOptions<In, Out> {
   readonly run: (items: readonly In[]) => Promise<readonly (Out | Error)[]>;
   /** Most items in one batch, at least 1. */
   readonly batchMaxCount: number;
-  /** Most items waiting; more are refused with OverloadedError. */
+  /** Most items waiting, at least 1; more are refused with OverloadedError. */
   readonly pendingMaxCount: number;
-  /** How much of a batch one item takes, for items of very different size. Default 1 each. */
+  /** How much of a batch one item takes, from 0, for items of very different size. Default 1 each. */
   readonly weigh?: (item: In) => number;
-  /** A batch ends before the item that would make it heavier; a single heavier item goes alone. Default: no limit. */
+  /** A batch ends before the item that would make it heavier; a single heavier item goes alone. At least 0. Default: no limit. */
   readonly batchMaxWeight?: number;
 }
 
@@ -29,7 +29,14 @@ export class Batcher<In, Out> {
   #active: Promise<void> | undefined;
   #closed = false;
 
+  /** @throws InvalidInputError naming the option that is out of range: batches of no items would never end. */
   constructor(options: BatcherOptions<In, Out>) {
+    const { name, batchMaxCount, pendingMaxCount, batchMaxWeight } = options;
+    for (const [field, count] of Object.entries({ batchMaxCount, pendingMaxCount })) {
+      if (!Number.isSafeInteger(count) || count < 1)
+        throw new InvalidInputError(`${name}.${field}`, count, "a whole number of at least 1");
+    }
+    if (batchMaxWeight !== undefined) checkWeight(`${name}.batchMaxWeight`, batchMaxWeight);
     this.#options = options;
   }
 
@@ -40,7 +47,7 @@ export class Batcher<In, Out> {
   /**
    * @throws OverloadedError when `pendingMaxCount` items wait already; retryable, nothing was taken in.
    * @throws ClosedError after `close`.
-   * @throws what `weigh` throws for the item; it was not taken in.
+   * @throws InvalidInputError when `weigh` gives no number from 0, and what it throws; the item was not taken in.
    */
   add(item: In): Promise<Out> {
     if (this.#closed) return Promise.reject(new ClosedError(this.#options.name));
@@ -49,7 +56,7 @@ export class Batcher<In, Out> {
     }
     let weight: number;
     try {
-      weight = this.#options.weigh?.(item) ?? 1;
+      weight = this.#weightOf(item);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -63,6 +70,11 @@ export class Batcher<In, Out> {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#active;
+  }
+
+  #weightOf(item: In): number {
+    const { name, weigh } = this.#options;
+    return weigh === undefined ? 1 : checkWeight(`${name}.weight`, weigh(item));
   }
 
   #nextCount(): number {
@@ -98,3 +110,8 @@ export class Batcher<In, Out> {
     this.#active = undefined;
   }
 }
+
+const checkWeight = (field: string, value: number): number => {
+  if (!(value >= 0)) throw new InvalidInputError(field, value, "a number of at least 0");
+  return value;
+};
