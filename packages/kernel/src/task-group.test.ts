@@ -85,4 +85,17 @@ describe("a task group", () => {
     }
     expect(signal.aborted).toBe(true);
   });
+
+  it("outlives a report of a failure that throws: stop waits for the others and does not reject", async () => {
+    const group = new TaskGroup({
+      logger: silentLogger,
+      onFailure: () => {
+        throw new Error("the report failed");
+      },
+    });
+    group.spawn("failing", () => Promise.reject(new Error("failed")));
+    group.spawn("waiting", untilAborted);
+    await vi.waitFor(() => expect(group.size).toBe(1));
+    await expect(group.stop()).resolves.toBeUndefined();
+  });
 });

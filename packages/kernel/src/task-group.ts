@@ -3,7 +3,7 @@ import type { Logger } from "./logger.ts";
 /**
  * Owns background loops: starts them, hands them one signal, and on `stop` aborts and awaits them all.
  * Nothing it started outlives `stop`. A loop that fails is reported to `onFailure` (default: logged as an
- * error) and does not stop its siblings.
+ * error) and does not stop its siblings; what `onFailure` throws is dropped.
  */
 export class TaskGroup implements AsyncDisposable {
   readonly #controller = new AbortController();
@@ -35,7 +35,7 @@ export class TaskGroup implements AsyncDisposable {
       try {
         await body(this.#controller.signal);
       } catch (error) {
-        if (!this.#controller.signal.aborted) this.#onFailure(name, error);
+        if (!this.#controller.signal.aborted) this.#report(name, error);
       }
     };
     const promise: Promise<void> = run().finally(() => this.#running.delete(promise));
@@ -46,6 +46,15 @@ export class TaskGroup implements AsyncDisposable {
   async stop(reason: unknown = new Error("stopped")): Promise<void> {
     if (!this.#controller.signal.aborted) this.#controller.abort(reason);
     while (this.#running.size > 0) await Promise.all([...this.#running]);
+  }
+
+  /** A rejection here would be nobody's, and end the process. */
+  #report(name: string, error: unknown): void {
+    try {
+      this.#onFailure(name, error);
+    } catch {
+      // Who is told of failures has failed; there is nobody left to tell.
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -118,4 +118,12 @@ describe("a virtual clock", () => {
     await clock.advance(2_000);
     await expect(clock.advanceUntil(() => false, 1_000)).rejects.toThrow(/no timer is left/);
   });
+
+  it("never goes back, also when two advance it at once", async () => {
+    const clock = new VirtualClock();
+    await Promise.all([clock.advance(10), clock.advance(1_000)]);
+    expect(clock.monotonicNow()).toBe(1_000);
+    await Promise.all([clock.advance(1_000), clock.advance(10)]);
+    expect(clock.monotonicNow()).toBe(2_000);
+  });
 });

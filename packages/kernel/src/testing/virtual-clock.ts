@@ -77,7 +77,8 @@ export class VirtualClock implements Clock {
       next.callback();
       await turn();
     }
-    this.#now = target;
+    // Another call may have come further meanwhile.
+    this.#now = Math.max(this.#now, target);
   }
 
   /**
