@@ -293,7 +293,7 @@ export class ClusterStatements
     return (await this.execute<Row>(text, values, options)).rows;
   }
 
-  execute<Row extends object>(
+  async execute<Row extends object>(
     text: string,
     values?: readonly unknown[],
     options: StatementOptions = {},

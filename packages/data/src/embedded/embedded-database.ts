@@ -15,6 +15,7 @@ import { quoteIdentifier } from "../sql/identifier.ts";
 import { encodeParameters } from "../sql/parameter.ts";
 import { runTransaction } from "../sql/run-transaction.ts";
 import { Subscriptions } from "../sql/subscriptions.ts";
+import { checkTimeLimit, checkTransactionLimits } from "../sql/time-limit.ts";
 import { refuseInsideTransaction } from "../sql/transaction-scope.ts";
 import { WaitQueue } from "../sql/wait-queue.ts";
 import type { DirectoryLock } from "./directory-lock.ts";
@@ -89,6 +90,7 @@ export class EmbeddedDatabase implements Database {
     options: StatementOptions = {},
   ): Promise<StatementResult<Row>> {
     refuseInsideTransaction(this, "query");
+    checkTimeLimit("timeoutMs", options.timeoutMs);
     const encoded = values === undefined ? undefined : encodeParameters(values);
     return this.#exclusively({ signal: options.signal, acquireTimeoutMs: options.timeoutMs }, () =>
       this.#counted(() => this.#session.run<Row>(text, encoded, { signal: options.signal })),
@@ -97,6 +99,7 @@ export class EmbeddedDatabase implements Database {
 
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     refuseInsideTransaction(this, "transaction");
+    checkTransactionLimits(options);
     return this.#exclusively(options, async () => {
       this.#counters.transactionCount += 1;
       const session = { run: this.#runCounted };

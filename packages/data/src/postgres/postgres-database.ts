@@ -13,6 +13,7 @@ import { DatabaseCounters } from "../sql/database-counters.ts";
 import { encodeParameters } from "../sql/parameter.ts";
 import { runTransaction } from "../sql/run-transaction.ts";
 import type { SqlSession } from "../sql/session.ts";
+import { checkTimeLimit, checkTransactionLimits } from "../sql/time-limit.ts";
 import { refuseInsideTransaction } from "../sql/transaction-scope.ts";
 import type { WaitKind } from "../sql/wait-queue.ts";
 import { CancelledInsteadSignal, type PostgresConnection } from "./connection.ts";
@@ -88,6 +89,7 @@ export class PostgresDatabase implements Database {
     refuseInsideTransaction(this.#owner, "query");
     const encoded = values === undefined ? undefined : encodeParameters(values);
     const { signal, timeoutMs } = options;
+    checkTimeLimit("timeoutMs", timeoutMs);
     signal?.throwIfAborted();
     const traits = this.#traitsOf(text, encoded !== undefined);
     const repeatable = options.repeatable ?? traits.isRepeatable;
@@ -117,6 +119,7 @@ export class PostgresDatabase implements Database {
 
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     refuseInsideTransaction(this.#owner, "transaction");
+    checkTransactionLimits(options);
     const lease = await this.lease({ signal: options.signal, timeoutMs: options.acquireTimeoutMs });
     return this.transactionOn(lease, lease.session, body, options);
   }

@@ -23,6 +23,7 @@ import type {
 import { encodeParameters, type WireValue } from "../sql/parameter.ts";
 import type { SqlSession } from "../sql/session.ts";
 import { timeLeft } from "../sql/time-left.ts";
+import { checkTransactionLimits } from "../sql/time-limit.ts";
 import { refuseInsideTransaction } from "../sql/transaction-scope.ts";
 import { askPosition } from "./ask-position.ts";
 import { formatToken, parseToken, type SessionPosition } from "./session-token.ts";
@@ -143,6 +144,7 @@ class Session implements ClusterSession {
 
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     refuseInsideTransaction(this.#router.owner, "transaction");
+    checkTransactionLimits(options);
     const limitMs = options.commitTimeoutMs ?? this.#router.parts.settings.commitTimeoutMs;
     await this.#refuseLost();
     return this.#router.onPrimaryPool(

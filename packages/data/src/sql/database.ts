@@ -2,7 +2,7 @@ import type { Abortable } from "@holdfast/kernel";
 
 export interface StatementOptions extends Abortable {
   /**
-   * Milliseconds for waiting and running together, at least 1. Default: the database's own limit. At the
+   * Milliseconds for waiting and running together, 1 to 2^31 - 1. Default: the database's own limit. At the
    * limit the statement is cancelled on the server; the embedded database cannot interrupt a statement that
    * runs already and only stops waiting for its turn.
    */
@@ -69,10 +69,10 @@ export interface TransactionOptions extends Abortable {
   readonly isolation?: IsolationLevel | undefined;
   /** Default false. */
   readonly readOnly?: boolean | undefined;
-  /** Milliseconds to wait for a free session, at least 1. Default: the database's own limit. */
+  /** Milliseconds to wait for a free session, 1 to 2^31 - 1. Default: the database's own limit. */
   readonly acquireTimeoutMs?: number | undefined;
   /**
-   * Milliseconds that COMMIT may take, at least 1: the time in which a synchronous replica has to confirm it. At the
+   * Milliseconds that COMMIT may take, 1 to 2^31 - 1: the time in which a synchronous replica has to confirm it. At the
    * limit the wait is cancelled and the call fails with ReplicationUnconfirmedError. Default: none of its own.
    */
   readonly commitTimeoutMs?: number | undefined;
@@ -137,6 +137,7 @@ export interface Database extends StatementRunner, AsyncDisposable {
   readonly durability: Durability;
   /**
    * Runs `body` in one transaction and commits when it resolves. When it rejects, everything is rolled back.
+   * @throws InvalidInputError for a limit out of its range; nothing ran.
    * @throws what `body` throws.
    * @throws TransactionAbortedError when `body` swallowed the failure of one of its statements.
    * @throws OutcomeUnknownError when the answer to COMMIT was lost. Not retryable as such.

@@ -10,7 +10,12 @@ import {
 import { exponentialBackoff } from "@holdfast/resilience";
 import type { Database, Transaction, TransactionOptions } from "./database.ts";
 import { integerOption } from "./integer-option.ts";
-import { markTransaction, resolveOutcome, type TransactionMarker } from "./transaction-outcome.ts";
+import {
+  markTransaction,
+  resolveOutcome,
+  resolveWaitMs,
+  type TransactionMarker,
+} from "./transaction-outcome.ts";
 
 export interface RetryTransactionOptions extends TransactionOptions {
   /** Most runs of the body, 1 to 100. Default 5. */
@@ -20,7 +25,7 @@ export interface RetryTransactionOptions extends TransactionOptions {
    * trip in each transaction. Default true; not possible on the embedded database, which loses answers only when it dies.
    */
   readonly resolveUnknown?: boolean | undefined;
-  /** Milliseconds for following up. Default 10_000. */
+  /** Milliseconds for following up, 0 to a day. Default 10_000. */
   readonly resolveWaitMs?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -51,6 +56,7 @@ const BACKOFF = exponentialBackoff({ baseMs: 10, capMs: 1_000 });
  * A COMMIT without an answer is never simply run again. What became of it is found out; only a transaction that is
  * known to be aborted runs again, and one that is known to be committed returns the result of its body.
  *
+ * @throws InvalidInputError naming the number that cannot be; nothing ran.
  * @throws what `body` throws, or the last failure after `attemptMaxCount` runs.
  * @throws OutcomeUnknownError when nobody could tell what became of the COMMIT. Not retryable as such.
  */
@@ -61,6 +67,7 @@ export const retryTransaction = async <T>(
 ): Promise<T> => {
   const { clock = systemClock, random = systemRandom, signal } = options;
   const attemptMaxCount = integerOption("attemptMaxCount", options.attemptMaxCount ?? 5, 1, 100);
+  const waitMs = resolveWaitMs("resolveWaitMs", options.resolveWaitMs);
   const isMarked =
     (options.resolveUnknown ?? true) && database.kind !== "embedded" && options.readOnly !== true;
   for (let attempt = 1; ; attempt += 1) {
@@ -76,7 +83,6 @@ export const retryTransaction = async <T>(
     } catch (error) {
       signal?.throwIfAborted();
       if (error instanceof OutcomeUnknownError && marker !== undefined && result !== undefined) {
-        const waitMs = options.resolveWaitMs;
         const outcome = await resolveOutcome(database, marker, { clock, signal, waitMs });
         if (outcome === "committed") return result.value;
         if (outcome === "unknown") throw error;

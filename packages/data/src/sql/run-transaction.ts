@@ -10,6 +10,7 @@ import {
 import type { StatementOptions, StatementResult, Transaction, TransactionOptions } from "./database.ts";
 import { encodeParameters } from "./parameter.ts";
 import type { SqlSession } from "./session.ts";
+import { checkTimeLimit } from "./time-limit.ts";
 import { insideTransaction } from "./transaction-scope.ts";
 
 export type TransactionEnd = "committed" | "rolled-back" | "unknown";
@@ -119,6 +120,7 @@ class OpenTransaction implements Transaction {
     options: StatementOptions = {},
   ): Promise<StatementResult<Row>> {
     this.#refuseUnlessUsable("tx.query on the outer transaction");
+    checkTimeLimit("timeoutMs", options.timeoutMs);
     const encoded = values === undefined ? undefined : encodeParameters(values);
     const signal = eitherSignal(this.#signal, options.signal);
     return this.#turn.run(
@@ -129,6 +131,7 @@ class OpenTransaction implements Transaction {
 
   async copyIn(text: string, data: Uint8Array, options: StatementOptions = {}): Promise<number> {
     this.#refuseUnlessUsable("tx.copyIn on the outer transaction");
+    checkTimeLimit("timeoutMs", options.timeoutMs);
     const signal = eitherSignal(this.#signal, options.signal);
     const { rowCount } = await this.#turn.run(
       () =>

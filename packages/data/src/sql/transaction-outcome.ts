@@ -2,6 +2,7 @@ import { type Abortable, type Clock, isHoldfastError, systemClock } from "@holdf
 import { type LogPosition, parseLsn } from "../cluster/log-position.ts";
 import { continuityOf, type TimelineSwitch } from "../cluster/timeline-history.ts";
 import type { Database, StatementRunner } from "./database.ts";
+import { integerOption } from "./integer-option.ts";
 
 /** What it takes to ask later whether a transaction was committed. Taken inside it, after its last write. */
 export interface TransactionMarker {
@@ -16,12 +17,17 @@ export interface TransactionMarker {
 export type TransactionOutcome = "committed" | "aborted" | "unknown";
 
 export interface OutcomeOptions extends Abortable {
-  /** Milliseconds to wait for a transaction that is still under way, and for a primary. Default 10_000. */
+  /** Milliseconds to wait for a transaction that is still under way, and for a primary, 0 to a day. Default 10_000. */
   readonly waitMs?: number | undefined;
   readonly clock?: Clock | undefined;
 }
 
 const AGAIN_MS = 100;
+const WAIT_MAX_MS = 86_400_000;
+
+/** @throws InvalidInputError naming `field`. */
+export const resolveWaitMs = (field: string, waitMs = 10_000): number =>
+  integerOption(field, waitMs, 0, WAIT_MAX_MS);
 
 const WHERE = `(SELECT system_identifier::text FROM pg_control_system()) AS system_id,
   ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS timeline`;
@@ -53,14 +59,15 @@ export const markTransaction = async (tx: StatementRunner): Promise<TransactionM
  * one, so asking for it would mislead); otherwise the new primary knows. "committed" is said only after a later write
  * was confirmed in the same way as any commit, so with synchronous replication it survives the next failover.
  *
- * @throws signal.reason. Every other failure to find out is "unknown".
+ * @throws InvalidInputError naming `waitMs`, signal.reason. Every other failure to find out is "unknown".
  */
 export const resolveOutcome = async (
   database: Database & { readonly history?: () => Promise<readonly TimelineSwitch[]> },
   marker: TransactionMarker,
   options: OutcomeOptions = {},
 ): Promise<TransactionOutcome> => {
-  const { clock = systemClock, signal, waitMs = 10_000 } = options;
+  const { clock = systemClock, signal } = options;
+  const waitMs = resolveWaitMs("waitMs", options.waitMs);
   const { xid } = marker;
   if (xid === undefined) return "aborted";
   const giveUpAt = clock.monotonicNow() + waitMs;
