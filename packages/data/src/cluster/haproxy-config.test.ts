@@ -26,6 +26,19 @@ describe("the configuration of a proxy", () => {
     }
   });
 
+  it.each([
+    ["checkEveryMs", Number.NaN],
+    ["checkEveryMs", 99],
+    ["writePort", 0],
+    ["readPort", 5_001.5],
+    ["statsPort", 65_536],
+  ])("refuses %s %d", (field, value) => {
+    const ports = { writePort: 1, readPort: 2, statsPort: 3 };
+    expect(() => haproxyConfig({ nodes: [], ...ports, [field]: value })).toThrow(
+      expect.objectContaining({ code: "KERNEL_INVALID_INPUT", field }),
+    );
+  });
+
   it("cuts the sessions of a server that lost its role", () => {
     expect(part("defaults")).toContain("inter 500ms fastinter 200ms downinter 250ms fall 2 rise 1");
     expect(part("defaults")).toContain("on-marked-down shutdown-sessions");

@@ -1,3 +1,5 @@
+import { integerOption } from "../sql/integer-option.ts";
+
 /** One PostgreSQL node as HAProxy sees it: where it listens, and where its Patroni tells what it is. */
 export interface HaproxyNode {
   readonly name: string;
@@ -16,7 +18,7 @@ export interface HaproxyOptions {
   readonly readPort: number;
   /** Its figures, without a login: keep it on loopback. */
   readonly statsPort: number;
-  /** Milliseconds between two health checks of a node that is well, at least 100. Default 1_000. */
+  /** Milliseconds between two health checks of a node that is well, 100 to 60_000. Default 1_000. */
   readonly checkEveryMs?: number | undefined;
 }
 
@@ -28,9 +30,15 @@ const NODE_CONNECTIONS_MAX = 100;
  * A configuration of HAProxy (2.4 or newer) that finds the primary and the replicas by Patroni's health checks and cuts
  * the sessions of a server that lost its role. It is a second or two behind what it checks: verify what you connect
  * to, as `openCluster` with `{ kind: "proxy" }` does.
+ * @throws InvalidInputError naming the number that cannot be.
  */
 export const haproxyConfig = (options: HaproxyOptions): string => {
-  const { nodes, listenHost = "127.0.0.1", writePort, readPort, statsPort, checkEveryMs = 1_000 } = options;
+  const { nodes, listenHost = "127.0.0.1" } = options;
+  const port = (field: string, value: number): number => integerOption(field, value, 1, 65_535);
+  const writePort = port("writePort", options.writePort);
+  const readPort = port("readPort", options.readPort);
+  const statsPort = port("statsPort", options.statsPort);
+  const checkEveryMs = integerOption("checkEveryMs", options.checkEveryMs ?? 1_000, 100, 60_000);
   const servers = nodes
     .map(
       ({ name, host, port, restPort }) =>

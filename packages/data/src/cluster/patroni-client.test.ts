@@ -122,3 +122,19 @@ describe("asking Patroni", () => {
     expect(() => new PatroniClient({ url, clock: systemClock })).toThrow(/patroni url must be/);
   });
 });
+
+describe("a client of Patroni", () => {
+  it("is refused a URL that cannot be decoded when it is made, without showing it", () => {
+    const make = (): PatroniClient =>
+      new PatroniClient({ url: "http://admin:50%secret@127.0.0.1:8008", clock: systemClock });
+    expect(make).toThrow(expect.objectContaining({ code: "KERNEL_INVALID_INPUT" }));
+    expect(make).not.toThrow(/secret/);
+  });
+
+  it.each([Number.NaN, 0, -1])("is refused %d ms for an answer", (timeoutMs) => {
+    const url = "http://127.0.0.1:8008";
+    expect(() => new PatroniClient({ url, clock: systemClock, timeoutMs })).toThrow(
+      expect.objectContaining({ code: "KERNEL_INVALID_INPUT", field: "timeoutMs" }),
+    );
+  });
+});

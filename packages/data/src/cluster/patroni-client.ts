@@ -1,6 +1,7 @@
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { type Abortable, type Clock, InvalidInputError, withTimeout } from "@holdfast/kernel";
+import { checkTimeLimit } from "../sql/time-limit.ts";
 import { PatroniAnswerError, PatroniUnreachableError } from "./cluster-errors.ts";
 import { type PatroniCluster, readCluster, readHistory } from "./patroni-documents.ts";
 import type { TimelineSwitch } from "./timeline-history.ts";
@@ -13,7 +14,7 @@ export interface PatroniClientOptions {
   readonly url: string;
   /** A certificate authority for https. Default: the system's. */
   readonly ca?: string | undefined;
-  /** Milliseconds for one answer. Default 2_000. */
+  /** Milliseconds for one answer, 1 to 2^31 - 1. Default 2_000. */
   readonly timeoutMs?: number | undefined;
   readonly clock: Clock;
 }
@@ -58,11 +59,14 @@ export class PatroniClient {
   /** `host:port`, for messages: never with user or password. */
   readonly server: string;
   readonly #url: URL;
+  /** `user:password`, as it is sent. */
+  readonly #login: string | undefined;
   readonly #options: PatroniClientOptions;
 
-  /** @throws InvalidInputError when the URL is not one of http or https; never shows a password. */
+  /** @throws InvalidInputError when the URL is not one of http or https, and for a limit that is none; never shows a password. */
   constructor(options: PatroniClientOptions) {
     this.#options = options;
+    checkTimeLimit("timeoutMs", options.timeoutMs);
     try {
       this.#url = new URL(options.url);
     } catch {
@@ -76,6 +80,13 @@ export class PatroniClient {
       );
     }
     this.server = this.#url.host;
+    const { username, password } = this.#url;
+    try {
+      if (username !== "") this.#login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    } catch {
+      // The decoder's error would do no harm, but only the first request would tell of it.
+      throw new InvalidInputError("patroni url", "(hidden)", "percent-encoded, for example %25 for %");
+    }
   }
 
   /**
@@ -172,7 +183,7 @@ export class PatroniClient {
         new Promise<Answer>((resolve, reject) => {
           const fail = (cause: unknown): void =>
             reject(limit.aborted ? limit.reason : new PatroniUnreachableError(this.server, { cause }));
-          const { username, password, protocol, hostname, port, pathname } = this.#url;
+          const { protocol, hostname, port, pathname } = this.#url;
           const request = (protocol === "https:" ? httpsRequest : httpRequest)({
             method,
             host: hostname.replace(/^\[(.*)\]$/, "$1"),
@@ -181,9 +192,7 @@ export class PatroniClient {
             agent: false,
             signal: limit,
             ...(ca === undefined ? {} : { ca }),
-            ...(username === ""
-              ? {}
-              : { auth: `${decodeURIComponent(username)}:${decodeURIComponent(password)}` }),
+            ...(this.#login === undefined ? {} : { auth: this.#login }),
             headers: body === undefined ? {} : { "content-type": "application/json" },
           });
           request.on("error", fail);
