@@ -66,10 +66,16 @@ export class LiveServer implements AsyncDisposable {
     });
   }
 
-  /** Serves the upgrades of `server` on our path; other paths are left to others. */
+  /**
+   * Serves the upgrades of `server` on our path. Those on other paths are left to who else listens for upgrades of
+   * this server when they come, and refused with 404 where nobody does: nothing else would ever end them.
+   */
   attach(server: Server): void {
     const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+      // Node takes its own listener off an upgraded socket, and an error that nobody hears ends the process.
+      socket.on("error", () => socket.destroy());
       if (pathOf(request) === this.#core.settings.path) this.handleUpgrade(request, socket, head);
+      else if (server.listenerCount("upgrade") === 1) this.#refuse(socket, "404 Not Found");
     };
     server.on("upgrade", onUpgrade);
     this.#detach.push(() => server.off("upgrade", onUpgrade));
@@ -77,19 +83,12 @@ export class LiveServer implements AsyncDisposable {
 
   /** Takes one upgrade, whatever its path. Refuses it with 403 for a wrong Origin, 503 when full or not open. */
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { settings, counters } = this.#core;
-    const refuse = (status: string): void => {
-      counters.connectionsRefused += 1;
-      socket.on("error", () => undefined);
-      // A client that never ends its side must not keep the socket.
-      socket.once("finish", () => socket.destroy());
-      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-    };
+    const { settings } = this.#core;
     if (!allowsOrigin(request.headers, settings)) {
       settings.logger.warn({ origin: request.headers.origin }, "a connection was refused for its Origin");
-      refuse("403 Forbidden");
+      this.#refuse(socket, "403 Forbidden");
     } else if (this.#state !== "open" || this.#isFull) {
-      refuse("503 Service Unavailable");
+      this.#refuse(socket, "503 Service Unavailable");
     } else {
       this.#engine.handleUpgrade(request, socket, head, (webSocket) =>
         this.#serve(webSocket, socket, request),
@@ -239,6 +238,14 @@ export class LiveServer implements AsyncDisposable {
     this.#core.hub.close();
     this.#engine.close();
     await this.#core.tasks.stop(new ClosedError("the live server"));
+  }
+
+  #refuse(socket: Duplex, status: string): void {
+    this.#core.counters.connectionsRefused += 1;
+    socket.on("error", () => undefined);
+    // A client that never ends its side must not keep the socket.
+    socket.once("finish", () => socket.destroy());
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
   }
 
   #serve(webSocket: WebSocket, socket: Duplex, request: IncomingMessage): void {

@@ -7,6 +7,8 @@ import type { Outlet } from "./outlet.ts";
 
 /** How long a client may take to answer our close before the socket is destroyed, milliseconds. */
 const CLOSE_WAIT_MS = 5_000;
+/** What a close frame has room for beside its code (RFC 6455, section 5.5). The engine throws at more. */
+const REASON_MAX_BYTES = 123;
 
 /**
  * Writes ready frames straight to the socket under a WebSocket. That leaves out the work per client that
@@ -67,8 +69,7 @@ export class SocketOutlet implements Outlet {
 
   close(reason: CloseReason, text: string): void {
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return;
-    // 123 bytes is what a close frame has room for.
-    this.#webSocket.close(CLOSE_CODES[reason], text.slice(0, 120));
+    this.#webSocket.close(CLOSE_CODES[reason], startOf(text, REASON_MAX_BYTES));
     this.#destroyTimer = this.#clock.schedule(CLOSE_WAIT_MS, () => this.#webSocket.terminate(), {
       unref: true,
     });
@@ -78,3 +79,7 @@ export class SocketOutlet implements Outlet {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }
+
+/** As many whole characters from the beginning of `text` as have room in so many bytes of UTF-8. */
+const startOf = (text: string, maxBytes: number): string =>
+  text.slice(0, new TextEncoder().encodeInto(text, new Uint8Array(maxBytes)).read);
