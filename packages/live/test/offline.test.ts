@@ -268,4 +268,39 @@ describe("the offline queue", () => {
     await clock.advance(60_000);
     expect([attemptCount, clock.pendingCount]).toEqual([1, 0]);
   });
+
+  it("fails the mutation alone at whose failure the judgement throws, and sends what comes after it", async () => {
+    const clock = new VirtualClock();
+    const errors: unknown[] = [];
+    const queue = new OfflineQueue({
+      clock,
+      onWake: () => () => undefined,
+      isOffline: (error) => (error as { isOffline: boolean }).isOffline,
+      onError: (error) => {
+        errors.push(error);
+        throw new Error("the report failed");
+      },
+    });
+    let failure: unknown = { isOffline: true };
+    let isDown = true;
+    const ended: string[] = [];
+    const run = (id: string, attempt: () => Promise<unknown>): void => {
+      queue.run({ id, name: "create", args: id }, attempt).then(
+        () => ended.push(`${id} was sent`),
+        () => ended.push(`${id} failed`),
+      );
+    };
+    run("tea", () => Promise.reject(failure));
+    run("milk", async () => {
+      if (isDown) await Promise.reject(failure);
+    });
+    await clock.advance(500);
+    expect(queue.waitingCount).toBe(2);
+    failure = undefined;
+    isDown = false;
+    await clock.advance(60_000);
+    expect(ended).toEqual(["tea failed", "milk was sent"]);
+    expect(errors).toEqual([expect.any(TypeError)]);
+    queue[Symbol.dispose]();
+  });
 });

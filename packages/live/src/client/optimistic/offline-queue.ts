@@ -7,6 +7,7 @@ import {
   systemClock,
   type Timer,
 } from "@holdfast/kernel";
+import { checkCount, checkMs } from "../../model/option-checks.ts";
 import { isObject } from "../../model/parse.ts";
 import { defaultPlatform } from "../platform.ts";
 
@@ -28,11 +29,14 @@ export interface QueueStorage {
 export interface OfflineQueueOptions {
   /** Default: none; what waits is lost with the page. */
   readonly storage?: QueueStorage;
-  /** Whether a failure means that the server was not reached. Default: what `fetch` throws, and retryable errors. */
+  /**
+   * Whether a failure means that the server was not reached. Default: what `fetch` throws, and retryable errors. Where
+   * it throws, that goes to `onError`, and the mutation fails: one that waits holds back all after it.
+   */
   readonly isOffline?: (error: unknown) => boolean;
-  /** Mutations that may wait; more are refused with OverloadedError. Default 1_000. */
+  /** Mutations that may wait, from 1; more are refused with OverloadedError. Default 1_000. */
   readonly maxCount?: number;
-  /** Wait before the first try again, milliseconds; doubles to 20_000. Default 1_000. */
+  /** Wait before the first try again, milliseconds from 1; doubles to 20_000. Default 1_000. */
   readonly retryMs?: number;
   /** Told when the storage fails: the mutation still waits, but would not survive a reload. And when a listener throws. */
   readonly onError?: (error: unknown) => void;
@@ -60,6 +64,8 @@ const RETRY_MAX_MS = 20_000;
 export class OfflineQueue implements Disposable {
   readonly #options: OfflineQueueOptions;
   readonly #clock: Clock;
+  readonly #maxCount: number;
+  readonly #retryFirstMs: number;
   readonly #stopWaking: () => void;
   readonly #listeners = new Set<() => void>();
   #line: Waiting[] = [];
@@ -69,10 +75,13 @@ export class OfflineQueue implements Disposable {
   #retryMs: number;
   #timer: Timer | undefined;
 
+  /** @throws InvalidInputError naming the option that is out of range. */
   constructor(options: OfflineQueueOptions = {}) {
     this.#options = options;
+    this.#maxCount = checkCount("offlineQueue.maxCount", options.maxCount ?? 1_000, 1);
+    this.#retryFirstMs = checkMs("offlineQueue.retryMs", options.retryMs ?? 1_000, 1);
     this.#clock = options.clock ?? systemClock;
-    this.#retryMs = options.retryMs ?? 1_000;
+    this.#retryMs = this.#retryFirstMs;
     this.#stopWaking = (options.onWake ?? defaultPlatform.onWake)(() => this.wake());
   }
 
@@ -105,8 +114,7 @@ export class OfflineQueue implements Disposable {
         if (!this.#isOffline(error)) throw error;
       }
     }
-    const limit = this.#options.maxCount ?? 1_000;
-    if (this.#line.length >= limit) throw new OverloadedError("the offline queue", limit);
+    if (this.#line.length >= this.#maxCount) throw new OverloadedError("the offline queue", this.#maxCount);
     // In line before it is stored: what is made meanwhile comes after it.
     const stored = this.#keep(() => this.#options.storage?.put(mutation));
     return this.#enqueue({ order, mutation, attempt, done: deferred(), stored }) as Promise<T>;
@@ -131,7 +139,7 @@ export class OfflineQueue implements Disposable {
 
   /** Tries now. */
   wake(): void {
-    this.#retryMs = this.#options.retryMs ?? 1_000;
+    this.#retryMs = this.#retryFirstMs;
     this.#schedule(0);
   }
 
@@ -189,15 +197,21 @@ export class OfflineQueue implements Disposable {
 
   #isOffline(error: unknown): boolean {
     const { isOffline } = this.#options;
-    if (isOffline !== undefined) return isOffline(error);
-    return error instanceof TypeError || (isHoldfastError(error) && error.retryable);
+    if (isOffline === undefined)
+      return error instanceof TypeError || (isHoldfastError(error) && error.retryable);
+    try {
+      return isOffline(error);
+    } catch (failure) {
+      this.#report(failure);
+      return false;
+    }
   }
 
   async #keep(action: () => void | Promise<void> | undefined): Promise<void> {
     try {
       await action();
     } catch (error) {
-      this.#options.onError?.(error);
+      this.#report(error);
     }
   }
 
@@ -206,8 +220,16 @@ export class OfflineQueue implements Disposable {
       try {
         listener();
       } catch (error) {
-        this.#options.onError?.(error);
+        this.#report(error);
       }
+    }
+  }
+
+  #report(error: unknown): void {
+    try {
+      this.#options.onError?.(error);
+    } catch {
+      // Who is told of failures must not stop what waits.
     }
   }
 }
