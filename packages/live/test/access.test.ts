@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from "@holdfast/kernel";
+import { type Clock, silentLogger, systemClock } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
@@ -201,5 +201,19 @@ describe("permissions", () => {
     expect((await socket.frameWith("ok", 1))["channels"]).toMatchObject([
       { state: "refused", error: { code: "KERNEL_TIMEOUT", retryable: true } },
     ]);
+  });
+
+  it("that name no instant as a token's end are a failure of the application, by the field's name", async () => {
+    const said: unknown[] = [];
+    const warn = (fields: object): void =>
+      void said.push((fields as { err?: { field?: string } }).err?.field);
+    await using server = await TestLiveServer.start({
+      authenticate: async () => ({ user: "ada", expiresAt: Number.NaN }),
+      logger: { ...silentLogger, warn },
+    });
+    using socket = await RawSocket.open(server);
+    socket.send({ hello: { version: 2, token: "any" } });
+    expect((await socket.closed).code).toBe(4003);
+    expect(said).toEqual(["identity.expiresAt"]);
   });
 });

@@ -12,6 +12,7 @@ import {
 import { HandlerFailedError, NotConnectedError } from "../errors.ts";
 import { checkChannel } from "../model/limits.ts";
 import type { ClientFrame, Payload, PublishAnswer, ServerFrame } from "../model/messages.ts";
+import { isWirePosition } from "../model/parse.ts";
 import { ClientLink } from "./client-link.ts";
 import { type BroadcastClientOptions, type ClientSettings, toClientSettings } from "./client-options.ts";
 import type {
@@ -106,7 +107,7 @@ export class BroadcastClient {
    * removes this handler; calling it twice is harmless.
    * @param options.after Begin right after this position instead of now; `{epoch: "0", offset: "0"}` is before the
    * first event. Counts for the first handler of the channel: later ones join where it stands.
-   * @throws InvalidChannelError
+   * @throws InvalidChannelError, and InvalidInputError for an `after` that is no position; nothing was subscribed to.
    */
   subscribe(
     channel: string,
@@ -114,7 +115,10 @@ export class BroadcastClient {
     options: { readonly after?: WirePosition } = {},
   ): () => void {
     checkChannel(channel);
-    return this.#channels.add(channel, handler, options.after);
+    const { after } = options;
+    if (after !== undefined && !isWirePosition(after))
+      throw new InvalidInputError("after", after, "{epoch, offset}, both decimal numbers as text");
+    return this.#channels.add(channel, handler, after);
   }
 
   /**

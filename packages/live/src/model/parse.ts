@@ -22,7 +22,8 @@ export const isObject = (value: unknown): value is Readonly<Record<string, unkno
 const isText = (value: unknown, maxLength = TEXT_MAX_LENGTH): value is string =>
   typeof value === "string" && value !== "" && value.length <= maxLength;
 
-const isWirePosition = (value: unknown): value is { epoch: string; offset: string } =>
+/** Both parts are decimal texts, as positions travel. */
+export const isWirePosition = (value: unknown): value is { epoch: string; offset: string } =>
   isObject(value) &&
   typeof value["epoch"] === "string" &&
   DECIMAL.test(value["epoch"]) &&

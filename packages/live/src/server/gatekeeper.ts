@@ -1,4 +1,4 @@
-import { type Abortable, hasCode, withTimeout } from "@holdfast/kernel";
+import { type Abortable, hasCode, InvalidInputError, withTimeout } from "@holdfast/kernel";
 import { ForbiddenError, UnauthenticatedError } from "../errors.ts";
 import { ANONYMOUS, type Identity, type LiveAction } from "./authorization.ts";
 import type { LiveSettings } from "./server-options.ts";
@@ -17,6 +17,7 @@ export class Gatekeeper {
 
   /**
    * @throws UnauthenticatedError when the token is missing, wrong or already expired.
+   * @throws InvalidInputError when the hook says that the token ends at what is no instant.
    * @throws TimeoutError, or what the hook throws when it fails by itself.
    */
   async identify(
@@ -31,7 +32,12 @@ export class Gatekeeper {
       { operation: "authenticate", timeoutMs: hookTimeoutMs, signal: options.signal },
       (signal) => authenticate({ token, remoteAddress, signal }),
     );
-    if (identity.expiresAt !== undefined && identity.expiresAt <= clock.wallNow()) {
+    const { expiresAt } = identity;
+    if (expiresAt !== undefined && !Number.isFinite(expiresAt)) {
+      // As a number it would end every connection at once, and the clients would come back for ever.
+      throw new InvalidInputError("identity.expiresAt", expiresAt, "wall milliseconds, or undefined");
+    }
+    if (expiresAt !== undefined && expiresAt <= clock.wallNow()) {
       throw new UnauthenticatedError("the token has expired");
     }
     return identity;

@@ -10,6 +10,7 @@ import {
   systemRandom,
   type Timer,
 } from "@holdfast/kernel";
+import { checkCount, checkMs } from "../model/option-checks.ts";
 import {
   type ChannelBounds,
   type ChannelEvent,
@@ -28,7 +29,7 @@ export interface MemoryChannelLogOptions {
   readonly random?: Random;
   /** Events kept per channel, at least 0. Default 500. */
   readonly historyMaxCount?: number;
-  /** How long an event is kept, milliseconds. Default 300_000 (5 min). */
+  /** How long an event is kept, milliseconds, at least 1. Default 300_000 (5 min). */
   readonly historyMaxAgeMs?: number;
   /** How long the position of an idle channel is kept after its last event, milliseconds. Default 3_600_000 (1 h). */
   readonly positionTtlMs?: number;
@@ -76,15 +77,16 @@ export class MemoryChannelLog implements ChannelLog {
   #sweepTimer: Timer | undefined;
   #isClosed = false;
 
+  /** @throws InvalidInputError naming the option that is out of range. */
   constructor(options: MemoryChannelLogOptions = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
-    this.#historyMaxCount = options.historyMaxCount ?? 500;
-    this.#historyMaxAgeMs = options.historyMaxAgeMs ?? 300_000;
-    this.#positionTtlMs = options.positionTtlMs ?? 3_600_000;
-    this.#channelMaxCount = options.channelMaxCount ?? 100_000;
-    this.#idempotencyTtlMs = options.idempotencyTtlMs ?? 300_000;
-    this.#idempotencyMaxCount = options.idempotencyMaxCount ?? 100_000;
+    this.#historyMaxCount = checkCount("historyMaxCount", options.historyMaxCount ?? 500, 0);
+    this.#historyMaxAgeMs = checkMs("historyMaxAgeMs", options.historyMaxAgeMs ?? 300_000, 1);
+    this.#positionTtlMs = checkMs("positionTtlMs", options.positionTtlMs ?? 3_600_000, 0);
+    this.#channelMaxCount = checkCount("channelMaxCount", options.channelMaxCount ?? 100_000, 1);
+    this.#idempotencyTtlMs = checkMs("idempotencyTtlMs", options.idempotencyTtlMs ?? 300_000, 0);
+    this.#idempotencyMaxCount = checkCount("idempotencyMaxCount", options.idempotencyMaxCount ?? 100_000, 0);
   }
 
   get channelCount(): number {

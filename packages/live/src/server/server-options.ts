@@ -8,6 +8,7 @@ import {
   systemRandom,
 } from "@holdfast/kernel";
 import { DEFAULT_LIMITS, type LiveLimits } from "../model/limits.ts";
+import { checkCount, checkMs } from "../model/option-checks.ts";
 import type { AccessRules } from "./authorization.ts";
 import type { ChannelLog } from "./channel-log.ts";
 
@@ -60,18 +61,24 @@ export type LiveSettings = Required<
   readonly publishWaitMs: NonNullable<LiveServerOptions["publishWaitMs"]>;
 };
 
+const limitsOf = (limits: Partial<LiveLimits> = {}): LiveLimits => {
+  const count = (name: keyof LiveLimits): number =>
+    checkCount(`limits.${name}`, limits[name] ?? DEFAULT_LIMITS[name], 1);
+  return {
+    channelMaxCount: count("channelMaxCount"),
+    frameMaxBytes: count("frameMaxBytes"),
+    eventMaxBytes: count("eventMaxBytes"),
+  };
+};
+
 /** @throws InvalidInputError */
 export const toSettings = (options: LiveServerOptions): LiveSettings => {
   if (options.origins === "*" && options.authenticate !== undefined) {
     throw new InvalidInputError("origins", "*", "a list of exact origins when `authenticate` is used");
   }
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const queueMaxBytes = options.queueMaxBytes ?? 1_048_576;
-  if (queueMaxBytes < 2 * limits.eventMaxBytes) {
-    throw new InvalidInputError("queueMaxBytes", queueMaxBytes, `at least ${2 * limits.eventMaxBytes}`);
-  }
-  const pingIntervalMs = options.pingIntervalMs ?? 25_000;
-  const pingTimeoutMs = options.pingTimeoutMs ?? 10_000;
+  const limits = limitsOf(options.limits);
+  const pingIntervalMs = checkMs("pingIntervalMs", options.pingIntervalMs ?? 25_000, 1);
+  const pingTimeoutMs = checkMs("pingTimeoutMs", options.pingTimeoutMs ?? 10_000, 1);
   if (pingTimeoutMs > pingIntervalMs) {
     throw new InvalidInputError("pingTimeoutMs", pingTimeoutMs, `at most pingIntervalMs (${pingIntervalMs})`);
   }
@@ -82,13 +89,13 @@ export const toSettings = (options: LiveServerOptions): LiveSettings => {
     missingOrigin: options.missingOrigin ?? "refuse",
     path: options.path ?? "/ws/broadcast",
     limits,
-    queueMaxBytes,
-    connectionMaxCount: options.connectionMaxCount ?? 100_000,
+    queueMaxBytes: checkCount("queueMaxBytes", options.queueMaxBytes ?? 1_048_576, 2 * limits.eventMaxBytes),
+    connectionMaxCount: checkCount("connectionMaxCount", options.connectionMaxCount ?? 100_000, 1),
     pingIntervalMs,
     pingTimeoutMs,
-    authenticateWithinMs: options.authenticateWithinMs ?? 15_000,
-    expiryGraceMs: options.expiryGraceMs ?? 25_000,
-    hookTimeoutMs: options.hookTimeoutMs ?? 10_000,
+    authenticateWithinMs: checkMs("authenticateWithinMs", options.authenticateWithinMs ?? 15_000, 1),
+    expiryGraceMs: checkMs("expiryGraceMs", options.expiryGraceMs ?? 25_000, 0),
+    hookTimeoutMs: checkMs("hookTimeoutMs", options.hookTimeoutMs ?? 10_000, 1),
     publishWaitMs: options.publishWaitMs ?? (() => undefined),
     authenticate: options.authenticate,
     authorize: options.authorize ?? (({ action }) => action === "subscribe"),

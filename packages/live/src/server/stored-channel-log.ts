@@ -11,6 +11,7 @@ import {
 } from "@holdfast/kernel";
 import { EventTooLargeError } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../model/limits.ts";
+import { checkCount } from "../model/option-checks.ts";
 import { isObject, parseOrigin } from "../model/parse.ts";
 import {
   type ChannelBounds,
@@ -61,10 +62,11 @@ export class StoredChannelLog<Tx = never> implements ChannelLog {
   readonly #keyed = new Map<string, Promise<unknown>>();
   #isClosed = false;
 
+  /** @throws InvalidInputError for a `historyMaxCount` that is no whole number from 1. */
   constructor(options: StoredChannelLogOptions<Tx>) {
     this.#log = options.log;
     this.#prefix = options.prefix ?? "live";
-    this.#historyMaxCount = options.historyMaxCount ?? 500;
+    this.#historyMaxCount = checkCount("historyMaxCount", options.historyMaxCount ?? 500, 1);
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#tails = new TaskGroup({ logger: this.#logger });

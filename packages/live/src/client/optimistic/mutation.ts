@@ -31,7 +31,7 @@ export interface OptimisticStoreOptions<M extends Mutators> {
   readonly settleWithinMs?: number;
   /** How long a mutation of another tab is shown without news of it, milliseconds. Default 30_000. */
   readonly tabTtlMs?: number;
-  /** Mutations pending at once; more are refused with OverloadedError. Default 1_000. */
+  /** Mutations pending at once, from 1; more are refused with OverloadedError. Default 1_000. */
   readonly pendingMaxCount?: number;
   /** Shares pending mutations with the other tabs; a BroadcastClient fits. */
   readonly tabs?: TabLink;

@@ -14,6 +14,7 @@ import type { QueuedMutation } from "./offline-queue.ts";
 import { OverlayLog } from "./overlay-log.ts";
 import { type OverlayMessage, parseOverlayMessage } from "./overlay-message.ts";
 import { hashOf, type QueryKey } from "./query-key.ts";
+import { checkStoreOptions } from "./store-option-checks.ts";
 
 /** Ids of settled mutations that are remembered, so that a late echo is still known as our own. */
 const SETTLED_MAX_COUNT = 1_000;
@@ -60,7 +61,9 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
   #sequence = 0;
   #isDisposed = false;
 
+  /** @throws InvalidInputError naming the option that is out of range. */
   constructor(options: OptimisticStoreOptions<M>) {
+    checkStoreOptions(options);
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
