@@ -26,7 +26,7 @@ export interface InvalidationOptions {
   readonly channel: string;
   readonly queryKeyPrefix: QueryKey;
   readonly cache: QueryCache;
-  /** False: no subscription. Default true. */
+  /** False: no subscription and no refetch, also not for what was heard before. Default true. */
   readonly enabled?: boolean;
   /** Only events of this entity, and those that name none, count. */
   readonly entityId?: string;
@@ -105,8 +105,9 @@ export const useBroadcastInvalidation = (options: InvalidationOptions): Invalida
     const entity = entityIdOf(event);
     if (entityId === undefined || entity === undefined || entity === entityId) note(entity);
   };
+  const isEnabled = options.enabled ?? true;
   useChannel(options.channel, onEvent, {
-    enabled: options.enabled ?? true,
+    enabled: isEnabled,
     onGap: () => note(undefined),
     // Also where a form must not change by itself: so early there is nothing in it yet.
     onBegin: () => {
@@ -114,12 +115,14 @@ export const useBroadcastInvalidation = (options: InvalidationOptions): Invalida
       refreshSoon();
     },
   });
-  useEffect(
-    () => () => {
-      timer.current?.cancel();
-      timer.current = undefined;
-    },
-    [],
-  );
+  const cancelRefresh = useCallback(() => {
+    timer.current?.cancel();
+    timer.current = undefined;
+  }, []);
+  useEffect(() => {
+    // A form that is edited from now on must not change; all of it is asked for when it is enabled again.
+    if (!isEnabled) cancelRefresh();
+    return cancelRefresh;
+  }, [isEnabled, cancelRefresh]);
   return { isStale, refresh };
 };

@@ -243,6 +243,18 @@ describe("useBroadcastInvalidation", () => {
     expect(orders.socket.sentWith("unsubscribe")).toHaveLength(1);
   });
 
+  it("refetches nothing once it is disabled, also not what it heard just before, until it is enabled again", async () => {
+    await using orders = await openOrders();
+    await orders.receive({ entity_id: "1" });
+    await orders.change({ enabled: false });
+    await orders.settle(1_000);
+    expect(orders.calls()).toBe(0);
+    await orders.change({ enabled: true });
+    await act(async () => orders.socket.acknowledge());
+    await orders.settle(300);
+    expect(orders.calls()).toBe(1);
+  });
+
   it("only marks what is stale where a form must not change by itself, and refreshes when told", async () => {
     await using orders = await openOrders({ mode: "mark" });
     await orders.receive({ entity_id: "1" });
