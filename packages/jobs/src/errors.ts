@@ -348,6 +348,22 @@ export class DependencyFailedError extends HoldfastError {
   }
 }
 
+/**
+ * The outputs and counters of what the workflow depends on make, with its own input, more than one assignment
+ * carries: it was not started. Not retryable: keep large outputs elsewhere and return a reference.
+ */
+export class DependenciesTooLargeError extends HoldfastError {
+  override readonly name = "DependenciesTooLargeError";
+  readonly code = "JOBS_DEPENDENCIES_TOO_LARGE";
+
+  constructor(workflow: string, sizeBytes: number, limitBytes: number, init: HoldfastErrorInit = {}) {
+    super(
+      `what workflow ${workflow} gets of its dependencies has ${sizeBytes} bytes with its input, the limit is ${limitBytes}: keep large outputs in SQL or an object store and return a reference`,
+      { ...init, details: { ...init.details, workflow, sizeBytes, limitBytes } },
+    );
+  }
+}
+
 /** What a worker reported about a shard cannot be used: it is too large, not JSON or not a measurement. Not retryable. */
 export class InvalidOutcomeError extends HoldfastError {
   override readonly name = "InvalidOutcomeError";

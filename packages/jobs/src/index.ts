@@ -1,5 +1,6 @@
 export {
   ClaimLostError,
+  DependenciesTooLargeError,
   DependencyFailedError,
   DuplicateWorkflowError,
   IdempotencyConflictError,

@@ -1,7 +1,7 @@
 import type { ClaimedTask, TaskQueue } from "@holdfast/coordination";
 import { type Clock, type Deferred, deferred, type Logger, TaskGroup } from "@holdfast/kernel";
 import type { Assignment } from "@holdfast/protocol/contract";
-import { approximateBytes } from "../model/approximate-bytes.ts";
+import { assignmentSizes } from "./assignment-size.ts";
 import { FairClaims } from "./fair-claims.ts";
 
 export interface ClaimBrokerOptions {
@@ -46,7 +46,7 @@ interface Waiter extends ClaimRequest {
 const CLAIM_MAX_COUNT = 1_000;
 /** How often the store is asked when the next shard is due; notices of new work come much more often. */
 const DUE_EVERY_MS = 50;
-/** An answer is one frame of at most 8 MiB; beyond this the rest goes back to the queue. */
+/** An answer is one frame of at most 8 MiB; beyond this the rest goes back to the queue, uncounted. */
 const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 /** After the store failed. */
 const RETRY_MS = 250;
@@ -231,13 +231,14 @@ export class ClaimBroker implements AsyncDisposable {
     const served = new Set<Waiter>();
     const left: ClaimedTask[] = [];
     const orphanGroups = new Set<string>();
+    const sizeOf = assignmentSizes();
     tasks.forEach((task, index) => {
       const assignment = assignments[index];
       if (assignment === undefined) {
         if (task.group !== undefined) orphanGroups.add(task.group);
         return;
       }
-      const sizeBytes = approximateBytes(assignment);
+      const sizeBytes = sizeOf(assignment, task.group);
       const avoided = failedAt.get(task.id) ?? NOBODY;
       const others =
         avoided.size === 0

@@ -4,6 +4,7 @@ import type { Measurements } from "@holdfast/protocol/contract";
 import { approximateBytes } from "../model/approximate-bytes.ts";
 import { boundedSum } from "../model/bounded-sum.ts";
 import { MeasurementSum } from "../model/measurements.ts";
+import { sentBytes } from "./assignment-size.ts";
 
 /** What a completed shard left behind, as its task keeps it. */
 export interface ShardResult {
@@ -36,6 +37,7 @@ export class ShardResults {
   #outputBytes = 0;
   /** Outputs of this shard and later ones are not kept. */
   #outputLimit = OUTPUTS_MAX_COUNT;
+  #sentBytes: number | undefined;
   #done = 0;
   #total = 0;
 
@@ -110,6 +112,15 @@ export class ShardResults {
       outputs.push(this.#outputs.get(shard)?.output ?? null);
     }
     return outputs;
+  }
+
+  /** Bytes of the outputs and counters as each assignment of a dependent workflow carries them. */
+  sentBytes(): number {
+    if (this.#sentBytes !== undefined) return this.#sentBytes;
+    const bytes = sentBytes({ outputs: this.outputs(), counters: this.totals().counters });
+    // What is complete stays as it is, and many may depend on it.
+    if (this.isComplete) this.#sentBytes = bytes;
+    return bytes;
   }
 
   #addTotals(totals: Measurements): void {

@@ -46,7 +46,11 @@ export interface WorkflowContext<Input> {
   count(name: string, amount?: number): void;
   /** Records one value (for example milliseconds) in a histogram of this attempt; 3 significant digits. */
   record(name: string, value: number): void;
-  /** Results of the workflows that this one depends on, by name: outputs by shard, and counters. */
+  /**
+   * Results of the workflows that this one depends on, by name: outputs by shard (of the first 1000 shards, and of these
+   * the first 512 KiB), and counters. With the input at most 7.5 MiB: over that this workflow fails before it starts
+   * (JOBS_DEPENDENCIES_TOO_LARGE).
+   */
   readonly dependencies: Readonly<
     Record<string, { readonly outputs: readonly Json[]; readonly counters: Readonly<Record<string, number>> }>
   >;
@@ -91,7 +95,10 @@ export type WorkflowOutput = Json | undefined | void;
 
 export interface WorkflowOptions<Schema extends StandardSchemaV1, Output extends WorkflowOutput>
   extends CommonOptions<Schema> {
-  /** Workflows (by registered name) that must complete first; submitted along when the job lacks them. */
+  /**
+   * Workflows (by registered name) that must complete first; submitted along when the job lacks them. What they leave
+   * comes with every shard: return references to what is large (a row, an object's key), see `context.dependencies`.
+   */
   readonly dependsOn?: readonly string[];
   /**
    * Runs one shard. Return plain JSON (at most 1 MiB): what JSON would lose, such as a map or an error, fails the shard

@@ -1,9 +1,8 @@
-import { toWireError, type WireError } from "@holdfast/kernel";
-import { DependencyFailedError } from "../../errors.ts";
-import { transitiveDependents } from "../../model/dependency-graph.ts";
+import type { WireError } from "@holdfast/kernel";
 import { isActive, isTerminal, type JobState, type WorkflowState } from "../job-state.ts";
 import type { ShardResult } from "../shard-results.ts";
 import type { Effects } from "./effects.ts";
+import { failWorkflow } from "./fail-workflow.ts";
 import { addError, endWorkflow, finishIfDone } from "./finish.ts";
 import { noteJobRunning, noteRunning, startReady } from "./start-workflows.ts";
 
@@ -65,21 +64,8 @@ export const failShard = (
   if (!workflow.results.markDead(attempt.shard)) return;
   job.startedAt ??= now;
   effects.events.push(attemptEvent(workflow, attempt, now));
-  endWorkflow(job, workflow, { status: "failed", error: attempt.error }, effects, now);
-  for (const dependent of transitiveDependents(job.graph, index)) {
-    const target = job.workflows[dependent] as WorkflowState;
-    const error = toWireError(new DependencyFailedError(target.spec.name, workflow.spec.name));
-    endWorkflow(job, target, { status: "failed", error }, effects, now);
-  }
-  if (job.spec.policy === "require-all") {
-    job.ending = { kind: "failed", reason: workflow.spec.name };
-    for (const other of job.workflows) {
-      const error = toWireError(new DependencyFailedError(other.spec.name, workflow.spec.name));
-      endWorkflow(job, other, { status: "cancelled", error }, effects, now);
-    }
-  } else {
-    startReady(job, effects, now);
-  }
+  failWorkflow(job, workflow, attempt.error, effects, now);
+  startReady(job, effects, now);
   finishIfDone(job, effects, now);
 };
 
