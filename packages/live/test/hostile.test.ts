@@ -2,6 +2,7 @@ import { randomInt, seededRandom } from "@holdfast/kernel";
 import { expectNoLeaks } from "@holdfast/testkit/vitest";
 import { describe, expect, it, vi } from "vitest";
 import { UnauthenticatedError } from "../src/model/index.ts";
+import { MemoryChannelLog } from "../src/server/index.ts";
 import { TestLiveServer } from "../src/testing/index.ts";
 import { handled, RawSocket } from "./raw-socket.ts";
 
@@ -150,5 +151,26 @@ describe("a hostile client", () => {
     await stream.body?.cancel();
     await vi.waitFor(() => expect(server.live.stats().connectionCount).toBe(1));
     using _next = await RawSocket.open(server);
+  });
+
+  it("cannot make a server read a history more than once for one frame", async () => {
+    const log = new MemoryChannelLog();
+    const read = vi.spyOn(log, "read");
+    await using server = await TestLiveServer.start({ log });
+    for (let count = 0; count < 3; count += 1) await server.live.broadcast("a", "e");
+    const { head } = await log.bounds("a");
+    using socket = await RawSocket.open(server);
+    await socket.hello();
+    const request = { channel: "a", position: { epoch: `${head.epoch}`, offset: "0" } };
+    socket.send({ id: 1, subscribe: Array.from({ length: 200 }, () => request) });
+    await socket.frameWith("ok", 1);
+    await socket.frameWith("offset", "3");
+    expect(read).toHaveBeenCalledOnce();
+    expect(socket.frames.filter((frame) => "offset" in frame).map(({ offset }) => offset)).toEqual([
+      "1",
+      "2",
+      "3",
+    ]);
+    await log.close();
   });
 });

@@ -218,7 +218,7 @@ export class ClientConnection implements Writer {
       this.#accept(identity);
     }
     const { subscribe, unsubscribe } = parseSimpleFrame(text);
-    for (const channel of subscribe) (await this.#channels.subscribe({ channel })).start?.();
+    for (const channel of new Set(subscribe)) (await this.#channels.subscribe({ channel })).start?.();
     for (const name of unsubscribe) this.#channels.unsubscribe(name);
   }
 
@@ -319,8 +319,11 @@ export class ClientConnection implements Writer {
       const channels = results.map(({ answer }) => answer);
       this.#send({ ok: frame.id, ...(frame.subscribe === undefined ? {} : { channels }) });
     }
-    // Only now, so that no event comes before the answer that says where the events begin.
-    for (const { start } of results) start?.();
+    // Only now, so that no event comes before the answer that says where the events begin. Of a channel that was named
+    // many times the last counts: each start may read the history.
+    const starts = new Map<string, () => void>();
+    for (const { answer, start } of results) if (start !== undefined) starts.set(answer.channel, start);
+    for (const start of starts.values()) start();
   }
 
   #joinPresence(channel: string, data: Presence["data"]): Promise<readonly Presence[]> {
