@@ -208,8 +208,8 @@ export class WorkflowModuleError extends HoldfastError {
 }
 
 /**
- * What `run` returned is not plain JSON (`details.field` says where) or exceeds 1 MiB. Not retryable: the shard fails
- * without further attempts.
+ * What `run` returned is not plain JSON (`details.field` says where), exceeds 1 MiB or is nested more than 100 levels
+ * deep. Not retryable: the shard fails without further attempts.
  */
 export class InvalidOutputError extends HoldfastError {
   override readonly name = "InvalidOutputError";

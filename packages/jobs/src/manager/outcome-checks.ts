@@ -4,6 +4,7 @@ import type { TaskOutcome } from "@holdfast/protocol/contract";
 import { InvalidOutcomeError } from "../errors.ts";
 import { approximateBytes } from "../model/approximate-bytes.ts";
 import { MeasurementSum } from "../model/measurements.ts";
+import { isNestedDeeper, NESTING_MAX_LEVELS } from "../model/nesting.ts";
 import { shardTaskId } from "../model/shard-task.ts";
 import type { CompletedOutcome, FailedOutcome } from "./changes.ts";
 import { isGrantable } from "./grantable-claim.ts";
@@ -91,11 +92,16 @@ const faultOf = (result: ShardResult): string | undefined => {
   return undefined;
 };
 
-/** The wire carries what no store keeps: big integers, bytes, NaN. */
+/**
+ * The wire carries what no store keeps: big integers, bytes, NaN. What is nested too deep comes here, and then fits no
+ * event and no assignment of a dependent workflow.
+ */
 const lossIn = (what: string, value: unknown): string | undefined => {
   try {
     checkPlainJson(what, value);
-    return undefined;
+    return isNestedDeeper(value, NESTING_MAX_LEVELS)
+      ? `${what} must be nested at most ${NESTING_MAX_LEVELS} levels deep`
+      : undefined;
   } catch (error) {
     if (!isHoldfastError(error)) throw error;
     return error.message;

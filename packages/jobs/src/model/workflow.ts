@@ -101,8 +101,9 @@ export interface WorkflowOptions<Schema extends StandardSchemaV1, Output extends
    */
   readonly dependsOn?: readonly string[];
   /**
-   * Runs one shard. Return plain JSON (at most 1 MiB): what JSON would lose, such as a map or an error, fails the shard
-   * with InvalidOutputError. Throw to fail the attempt; throw a PermanentError to fail the shard without further attempts.
+   * Runs one shard. Return plain JSON (at most 1 MiB, nested at most 100 levels deep): what JSON would lose, such as a
+   * map or an error, fails the shard with InvalidOutputError. Throw to fail the attempt; throw a PermanentError to fail
+   * the shard without further attempts.
    */
   run(context: WorkflowContext<StandardSchemaV1.InferOutput<Schema>>): Promise<Output>;
 }

@@ -63,3 +63,14 @@ it("an output that says itself what its JSON is counts as that", async () => {
   });
   expect(await outputOf(undefined)).toBeNull();
 });
+
+it("an output is nested at most 100 levels deep: what is deeper fits no event", async () => {
+  const nested = (levels: number): unknown =>
+    levels === 0 ? "end" : levels % 2 ? [nested(levels - 1)] : { in: nested(levels - 1) };
+  expect(await outputOf(nested(100))).toEqual(nested(100));
+  await expect(outputOf(nested(101))).rejects.toMatchObject({
+    code: "JOBS_INVALID_OUTPUT",
+    retryable: false,
+    message: expect.stringContaining("nested deeper than 100 levels"),
+  });
+});

@@ -3,6 +3,7 @@ import type { SqlExecutor } from "@holdfast/coordination/postgres";
 import { type Clock, checkPlainJson, type HoldfastError, InvalidInputError } from "@holdfast/kernel";
 import type { Assignment } from "@holdfast/protocol/contract";
 import { InvalidOutputError, InvalidWorkflowInputError, WorkerHasNoDatabaseError } from "../errors.ts";
+import { isNestedDeeper, NESTING_MAX_LEVELS } from "../model/nesting.ts";
 import { checkInput } from "../model/registry.ts";
 import type { WorkflowContext, WorkflowDefinition } from "../model/workflow.ts";
 import { ShardReport } from "./shard-report.ts";
@@ -108,7 +109,14 @@ const checkedOutput = (workflow: string, output: unknown): Json => {
       `has ${sizeBytes} bytes, the limit is ${OUTPUT_MAX_BYTES}: store large results elsewhere and return where they are`,
     );
   }
-  return JSON.parse(text) as Json;
+  const json = JSON.parse(text) as Json;
+  if (isNestedDeeper(json, NESTING_MAX_LEVELS)) {
+    throw new InvalidOutputError(
+      workflow,
+      `is nested deeper than ${NESTING_MAX_LEVELS} levels: return a list of rows with references instead`,
+    );
+  }
+  return json;
 };
 
 const encodedOutput = (workflow: string, output: unknown): string => {

@@ -10,6 +10,8 @@ const UNSTORABLE: readonly (readonly [unknown, string])[] = [
   [{ mean: Number.NaN }, ".mean must be plain JSON, not NaN"],
   [{ max: Number.POSITIVE_INFINITY }, ".max must be plain JSON, not Infinity"],
   [{ image: Buffer.from("png") }, ".image must be plain JSON, not an instance of Buffer"],
+  // The report can carry it, but no event, and no assignment of a workflow that depends on it.
+  [JSON.parse(`${'{"in":'.repeat(101)}1${"}".repeat(101)}`), " must be nested at most 100 levels deep"],
 ];
 
 describe("a worker that reports what no store keeps", () => {
@@ -97,6 +99,20 @@ describe("a worker that reports what no store keeps", () => {
       { details: { leftOut: "details have 1048587 bytes, the limit is 16384" } },
       { details: { text: "é".repeat(5_000) } },
     ]);
+  });
+
+  it("can hand on what is nested as deep as it may, and its watchers get it", async () => {
+    const { worker, client } = await setUp();
+    const deepest = JSON.parse(`${"[".repeat(100)}${"]".repeat(100)}`);
+    const { jobId } = await client.submit([{ name: "a" }, { name: "b", dependsOn: ["a"] }]);
+    await client.follow(jobId);
+    const [first] = await worker.claimAll(1);
+    if (first !== undefined) await worker.complete(first, { output: deepest });
+    const [second] = await worker.claimAll(1);
+    expect(second?.dependencies["a"]?.outputs).toEqual([deepest]);
+    if (second !== undefined) await worker.complete(second, { output: deepest });
+    await cluster.until(() => client.ended.has(jobId));
+    expect(client.events.at(-1)).toMatchObject({ result: { workflows: [{ outputs: [deepest] }, {}] } });
   });
 
   it("is told that a claim whose token no store could have granted is stale", async () => {
