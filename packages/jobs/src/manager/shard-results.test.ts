@@ -29,6 +29,7 @@ describe("results of shards", () => {
         const results = new ShardResults(5);
         for (const shard of order) results.complete(shard, result("x".repeat(sizes[shard] ?? 0)));
         expect(results.outputs().map((output) => String(output).length)).toEqual(sizes.slice(0, 2));
+        expect(results.outputsOmitted).toBe(3);
         expect(results.totals().counters).toEqual({ units: 5 });
       }),
     );
@@ -39,7 +40,14 @@ describe("results of shards", () => {
     for (let shard = 1_499; shard >= 0; shard -= 1) results.complete(shard, result(shard));
     expect(results.outputs()).toHaveLength(1_000);
     expect(results.outputs()[999]).toBe(999);
+    expect(results.outputsOmitted).toBe(500);
     expect(results.totals().counters).toEqual({ units: 1_500 });
+  });
+
+  it("miss no outputs of shards that returned nothing", () => {
+    const results = new ShardResults(1_500);
+    for (let shard = 0; shard < 1_500; shard += 1) results.complete(shard, result(null));
+    expect(results.outputsOmitted).toBe(0);
   });
 
   it("leave out measurements with too many names and say so", () => {

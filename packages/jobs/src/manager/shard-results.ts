@@ -35,6 +35,9 @@ export class ShardResults {
   #refusedCount = 0;
   readonly #outputs = new Map<number, { readonly output: Json; readonly sizeBytes: number }>();
   #outputBytes = 0;
+  /** Shards that returned something, and how many of these are kept. */
+  #returnedCount = 0;
+  #keptCount = 0;
   /** Outputs of this shard and later ones are not kept. */
   #outputLimit = OUTPUTS_MAX_COUNT;
   #sentBytes: number | undefined;
@@ -114,6 +117,11 @@ export class ShardResults {
     return outputs;
   }
 
+  /** How many shards returned something that is not among the outputs. What is null is not missed. */
+  get outputsOmitted(): number {
+    return this.#returnedCount - this.#keptCount;
+  }
+
   /** Bytes of the outputs and counters as each assignment of a dependent workflow carries them. */
   sentBytes(): number {
     if (this.#sentBytes !== undefined) return this.#sentBytes;
@@ -146,13 +154,18 @@ export class ShardResults {
    * it could not be part of a prefix that fits, so what remains does not depend on the order of arrival.
    */
   #addOutput(shard: number, output: Json): void {
+    const returned = output === null ? 0 : 1;
+    this.#returnedCount += returned;
     if (shard >= this.#outputLimit) return;
     const sizeBytes = approximateBytes(output);
     this.#outputs.set(shard, { output, sizeBytes });
     this.#outputBytes += sizeBytes;
+    this.#keptCount += returned;
     while (this.#outputBytes > OUTPUTS_MAX_BYTES) {
       this.#outputLimit = this.#highestOutput();
-      this.#outputBytes -= this.#outputs.get(this.#outputLimit)?.sizeBytes ?? 0;
+      const left = this.#outputs.get(this.#outputLimit);
+      this.#outputBytes -= left?.sizeBytes ?? 0;
+      if ((left?.output ?? null) !== null) this.#keptCount -= 1;
       this.#outputs.delete(this.#outputLimit);
     }
   }

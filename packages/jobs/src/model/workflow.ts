@@ -48,11 +48,18 @@ export interface WorkflowContext<Input> {
   record(name: string, value: number): void;
   /**
    * Results of the workflows that this one depends on, by name: outputs by shard (of the first 1000 shards, and of these
-   * the first 512 KiB), and counters. With the input at most 7.5 MiB: over that this workflow fails before it starts
+   * the first 512 KiB), how many shards returned something that is not among them (absent when none did), and counters. With the input at most 7.5 MiB: over that this workflow fails before it starts
    * (JOBS_DEPENDENCIES_TOO_LARGE).
    */
   readonly dependencies: Readonly<
-    Record<string, { readonly outputs: readonly Json[]; readonly counters: Readonly<Record<string, number>> }>
+    Record<
+      string,
+      {
+        readonly outputs: readonly Json[];
+        readonly outputsOmitted?: number;
+        readonly counters: Readonly<Record<string, number>>;
+      }
+    >
   >;
   /**
    * Does `body` in one SQL transaction exactly once for this job, shard and `name`, however often the shard is

@@ -101,14 +101,18 @@ export const logEvent = z.object({
   message: z.string().max(8_192),
 });
 
+/** How many shards returned something that is not among the outputs, which have limits. Absent when none did. */
+export const outputsOmitted = z.number().int().min(1).optional();
+
 export const workflowResult = z.object({
   workflowId,
   name: z.string(),
   workflow: z.string(),
   status: workflowStatus,
   shards: z.object({ total: z.number(), completed: z.number(), failed: z.number() }),
-  /** What the shards returned, by shard number; large sets are cut to the first 1000. */
+  /** What the shards returned, by shard number: of the first 1000 shards, and of these the first 512 KiB. */
   outputs: z.array(json),
+  outputsOmitted,
   totals: measurements,
   startedAt: z.number().optional(),
   finishedAt: z.number().optional(),

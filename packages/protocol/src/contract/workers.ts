@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { definePush, defineRequest } from "./definition.ts";
-import { progress } from "./job-event.ts";
+import { outputsOmitted, progress } from "./job-event.ts";
 import { workflowCatalogEntry } from "./jobs.ts";
 import {
   datacenterId,
@@ -73,7 +73,11 @@ export const assignment = z.object({
   /** Results of the workflows that this one depends on, by name; histograms left out. */
   dependencies: z.record(
     z.string(),
-    z.object({ outputs: z.array(json), counters: z.record(z.string(), z.number()) }),
+    z.object({
+      outputs: z.array(json),
+      outputsOmitted,
+      counters: z.record(z.string(), z.number()),
+    }),
   ),
 });
 

@@ -163,12 +163,13 @@ describe("the merged result of a workflow", () => {
       workflow,
       [
         { datacenter: "east", result: { ...base, outputs: outputs(0) } },
-        { datacenter: "west", result: { ...base, outputs: outputs(10_000) } },
+        { datacenter: "west", result: { ...base, outputs: outputs(10_000), outputsOmitted: 7 } },
       ],
       "require-all",
     );
     expect(merged.outputs.length).toBe(1_000);
     expect(merged.outputs[700]).toBe(10_000);
+    expect(merged.outputsOmitted).toBe(400 + 7);
   });
 });
 

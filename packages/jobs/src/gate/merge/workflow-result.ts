@@ -47,7 +47,7 @@ export const mergeWorkflowResults = (
     workflow: workflow.workflow,
     status,
     shards,
-    outputs: known.flatMap(({ result }) => result.outputs).slice(0, OUTPUTS_MAX_COUNT),
+    ...mergeOutputs(known.map(({ result }) => result)),
     totals,
     ...(startedAt === undefined ? {} : { startedAt }),
     ...(finishedAt === undefined ? {} : { finishedAt }),
@@ -66,6 +66,15 @@ export const mergeWorkflowResults = (
       ]),
     ),
   };
+};
+
+const mergeOutputs = (
+  results: readonly WorkflowResult[],
+): Pick<WorkflowResult, "outputs" | "outputsOmitted"> => {
+  const outputs = results.flatMap((result) => result.outputs);
+  const cut = outputs.splice(OUTPUTS_MAX_COUNT).filter((output) => output !== null);
+  const outputsOmitted = results.reduce((sum, result) => sum + (result.outputsOmitted ?? 0), cut.length);
+  return outputsOmitted === 0 ? { outputs } : { outputs, outputsOmitted };
 };
 
 /** The error of the first datacenter that has one, with its name in front. */

@@ -6,6 +6,7 @@ import {
   type JobState,
   type WorkflowState,
 } from "../job-state.ts";
+import { OUTPUTS_MAX_BYTES, OUTPUTS_MAX_COUNT } from "../shard-results.ts";
 import type { Effects } from "./effects.ts";
 import { jobResultOf, workflowResultOf } from "./result.ts";
 
@@ -25,10 +26,16 @@ export const endWorkflow = (
   workflow.error = end.error === undefined ? undefined : clipped(end.error);
   if (hasTasks) effects.cancel.push(workflow.index);
   if (end.status === "failed") addError(job, `${workflow.spec.name}: ${workflow.error?.message ?? "failed"}`);
+  const { outputsOmitted } = workflow.results;
+  if (outputsOmitted > 0) addError(job, `${workflow.spec.name}: ${omitted(outputsOmitted)}`);
   effects.ended.push(workflow.index);
   effects.events.push({ type: "workflow.result", at: now, result: workflowResultOf(workflow) });
   effects.stateChanged = true;
 };
+
+const omitted = (count: number): string =>
+  `the outputs of ${count} ${count === 1 ? "shard" : "shards"} are left out: a result has those of the first ` +
+  `${OUTPUTS_MAX_COUNT} shards, ${OUTPUTS_MAX_BYTES / 1024} KiB of them; keep large ones elsewhere and return a reference`;
 
 /** Beyond {@link ERRORS_MAX_COUNT} lines an error is only in its workflow's own result. */
 export const addError = (job: JobState, line: string): void => {

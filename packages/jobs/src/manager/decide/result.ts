@@ -2,6 +2,7 @@ import type { Json } from "@holdfast/coordination";
 import type { JobResult, WorkflowResult } from "@holdfast/protocol/contract";
 import { approximateBytes } from "../../model/approximate-bytes.ts";
 import type { JobState, WorkflowState } from "../job-state.ts";
+import type { ShardResults } from "../shard-results.ts";
 
 /** A job's result is one log entry, and those are limited; a gate merges several of them into one. */
 export const RESULT_MAX_BYTES = 640 * 1024;
@@ -18,7 +19,7 @@ export const workflowResultOf = (workflow: WorkflowState): WorkflowResult => {
     workflow: spec.workflow,
     status: workflow.status,
     shards: shardCounts(workflow),
-    outputs: results.outputs(),
+    ...keptOutputs(results),
     totals: { counters: totals.counters, histograms: fitting(totals.histograms, HISTOGRAMS_MAX_BYTES) },
     ...(startedAt === undefined ? {} : { startedAt }),
     ...(finishedAt === undefined ? {} : { finishedAt }),
@@ -52,11 +53,22 @@ export const jobResultOf = (job: JobState): JobResult => {
 };
 
 /** What a dependent workflow gets of this one. */
-export const dependencyValue = (
-  workflow: WorkflowState,
-): { readonly outputs: Json[]; readonly counters: Record<string, number> } => ({
-  outputs: workflow.isBypassed ? [] : workflow.results.outputs(),
-  counters: workflow.isBypassed ? {} : { ...workflow.results.totals().counters },
+export const dependencyValue = ({
+  isBypassed,
+  results,
+}: WorkflowState): KeptOutputs & { readonly counters: Record<string, number> } =>
+  isBypassed
+    ? { outputs: [], counters: {} }
+    : { ...keptOutputs(results), counters: { ...results.totals().counters } };
+
+interface KeptOutputs {
+  readonly outputs: Json[];
+  readonly outputsOmitted?: number;
+}
+
+const keptOutputs = (results: ShardResults): KeptOutputs => ({
+  outputs: results.outputs(),
+  ...(results.outputsOmitted === 0 ? {} : { outputsOmitted: results.outputsOmitted }),
 });
 
 export const shardCounts = ({
