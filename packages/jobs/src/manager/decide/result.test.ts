@@ -1,45 +1,14 @@
-import type { JobSpec } from "@holdfast/protocol/contract";
 import { describe, expect, it } from "vitest";
+import { newJob, workflowSpec } from "../../../test/manager/job-states.ts";
 import { Histogram } from "../../model/histogram.ts";
-import { type JobState, newJobState } from "../job-state.ts";
+import type { JobState } from "../job-state.ts";
 import { noEffects } from "./effects.ts";
 import { jobResultOf, RESULT_MAX_BYTES } from "./result.ts";
 import { completeShard } from "./shard-ends.ts";
 import { startJob } from "./start-workflows.ts";
 
-const jobOf = (count: number): JobState => {
-  const spec: JobSpec = {
-    name: "large",
-    workflows: Array.from({ length: count }, (_, index) => ({
-      id: `wf-${index}`,
-      name: `w${index}`,
-      workflow: "any",
-      input: {},
-      dependsOn: [],
-      priority: "auto",
-    })),
-    timeoutMs: 1_000,
-    datacenters: [],
-    datacenterCount: 1,
-    policy: "require-all",
-    reporting: [],
-    labels: {},
-  };
-  const plan = {
-    kind: "workflow" as const,
-    shards: 1,
-    maxAttempts: 1,
-    timeoutMs: 1,
-    backoff: { baseMs: 1, factor: 1, capMs: 1 },
-  };
-  return newJobState({
-    jobId: "job-1",
-    datacenter: "east",
-    spec,
-    plans: spec.workflows.map(() => plan),
-    submittedAt: 1,
-  });
-};
+const jobOf = (count: number): JobState =>
+  newJob(Array.from({ length: count }, (_, index) => workflowSpec(`${index}`)));
 
 const finish = (job: JobState, outputLength: number, histogramCount: number): void => {
   const wide = new Histogram();

@@ -1,7 +1,8 @@
 import type { JobSpec } from "@holdfast/protocol/contract";
 import { describe, expect, it } from "vitest";
+import { newJob, workflowSpec } from "../../../test/manager/job-states.ts";
 import { ASSIGNMENT_MAX_BYTES } from "../assignment-size.ts";
-import { type JobState, newJobState } from "../job-state.ts";
+import type { JobState } from "../job-state.ts";
 import { noEffects } from "./effects.ts";
 import { cancelWorkflow } from "./end-early.ts";
 import { completeShard } from "./shard-ends.ts";
@@ -16,43 +17,15 @@ const LAST = PART_COUNT + 1;
 const jobOf = (
   change: { readonly policy?: JobSpec["policy"]; readonly exclusive?: boolean } = {},
 ): JobState => {
-  const workflow = (name: string, dependsOn: readonly string[]): JobSpec["workflows"][number] => ({
-    id: `wf-${name}`,
-    name,
-    workflow: "any",
-    input: {},
-    dependsOn: [...dependsOn],
-    priority: name === "sum" && change.exclusive === true ? "exclusive" : "auto",
-  });
   const parts = Array.from({ length: PART_COUNT }, (_, index) => `part-${index}`);
-  const workflows = [
-    ...parts.map((name) => workflow(name, [])),
-    workflow("sum", parts),
-    workflow("last", ["sum"]),
-  ];
-  const plan = {
-    kind: "workflow" as const,
-    shards: 1,
-    maxAttempts: 1,
-    timeoutMs: 1,
-    backoff: { baseMs: 1, factor: 1, capMs: 1 },
-  };
-  return newJobState({
-    jobId: "job-1",
-    datacenter: "east",
-    spec: {
-      name: "large",
-      workflows,
-      timeoutMs: 1_000,
-      datacenters: [],
-      datacenterCount: 1,
-      policy: change.policy ?? "require-all",
-      reporting: [],
-      labels: {},
-    },
-    plans: workflows.map(() => plan),
-    submittedAt: 1,
-  });
+  return newJob(
+    [
+      ...parts.map((name) => workflowSpec(name)),
+      workflowSpec("sum", { dependsOn: parts, priority: change.exclusive === true ? "exclusive" : "auto" }),
+      workflowSpec("last", { dependsOn: ["sum"] }),
+    ],
+    change.policy,
+  );
 };
 
 /** Ends the parts, the last of them with an output of this length, and tells what was decided then. */
