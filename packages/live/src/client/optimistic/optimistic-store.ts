@@ -9,18 +9,18 @@ import {
   type Timer,
 } from "@holdfast/kernel";
 import type { Change } from "./change.ts";
+import { Fetches } from "./fetches.ts";
+import { KeyListeners } from "./key-listeners.ts";
 import type { MutateOptions, Mutation, Mutators, OptimisticStoreOptions, Refetch } from "./mutation.ts";
 import type { QueuedMutation } from "./offline-queue.ts";
 import { OverlayLog } from "./overlay-log.ts";
 import { type OverlayMessage, parseOverlayMessage } from "./overlay-message.ts";
-import { hashOf, type QueryKey } from "./query-key.ts";
+import type { QueryKey } from "./query-key.ts";
 import { checkStoreOptions } from "./store-option-checks.ts";
 
 /** Ids of settled mutations that are remembered, so that a late echo is still known as our own. */
 const SETTLED_MAX_COUNT = 1_000;
 const FAILED_MAX_COUNT = 100;
-/** A fetch that was neither completed nor abandoned within this time holds nothing up any more. */
-const FETCH_MAX_MS = 60_000;
 
 interface Tracked {
   readonly id: string;
@@ -52,11 +52,8 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
   readonly #restored = new Set<string>();
   /** Settled, and still drawn over the base; with the place of their acknowledgement. */
   readonly #settling = new Map<string, number>();
-  readonly #fetches = new Set<{ readonly begunAt: number; readonly begunMs: number }>();
-  /** Per key, the newest fetch of which the answer came. */
-  readonly #answered = new Map<string, number>();
-  #fetchCount = 0;
-  readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #fetches: Fetches;
+  readonly #listeners: KeyListeners;
   readonly #stopTabs: (() => void) | undefined;
   #sequence = 0;
   #isDisposed = false;
@@ -67,7 +64,9 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
-    this.#log = new OverlayLog((key) => this.#notify(key));
+    this.#fetches = new Fetches(this.#clock);
+    this.#listeners = new KeyListeners((error) => options.onError?.(error));
+    this.#log = new OverlayLog((key) => this.#listeners.notify(key));
     this.#stopTabs = options.tabs?.onTabMessage((message) =>
       this.#onTabMessage(parseOverlayMessage(message)),
     );
@@ -85,15 +84,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
 
   /** Calls back when the value of a key may have changed; what it throws goes to `onError`. Returns the function that stops it. */
   subscribe(key: QueryKey, listener: () => void): () => void {
-    const hash = hashOf(key);
-    const listeners = this.#listeners.get(hash) ?? new Set();
-    this.#listeners.set(hash, listeners);
-    const own = (): void => listener();
-    listeners.add(own);
-    return () => {
-      listeners.delete(own);
-      if (listeners.size === 0 && this.#listeners.get(hash) === listeners) this.#listeners.delete(hash);
-    };
+    return this.#listeners.add(key, listener);
   }
 
   /** Sets confirmed data that was not fetched just now: from storage, or out of an event. */
@@ -107,25 +98,19 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
    * answer that comes after that of a fetch begun later is dropped: it is older.
    */
   beginRefetch(key: QueryKey): Refetch {
-    const fetch = { begunAt: this.#sequence, begunMs: this.#clock.monotonicNow() };
-    this.#fetches.add(fetch);
-    this.#fetchCount += 1;
-    const order = this.#fetchCount;
-    const hash = hashOf(key);
+    const begunAt = this.#sequence;
+    const fetch = this.#fetches.begin(key, begunAt);
     const end = (): void => {
-      if (this.#fetches.delete(fetch)) this.#confirmSettled();
+      if (fetch.end()) this.#confirmSettled();
     };
     return {
       complete: (value) => {
-        if (!this.#fetches.has(fetch)) return;
-        if ((this.#answered.get(hash) ?? 0) > order) {
-          end();
-          return;
+        if (!fetch.isUnderWay) return;
+        if (fetch.answer()) {
+          const contained = this.#acknowledgedUpTo(begunAt);
+          this.#log.setBase(key, value, contained);
+          for (const id of contained) if (this.#log.openKeys(id).length === 0) this.#settle(id);
         }
-        this.#answered.set(hash, order);
-        const contained = this.#acknowledgedUpTo(fetch.begunAt);
-        this.#log.setBase(key, value, contained);
-        for (const id of contained) if (this.#log.openKeys(id).length === 0) this.#settle(id);
         end();
       },
       abandon: end,
@@ -134,8 +119,8 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
 
   /** Drops the confirmed value of a key that nobody shows any more. */
   forget(key: QueryKey): void {
-    if (this.#listeners.has(hashOf(key))) return;
-    this.#answered.delete(hashOf(key));
+    if (this.#listeners.has(key)) return;
+    this.#fetches.forget(key);
     this.#log.forget(key);
   }
 
@@ -327,10 +312,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
    * would show the value from before.
    */
   #confirmSettled(): void {
-    const tooOldMs = this.#clock.monotonicNow() - FETCH_MAX_MS;
-    let oldest = Number.POSITIVE_INFINITY;
-    for (const { begunAt, begunMs } of this.#fetches)
-      if (begunMs > tooOldMs) oldest = Math.min(oldest, begunAt);
+    const oldest = this.#fetches.oldestBegunAt;
     for (const [id, acknowledgedAt] of this.#settling) {
       if (acknowledgedAt > oldest) continue;
       this.#settling.delete(id);
@@ -374,16 +356,6 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
     } catch (error) {
       // Another version of the page may know mutators that we do not.
       this.#options.onError?.(error);
-    }
-  }
-
-  #notify(key: QueryKey): void {
-    for (const listener of [...(this.#listeners.get(hashOf(key)) ?? [])]) {
-      try {
-        listener();
-      } catch (error) {
-        this.#options.onError?.(error);
-      }
     }
   }
 }
