@@ -24,6 +24,9 @@ export interface StaleRead {
   readonly askedAt: number;
   /** The newest version whose writer had been told, so long before the read that it had to be seen. */
   readonly dueVersion: number;
+  /** What was asked for. */
+  readonly maxStalenessMs: number;
+  readonly ownVersion: number;
 }
 
 /**
@@ -57,7 +60,7 @@ export const staleReads = ({ writes, reads }: CacheHistory): readonly StaleRead[
       else high = middle;
     }
     const dueVersion = Math.max(list[low - 1]?.version ?? 0, ownVersion);
-    if (version < dueVersion) found.push({ key, version, askedAt, dueVersion });
+    if (version < dueVersion) found.push({ key, version, askedAt, dueVersion, maxStalenessMs, ownVersion });
   }
   return found;
 };

@@ -12,7 +12,11 @@ export interface PositionSource {
   current(options?: Abortable): Promise<CachePosition>;
 }
 
-/** What a session has written: its reads see at least that. A session of the database fits as it is. */
+/**
+ * What a session has written: its reads see at least that, once the cache's transaction or `invalidate` has resolved. A
+ * session is known again by its object: its first read with a position asks the shared store, later ones with the same
+ * object may be given copies of this process. For a session of a cluster see `cacheSession`.
+ */
 export type CacheSession = Readonly<CachePosition>;
 
 export interface CacheOptions {
@@ -96,6 +100,7 @@ export interface GetOptions<T> extends Abortable {
   readonly staleIfErrorMs?: number;
   /** For this read, instead of the cache's. 0: the latest that any process was told. */
   readonly maxStalenessMs?: number;
+  /** Default: none. */
   readonly session?: CacheSession | undefined;
 }
 

@@ -13,9 +13,9 @@ import {
   lookAt,
   type Outcome,
 } from "./flight.ts";
+import { MetSessions } from "./met-sessions.ts";
 import type { NearEntry } from "./near-cache.ts";
 import type { Partition, SharedFlight } from "./partition.ts";
-import { SeenPositions } from "./seen-positions.ts";
 
 const NO_TAGS: readonly string[] = [];
 /** A reader whose joined loads keep being overtaken by invalidations goes to the source itself after this many. */
@@ -39,7 +39,7 @@ export class Reader {
   readonly #isDistrusted: () => boolean;
   readonly #onHit: ReaderOptions["onHit"];
   readonly #maxStalenessMs: number;
-  readonly #seen = new SeenPositions();
+  readonly #met = new MetSessions();
 
   constructor(options: ReaderOptions) {
     this.#context = options.context;
@@ -86,7 +86,7 @@ export class Reader {
     const age = maxStalenessMs ?? this.#maxStalenessMs;
     const notBefore = now - age;
     if (session === undefined || session.position === 0n) return notBefore;
-    return Math.max(notBefore, this.#seen.seenAt(session, now));
+    return Math.max(notBefore, this.#met.metAt(session, now));
   }
 
   #isNewEnough(partition: Partition, copy: NearEntry, options: GetOptions<unknown>, now: number): boolean {

@@ -22,10 +22,24 @@ export const sqlPositions = (sql: Pick<StatementRunner, "query">): PositionSourc
   },
 });
 
-/** What a session of a cluster has seen, as the cache compares it; undefined before its first statement. */
-export const cacheSession = (session: {
+/** A session of a cluster, as far as the cache looks at it. */
+interface PositionedSession {
   readonly position: { readonly timeline: number; readonly lsn: bigint } | undefined;
-}): CachePosition | undefined =>
-  session.position === undefined
-    ? undefined
-    : { epoch: BigInt(session.position.timeline), position: session.position.lsn };
+}
+
+const cacheSessions = new WeakMap<PositionedSession, CachePosition>();
+
+/**
+ * What a session of a cluster has seen, as the cache compares it; undefined before its first statement. As long as the
+ * session stays where it is this is the same object, by which the cache knows it again.
+ */
+export const cacheSession = (session: PositionedSession): CachePosition | undefined => {
+  if (session.position === undefined) return undefined;
+  const epoch = BigInt(session.position.timeline);
+  const position = session.position.lsn;
+  const known = cacheSessions.get(session);
+  if (known?.position === position && known.epoch === epoch) return known;
+  const made = { epoch, position };
+  cacheSessions.set(session, made);
+  return made;
+};
