@@ -188,7 +188,7 @@ export class CacheWorld {
 export const noteRead = async (
   history: CacheHistory,
   now: () => number,
-  read: { readonly key: string; readonly maxStalenessMs: number },
+  read: { readonly key: string; readonly maxStalenessMs: number; readonly ownVersion?: number },
   get: () => Promise<number>,
 ): Promise<void> => {
   const askedAt = now();
