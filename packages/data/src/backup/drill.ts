@@ -1,5 +1,5 @@
 import { createHash, createHmac } from "node:crypto";
-import { open, readFile, rename, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type Abortable,
@@ -12,6 +12,7 @@ import {
 import type { Database } from "../sql/database.ts";
 import { integerOption } from "../sql/integer-option.ts";
 import { type DatabaseFingerprint, fingerprintDatabase, fingerprintDifferences } from "./fingerprint.ts";
+import { writeJsonFile } from "./json-file.ts";
 import type { BackupRecord, BackupRepository } from "./repository.ts";
 import { lsnValue, type RestoreTarget } from "./restore-target.ts";
 import { RestoredServer, type RestoredServerOptions } from "./restored-server.ts";
@@ -338,20 +339,7 @@ const writeEvidence = async (path: string, report: DrillReport, key: string | un
     sha256: createHash("sha256").update(bytes).digest("hex"),
     ...(key === undefined ? {} : { signature: createHmac("sha256", key).update(bytes).digest("hex") }),
   };
-  const draft = `${path}.part`;
-  try {
-    const file = await open(draft, "w", 0o600);
-    try {
-      await file.writeFile(`${JSON.stringify(evidence, undefined, 2)}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
+  await writeJsonFile(path, evidence);
 };
 
 /** Whether the evidence is what was written, and, with the key, by whom. */

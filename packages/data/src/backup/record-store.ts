@@ -1,13 +1,14 @@
-import { chown, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BackupCorruptError, BackupNotFoundError } from "./backup-errors.ts";
+import { draftOf, writeJsonFile } from "./json-file.ts";
 import type { BackupRecord } from "./repository.ts";
 import type { RunAs } from "./tool.ts";
 
 /** The file beside a base backup that makes it count. */
 export const RECORD = "backup.json";
 /** What is being written of it, also what a process that was killed has left. */
-export const RECORD_DRAFT = `${RECORD}.part`;
+export const RECORD_DRAFT = draftOf(RECORD);
 
 export interface StoredRecord extends BackupRecord {
   readonly segmentBytes: number;
@@ -53,21 +54,6 @@ export class RecordStore {
 
   /** @param directory Where the backup lies, if not yet in its own place. A record that could not be written whole is as it was. */
   async write(record: StoredRecord, directory = join(this.#root, "base", record.id)): Promise<void> {
-    const draft = join(directory, RECORD_DRAFT);
-    try {
-      const file = await open(draft, "w", 0o600);
-      try {
-        await file.writeFile(`${JSON.stringify(record, undefined, 2)}\n`);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      const runAs = this.#runAs;
-      if (runAs !== undefined) await chown(draft, runAs.uid, runAs.gid);
-      await rename(draft, join(directory, RECORD));
-    } catch (error) {
-      await rm(draft, { force: true });
-      throw error;
-    }
+    await writeJsonFile(join(directory, RECORD), record, { owner: this.#runAs });
   }
 }
