@@ -16,7 +16,7 @@ import type { QueuedMutation } from "./offline-queue.ts";
 import { OverlayLog } from "./overlay-log.ts";
 import { type OverlayMessage, parseOverlayMessage } from "./overlay-message.ts";
 import type { QueryKey } from "./query-key.ts";
-import { checkStoreOptions } from "./store-option-checks.ts";
+import { storeLimitsOf } from "./store-limits.ts";
 
 /** Ids of settled mutations that are remembered, so that a late echo is still known as our own. */
 const SETTLED_MAX_COUNT = 1_000;
@@ -42,6 +42,7 @@ interface Tracked {
  */
 export class OptimisticStore<M extends Mutators> implements Disposable {
   readonly #options: OptimisticStoreOptions<M>;
+  readonly #limits: ReturnType<typeof storeLimitsOf>;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #log: OverlayLog;
@@ -60,7 +61,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
 
   /** @throws InvalidInputError naming the option that is out of range. */
   constructor(options: OptimisticStoreOptions<M>) {
-    checkStoreOptions(options);
+    this.#limits = storeLimitsOf(options);
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
@@ -188,7 +189,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
   }
 
   #track(id: string, name: string, args: unknown): Tracked {
-    const limit = this.#options.pendingMaxCount ?? 1_000;
+    const limit = this.#limits.pendingMaxCount;
     if (this.#log.pendingCount >= limit) throw new OverloadedError("the optimistic store", limit);
     const changes = this.#changesOf(name, args);
     const tracked: Tracked = {
@@ -272,7 +273,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
     // What was under way at the end stays shown: nobody refetches any more.
     if (this.#isDisposed) return;
     tracked.timer?.cancel();
-    tracked.timer = this.#clock.schedule(this.#options.settleWithinMs ?? 5_000, () => {
+    tracked.timer = this.#clock.schedule(this.#limits.settleWithinMs, () => {
       this.#refetchAndSettle(id).catch((error: unknown) => this.#options.onError?.(error));
     });
   }
@@ -351,7 +352,7 @@ export class OptimisticStore<M extends Mutators> implements Disposable {
       if (message.overlay === "acknowledge") this.#acknowledge(id, message.args);
       else if (!tracked.isOurs) {
         tracked.timer?.cancel();
-        tracked.timer = this.#clock.schedule(this.#options.tabTtlMs ?? 30_000, () => this.#drop(id));
+        tracked.timer = this.#clock.schedule(this.#limits.tabTtlMs, () => this.#drop(id));
       }
     } catch (error) {
       // Another version of the page may know mutators that we do not.
