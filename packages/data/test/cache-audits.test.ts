@@ -1,10 +1,9 @@
-import { seededRandom, silentLogger } from "@holdfast/kernel";
+import { seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
-import { Cache } from "../src/cache/cache.ts";
-import { checkCacheOptions } from "../src/cache/cache-options.ts";
 import { MemoryState, MemoryStore } from "../src/cache/memory-store.ts";
 import { Gate } from "./cache-naive.ts";
+import { cacheOver } from "./cache-over-store.ts";
 
 describe("an audit", () => {
   it.each([
@@ -15,15 +14,7 @@ describe("an audit", () => {
     const random = seededRandom(5);
     const options = { name: "test", maxStalenessMs, audit: { ratio: 1, delayMs: 1_000 } };
     const store = new MemoryStore({ state: new MemoryState({ random }), clock, random });
-    const settings = checkCacheOptions(options);
-    await using cache = new Cache({
-      options,
-      settings,
-      stores: [store],
-      clock,
-      random,
-      logger: silentLogger,
-    });
+    await using cache = cacheOver(store, options, { clock, random });
     await cache.start();
     const found: string[] = [];
     cache.events.on("inconsistent", ({ key }) => found.push(key));

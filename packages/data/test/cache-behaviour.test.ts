@@ -1,12 +1,12 @@
-import { type Cache, type CacheOptions, CacheUnavailableError } from "@holdfast/data";
-import { ClosedError, seededRandom, silentLogger, TimeoutError } from "@holdfast/kernel";
+import { type CacheOptions, CacheUnavailableError } from "@holdfast/data";
+import { ClosedError, seededRandom, TimeoutError } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
-import { Cache as CacheClass } from "../src/cache/cache.ts";
 import { checkCacheOptions } from "../src/cache/cache-options.ts";
 import { MemoryState, MemoryStore } from "../src/cache/memory-store.ts";
 import type { SharedStore } from "../src/cache/shared-store.ts";
 import { Gate } from "./cache-naive.ts";
+import { cacheOver } from "./cache-over-store.ts";
 
 const LATEST = { maxStalenessMs: 0 } as const;
 
@@ -43,14 +43,7 @@ const setUp = async (options: Partial<CacheOptions> = {}) => {
   const all: CacheOptions = { name: "test", ttlJitter: 0, ...options };
   const open = async () => {
     const broken = breakable(new MemoryStore({ state, clock, random }));
-    const cache: Cache = new CacheClass({
-      options: all,
-      settings: checkCacheOptions(all),
-      stores: [broken.store],
-      clock,
-      random,
-      logger: silentLogger,
-    });
+    const cache = cacheOver(broken.store, all, { clock, random });
     await cache.start();
     return { cache, ...broken };
   };

@@ -1,11 +1,11 @@
 import { type CacheOptions, type Database, openEmbedded } from "@holdfast/data";
-import { randomHex, silentLogger, systemClock, systemRandom } from "@holdfast/kernel";
+import { randomHex, systemClock, systemRandom } from "@holdfast/kernel";
 import { afterAll, beforeAll, describe } from "vitest";
-import { Cache } from "../src/cache/cache.ts";
+import type { Cache } from "../src/cache/cache.ts";
 import { CacheUnavailableError } from "../src/cache/cache-errors.ts";
-import { checkCacheOptions } from "../src/cache/cache-options.ts";
 import { MemoryState, MemoryStore } from "../src/cache/memory-store.ts";
 import type { SharedStore } from "../src/cache/shared-store.ts";
+import { cacheOver } from "./cache-over-store.ts";
 import { cacheRacesSuite } from "./cache-races.suite.ts";
 
 describe("the races, with the embedded database and a store in memory", () => {
@@ -29,14 +29,7 @@ describe("the races, with the embedded database and a store in memory", () => {
     const clock = options.clock ?? systemClock;
     const store = wrap(new MemoryStore({ state: stateOf(name), clock: systemClock, random: systemRandom }));
     const all: CacheOptions = { name, sql, relayEveryMs: 50, ...options };
-    const cache = new Cache({
-      options: all,
-      settings: checkCacheOptions(all),
-      stores: [store],
-      clock,
-      random: systemRandom,
-      logger: silentLogger,
-    });
+    const cache = cacheOver(store, all, { clock, random: systemRandom });
     await cache.migrate();
     await cache.start();
     return cache;

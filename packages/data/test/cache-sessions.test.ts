@@ -1,10 +1,9 @@
 import { cacheSession } from "@holdfast/data";
-import { seededRandom, silentLogger } from "@holdfast/kernel";
+import { seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
 import { describe, expect, it } from "vitest";
-import { Cache as CacheClass } from "../src/cache/cache.ts";
-import { checkCacheOptions } from "../src/cache/cache-options.ts";
 import { MemoryState, MemoryStore } from "../src/cache/memory-store.ts";
+import { cacheOver } from "./cache-over-store.ts";
 
 const options = { name: "sessions", maxStalenessMs: 1_000, ttlJitter: 0 };
 
@@ -22,14 +21,7 @@ const setUp = async () => {
           if (event.kind !== "invalidated") listener(event);
         });
     }
-    const cache = new CacheClass({
-      options,
-      settings: checkCacheOptions(options),
-      stores: [store],
-      clock,
-      random,
-      logger: silentLogger,
-    });
+    const cache = cacheOver(store, options, { clock, random });
     await cache.start();
     return cache;
   };

@@ -1,10 +1,10 @@
-import { type Random, randomInt, seededRandom, silentLogger } from "@holdfast/kernel";
+import { type Random, randomInt, seededRandom } from "@holdfast/kernel";
 import { VirtualClock } from "@holdfast/kernel/testing";
-import { Cache } from "../src/cache/cache.ts";
-import { checkCacheOptions } from "../src/cache/cache-options.ts";
+import type { Cache } from "../src/cache/cache.ts";
 import { MemoryState, MemoryStore } from "../src/cache/memory-store.ts";
 import type { FeedEvent, SharedStore } from "../src/cache/shared-store.ts";
 import type { CacheHistory } from "./cache-history.ts";
+import { cacheOver } from "./cache-over-store.ts";
 
 /** Chooses who goes on next. Everything that crosses a network waits here, so one seed is one interleaving. */
 export class Scheduler {
@@ -164,14 +164,7 @@ export class CacheWorld {
     this.rows = new VersionedRows(scheduler);
     this.caches = Array.from({ length: processCount }, () => {
       const store = new SlowStore(new MemoryStore({ state, clock, random }), scheduler, lossRatio);
-      return new Cache({
-        options,
-        settings: checkCacheOptions(options),
-        stores: [store],
-        clock,
-        random,
-        logger: silentLogger,
-      });
+      return cacheOver(store, options, { clock, random });
     });
   }
 
